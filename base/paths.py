@@ -1,0 +1,127 @@
+"""Where one site keeps its state, and where this installation keeps its environments."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.errors import LeerlabError
+
+# sockaddr_un.sun_path holds 108 bytes with its final NUL (unix(7)); the longest name below the state folder is 40.
+LONGEST_STATE_PATH = 64
+
+
+@dataclass(frozen=True)
+class State:
+    """The state folder of one site, mode 0700. Every path of the layout is named here and nowhere else."""
+
+    root: Path
+
+    @classmethod
+    def of_site(cls, name: str) -> State:
+        """The folder `$XDG_STATE_HOME/leerlab/<site>` (XDG base directory specification 0.8).
+
+        Raises:
+            LeerlabError: the path is too long to hold unix sockets.
+        """
+        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return cls(Path(home) / "leerlab" / name).checked()
+
+    def checked(self) -> State:
+        """This state folder, once its path is known to be short enough for unix sockets."""
+        if len(os.fsencode(self.root)) > LONGEST_STATE_PATH:
+            raise LeerlabError(
+                f"The state folder's path is too long: {self.root}.",
+                f"Unix sockets below it need a path of at most {LONGEST_STATE_PATH} bytes.",
+                "Set XDG_STATE_HOME to a shorter folder.",
+            )
+        return self
+
+    @property
+    def run(self) -> Path:
+        """Sockets, ports and process ids: gone after `down`."""
+        return self.root / "run"
+
+    @property
+    def secrets(self) -> Path:
+        """Keys and tokens, mode 0700, one file each, mode 0600."""
+        return self.root / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def generated(self) -> Path:
+        """Files written from site.yaml at every `up`: supervisord.conf, slurm.conf, the seccomp filter."""
+        return self.root / "generated"
+
+    @property
+    def slurm(self) -> Path:
+        """The embedded Slurm's own state."""
+        return self.root / "slurm"
+
+    @property
+    def homes(self) -> Path:
+        """One private home per person: `homes/<name>`."""
+        return self.root / "homes"
+
+    @property
+    def jobs(self) -> Path:
+        """One folder per start or execution: `jobs/<start id>` with the job's log and its sockets."""
+        return self.root / "jobs"
+
+    @property
+    def courses(self) -> Path:
+        """One nbgrader course folder per course: `courses/<id>` with source, release, submitted, gradebook.db."""
+        return self.root / "courses"
+
+    @property
+    def exchange(self) -> Path:
+        """What travels between students and teachers; written by the exchange service alone."""
+        return self.root / "exchange"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def hub_database(self) -> Path:
+        return self.root / "jupyterhub.sqlite"
+
+    def make(self) -> None:
+        """Create the folders, private to their owner."""
+        for folder in (
+            self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
+            self.homes, self.jobs, self.courses, self.exchange,
+        ):  # fmt: skip
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What `./leerlab` installed: passed on in environment variables, so that one launcher decides."""
+
+    code: Path
+    hub_env: Path
+    notebook_env: Path
+    proxy: Path
+
+    @classmethod
+    def current(cls) -> Installation:
+        """The installation that this process was started from.
+
+        Raises:
+            LeerlabError: the process was not started by `./leerlab`.
+        """
+        names = ("LEERLAB_CODE", "LEERLAB_HUB_ENV", "LEERLAB_NOTEBOOK_ENV", "LEERLAB_PROXY")
+        missing = [name for name in names if not os.environ.get(name)]
+        if missing:
+            raise LeerlabError(
+                f"Not set in the environment: {', '.join(missing)}.",
+                "Leerlab does not know where its own environments are.",
+                "Start it with ./leerlab, which sets them.",
+            )
+        return cls(*(Path(os.environ[name]) for name in names))
