@@ -1,0 +1,1 @@
+"""The `leerlab` command: parses, calls, prints; no logic of its own."""

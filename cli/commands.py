@@ -1,0 +1,145 @@
+"""The commands of `leerlab` and their options."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from base.errors import InputError
+from base.paths import Installation, State
+from cli import development, output
+from hub_config import check as checks
+from hub_config.login import keys as login_keys
+from hub_config.run import doctor as doctors
+from hub_config.run import start, stop
+from hub_config.run import status as statuses
+from hub_config.schema import json_schema
+from hub_config.site import Site
+
+app = typer.Typer(
+    name="leerlab",
+    help="Learn and try AI on shared GPUs: a JupyterHub on Slurm with graded courses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(development.app)
+
+SiteOption = Annotated[
+    Path | None, typer.Option("--site", metavar="SITE.yaml", help="The site's description; the demo site without it.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def read_site(path: Path | None) -> tuple[Site, Path, State]:
+    """The checked site and its state folder.
+
+    Raises:
+        InputError: the file has problems; they are printed first, one a line.
+    """
+    file = path or Path(os.environ.get("LEERLAB_SITE") or Installation.current().code / "hub_config/demo.yaml")
+    problems = checks.check(file)
+    if problems:
+        for problem in problems:
+            output.err.print(str(problem), markup=False)
+        count = len(problems)
+        raise InputError(
+            f"{file} has {count} problem{'s' if count > 1 else ''}.", "Nothing was started or changed.", "Mend it and try again."
+        )
+    site = checks.load(file)
+    return site, file.resolve(), State.of_site(site.site.name)
+
+
+@app.command()
+def up(site: SiteOption = None, json: JsonOption = False) -> None:
+    """Start the site and return when everything answers; find it when it runs already."""
+    settings, file, state = read_site(site)
+    with output.steps("Starting") as step:
+        started = start.up(settings, file, state, Installation.current(), step)
+    if json:
+        output.print_json(asdict(started))
+        return
+    word = "already runs" if started.already_running else "runs"
+    output.out.print(f"Leerlab {word} ({started.seconds:.0f} s).\n")
+    output.out.print(f"  Open       {started.login_link}", markup=False)
+    output.out.print("             The key in this address works once; ./leerlab key prints another for a second browser.")
+    output.out.print("  Log in as  " + ", ".join(person.title for person in settings.login.people), markup=False)
+    output.out.print("  Stop       ./leerlab down")
+
+
+@app.command()
+def down(site: SiteOption = None, json: JsonOption = False) -> None:
+    """Cancel the site's jobs, stop everything and leave nothing running."""
+    settings, _, state = read_site(site)
+    with output.steps("Stopping") as step:
+        stopped = stop.down(settings, state, step)
+    if json:
+        output.print_json(asdict(stopped))
+    elif stopped.was_running:
+        output.out.print(f"Stopped: {stopped.jobs} jobs cancelled, nothing runs any more ({stopped.seconds:.0f} s).")
+    else:
+        output.out.print("Nothing was running.")
+
+
+@app.command()
+def key(site: SiteOption = None, json: JsonOption = False) -> None:
+    """Print an address with a new one-time key for the demo login."""
+    settings, _, state = read_site(site)
+    link = login_keys.link(settings, state)
+    if json:
+        output.print_json({"login_link": link})
+    else:
+        output.out.print(link, markup=False)
+
+
+@app.command()
+def status(site: SiteOption = None, json: JsonOption = False) -> None:
+    """Show what runs: daemons, jobs and addresses."""
+    settings, _, state = read_site(site)
+    report = statuses.status(settings, state)
+    if json:
+        output.print_json(asdict(report))
+    else:
+        output.out.print(statuses.table(report))
+    if not report.healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(site: SiteOption = None, json: JsonOption = False) -> None:
+    """Do a real login, a real job and a real write, and say what is broken and what to do."""
+    settings, _, state = read_site(site)
+    with output.steps("Examining") as step:
+        results = doctors.examine(settings, state, Installation.current(), step)
+    if json:
+        output.print_json([asdict(result) for result in results])
+    else:
+        for result in results:
+            output.out.print(str(result), markup=False)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(site: Annotated[Path, typer.Argument(metavar="SITE.yaml")], json: JsonOption = False) -> None:
+    """Check a site.yaml and report every problem at once."""
+    problems = checks.check(site)
+    if json:
+        output.print_json([asdict(problem) for problem in problems])
+    for problem in problems if not json else ():
+        output.err.print(str(problem), markup=False)
+    if problems:
+        raise typer.Exit(2)
+    if not json:
+        output.out.print(f"{site}: no problems.", markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of site.yaml."""
+    output.print_json(json_schema())

