@@ -1,0 +1,42 @@
+"""`leerlab bench NAME [--json] [-n N]` and `leerlab bench --list`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from bench.result import Result
+
+# name -> (module with a function `run(n: int) -> Result`, what it measures)
+BENCHMARKS = {
+    "spawn-latency": ("bench.spawn_latency", "from the request for a server to HTTP 200 through the proxy"),
+}
+
+
+def main() -> int:
+    """Parse the arguments, run one benchmark, print its table and, with --json, its line."""
+    parser = argparse.ArgumentParser(prog="leerlab bench", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="which benchmark")
+    parser.add_argument("--list", action="store_true", help="name the benchmarks and what they measure")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
+    parser.add_argument("-n", type=int, default=7, help="repetitions of each side (7 or more for a figure that is quoted)")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, (_, meaning) in sorted(BENCHMARKS.items()):
+            print(f"{name:20} {meaning}")  # noqa: T201
+        return 0
+    if not arguments.name or arguments.n < 1:
+        parser.print_usage(sys.stderr)
+        return 2
+    run: Callable[[int], Result] = import_module(BENCHMARKS[arguments.name][0]).run
+    result = run(arguments.n)
+    print(result.as_text(), file=sys.stderr if arguments.json else sys.stdout)  # noqa: T201
+    if arguments.json:
+        print(result.as_json())  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""site.yaml to JupyterHub's settings, by small functions that only set."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from base.paths import Installation, State
+from hub_config.login.demo import DemoAuthenticator
+from hub_config.pages import course_cards
+from hub_config.plans import Plans
+from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
+from hub_config.run.keys import secret
+from hub_config.run.ports import remembered
+from hub_config.site import Site
+from hub_config.slurm import hub_id, slurm_of
+from ledger.store import Ledger
+from portal.language import template_environment
+from spawners.spawner import LeerlabSpawner
+
+# A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def configure(c: Any, site: Site, state: State, installation: Installation) -> None:
+    """Set everything.
+
+    Args:
+        c: the traitlets Config object that JupyterHub reads.
+        site: the checked settings.
+        state: the site's state folder.
+        installation: the environments to use.
+    """
+    set_addresses(c, site, state)
+    set_proxy(c, state)
+    set_storage(c, state)
+    set_login(c, site, state)
+    set_roles(c, site, state)
+    set_starts(c, site, state, installation)
+    set_pages(c, site, state)
+
+
+def set_addresses(c: Any, site: Site, state: State) -> None:
+    """Public address with an origin per person and service; the hub itself listens on unix sockets only."""
+    hub_socket = "http+unix://" + str(state.run / "hub.sock").replace("/", "%2F")
+    c.JupyterHub.bind_url = f"http://{site.hub.bind}:{site.hub.port}"
+    c.JupyterHub.subdomain_host = site.hub.address
+    c.JupyterHub.hub_bind_url = hub_socket
+    c.JupyterHub.hub_connect_url = hub_socket
+    c.JupyterHub.hub_socket_mode = 0o600
+    c.LeerlabHub.inner_api_socket = str(state.run / "hub-api.sock")
+
+
+def set_proxy(c: Any, state: State) -> None:
+    """The proxy is a process of its own and outlives the hub."""
+    c.JupyterHub.proxy_class = "jupyterhub.proxy.ConfigurableHTTPProxy"
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{remembered(state).proxy_api}"
+    c.ConfigurableHTTPProxy.auth_token = secret(state, "proxy-token")
+    c.JupyterHub.cleanup_proxy = False
+    c.JupyterHub.cleanup_servers = False
+
+
+def set_storage(c: Any, state: State) -> None:
+    """Database and cookie secret in the state folder."""
+    c.JupyterHub.db_url = f"sqlite:///{state.hub_database}"
+    c.JupyterHub.cookie_secret_file = str(state.secrets / "cookie-secret")
+
+
+def set_login(c: Any, site: Site, state: State) -> None:
+    """The demo people of site.yaml."""
+    c.JupyterHub.authenticator_class = DemoAuthenticator
+    c.DemoAuthenticator.site = site
+    c.DemoAuthenticator.state = state
+    c.Authenticator.manage_groups = True
+
+
+def set_roles(c: Any, site: Site, state: State) -> None:
+    """Who may reach which server, and what the grading service may read."""
+    c.JupyterHub.load_roles = [*course_roles(site), *service_roles()]
+    c.JupyterHub.services = [{"name": "grading", "api_token": secret(state, "grading-token"), "display": False}]
+    c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
+
+
+def set_starts(c: Any, site: Site, state: State, installation: Installation) -> None:
+    """Notebook servers as Slurm jobs."""
+    c.JupyterHub.spawner_class = LeerlabSpawner
+    c.JupyterHub.init_spawners_timeout = 1
+    # Slurm is the queue: a start that waits there must not keep anybody else from starting.
+    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.active_server_limit = 0
+    c.JupyterHub.allow_named_servers = False
+    c.Spawner.start_timeout = 10**9
+    c.Spawner.http_timeout = 30
+    c.Spawner.poll_interval = 30
+    Plans(site, state, installation).attach(LeerlabSpawner, slurm_of(site, state), hub_id(state))
+
+
+def set_pages(c: Any, site: Site, state: State) -> None:
+    """Our templates, in Dutch and English."""
+    portal = Path(__file__).parent.parent / "portal"
+    c.JupyterHub.template_paths = [str(portal / "hub_templates"), str(portal / "templates")]
+    c.JupyterHub.default_url = "/hub/home"
+    c.JupyterHub.redirect_to_server = False
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "headers": SECURITY_HEADERS}
