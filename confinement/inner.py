@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from confinement.relay import Control, Listener, Loop, Pair, connect, listen
 
 RUNNING, OPEN, CONNECTION, SIGNAL = b"R", b"O", b"C", b"S"
-"""First byte of a control message: inside runs; open relay number N for port P; a published connection; send signal N."""
+"""First byte of a control message: all runs; open relay N for port P; a published connection; send signal N."""
 
 LOST = 125
 _DRAIN_SECONDS = 0.5
@@ -40,6 +40,8 @@ def main(control: int, description: int) -> NoReturn:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         _fail(f"The first process could not be protected: {os.strerror(ctypes.get_errno())}.")
     os.set_inheritable(control, False)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with os.fdopen(description, "rb") as source:
         task = json.load(source)
     inside = _Inside(task, socket.socket(fileno=control))
@@ -111,16 +113,16 @@ class _Inside:
             else:
                 connection.close()
                 ended()
-        elif message[:1] == CONNECTION:
-            connect(self.loop, (_LOOPBACK, self._task["publish"]), lambda near: self._publish(ends[0], near))
+        elif message[:1] == CONNECTION and ends:
+            connect(self.loop, (_LOOPBACK, self._task["publish"]), lambda server: self._publish(server, ends[0]))
         elif message[:1] == SIGNAL:
             self._signal(int(message[1:]))
 
-    def _publish(self, end: socket.socket, server: socket.socket | None) -> None:
+    def _publish(self, server: socket.socket | None, end: socket.socket) -> None:
         if server is None:
             end.close()
         else:
-            self._join(end, server, lambda: None)
+            self._join(server, end, lambda: None)
 
     def _join(self, near: socket.socket, far: socket.socket, ended: Callable[[], None]) -> None:
         def closed() -> None:
@@ -172,7 +174,7 @@ def _become(task: dict[str, Any]) -> NoReturn:
         os.umask(task["umask"])
         os.dup2(os.open("/dev/null", os.O_RDWR), 0)
         os.chdir(task["folder"])
-        os.execvpe(task["command"][0], task["command"], task["environment"])
+        os.execvpe(task["command"][0], task["command"], task["environment"])  # noqa: S606 - this is the job of the wall
     except OSError as error:
         os.write(2, f"The command could not be started inside the wall: {error}.\n".encode())
     os._exit(127)

@@ -22,7 +22,7 @@ Address = str | tuple[str, int]
 """Path of a unix socket, or an IP address and a TCP port."""
 
 # Connections at one time through one listener; the next ones wait in its backlog.
-CONNECTIONS = 512
+CONNECTIONS = 256
 CHUNK = 128 * 1024
 _BACKLOG = 128
 _MESSAGE = 4096
@@ -150,8 +150,8 @@ class Pair:
 
     @property
     def drained(self) -> bool:
-        """Whether all that `far` will ever say has reached `near`."""
-        return self._over or self._in.done
+        """Whether all that `near` will ever say has reached `far`."""
+        return self._over or self._out.done
 
     def close(self) -> None:
         if self._over:

@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
-import stat
 import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from confinement import inner
 from confinement.errors import WallRefused
+from confinement.machine import PROGRAMS, bubblewrap, check_kernel, check_machine, read_filter
 from confinement.relay import Address, Control, Listener, Loop, Pair, connect, control_line, listen
 from confinement.wall import CODE, DEFAULT_ENVIRONMENT, Relay, Wall, bwrap_arguments, etc_files
+
+__all__ = ["OUTPUT_LIMIT", "START_SECONDS", "Output", "Walled", "check_machine", "start"]
 
 PYTHON = "/usr/bin/python3"
 START_SECONDS = 30.0
 OUTPUT_LIMIT = 16 * 2**20
 # Longest time that ending a wall may take before the kernel is asked to end bubblewrap itself.
 _END_SECONDS = 2.0
-_PROGRAMS = "/usr/bin:/bin"
 _CHUNK = 64 * 1024
-# Since this release RLIMIT_NPROC is counted per user namespace (user_namespaces(7)): before it, all walls of one
-# account would share one count.
-_LEAST_KERNEL = (5, 14)
 
 Output = int | Callable[[bytes], None]
 """A file descriptor to write to, or what to call with every piece."""
@@ -42,11 +40,14 @@ Output = int | Callable[[bytes], None]
 class Walled:
     """A running wall; made by `start`."""
 
-    def __init__(self, wall: Wall, publish_on: str, output: Output | None, output_limit: int) -> None:
+    def __init__(self, wall: Wall, seccomp: bytes, publish_on: str, output: Output | None, output_limit: int) -> None:
         self._wall = wall
+        self._seccomp = seccomp
         self._deliver, self._kept = _delivery(output)
         self._room = output_limit
         self._loop = Loop()
+        self._lock = threading.Lock()
+        self._control: Control | None = None
         self._listener: Listener | None = None
         self._pairs: set[Pair] = set()
         self._targets = {relay.port: _resolve(relay) for relay in wall.relays}
@@ -54,7 +55,7 @@ class Walled:
         self._running = threading.Event()
         self._settled = threading.Event()
         self._ended = threading.Event()
-        self._refusal: OSError | None = None
+        self._refusal = ""
         self._bwrap = -1
         self._published: tuple[str, int] | None = None
         self._public = self._bind(publish_on) if wall.publish is not None else None
@@ -95,7 +96,7 @@ class Walled:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command itself, such as SIGINT; nothing happens when it has ended."""
-        self._loop.hand_over(lambda: self._control.send(inner.SIGNAL + b"%d" % number))
+        self._hand_over(lambda: self._send(inner.SIGNAL + b"%d" % number))
 
     def terminate(self, grace: float = 0.0) -> int:
         """End everything inside, whatever it does with signals.
@@ -110,9 +111,9 @@ class Walled:
             self.signal(signal.SIGTERM)
             self._ended.wait(grace)
         if not self._ended.is_set():
-            self._loop.hand_over(self._cut)
+            self._hand_over(self._cut)
         if not self._ended.wait(_END_SECONDS):
-            self._loop.hand_over(self._kill)
+            self._hand_over(self._kill)
         return self.wait(_END_SECONDS)
 
     def __enter__(self) -> Walled:
@@ -131,10 +132,9 @@ class Walled:
         settled = self._settled.wait(timeout)
         if self._running.is_set():
             return
-        if self._refusal is None:
+        if not settled:
             self.terminate()
-        said = self.output.decode(errors="replace").strip()
-        reason = said or str(self._refusal or ("It gave no reason." if settled else f"Not ready after {timeout} s."))
+        reason = self._refusal.strip() or ("it gave no reason." if settled else f"not ready after {timeout} seconds.")
         raise WallRefused(
             f"The wall could not be built: {reason}",
             "Nothing was started, because it would run without full protection.",
@@ -149,43 +149,51 @@ class Walled:
         self._published = (host, public.getsockname()[1])
         return public
 
+    def _hand_over(self, call: Callable[[], None]) -> None:
+        """Have something done in the wall's own thread; nothing is done once the wall has ended."""
+        with self._lock:
+            if not self._ended.is_set():
+                self._loop.hand_over(call)
+
     def _live(self) -> None:
         """The wall's own thread: start bubblewrap, serve until it has ended, tidy up."""
         try:
             process = self._launch()
+            self._bwrap = os.pidfd_open(process.pid)
+            self._loop.watch(self._bwrap, 1, lambda _events: self._loop.stop())
+            self._loop.run()
+            code = process.wait()
+            self._code = code if code >= 0 else 128 - code
         except OSError as error:
-            self._refusal = error
+            self._refusal = str(error)
+        finally:
             self._finish()
-            return
-        self._bwrap = os.pidfd_open(process.pid)
-        self._loop.watch(self._bwrap, 1, lambda _events: self._loop.stop())
-        self._loop.run()
-        code = process.wait()
-        self._code = code if code >= 0 else 128 - code
-        os.close(self._bwrap)
+
+    def _finish(self) -> None:
+        if self._control is not None:
+            self._control.close()
         if self._reader is not None:
             # The pipe ends with the last process inside; a delivery that hangs must not hold the end up.
             self._reader.join(_END_SECONDS)
-        self._control.close()
-        self._finish()
-
-    def _finish(self) -> None:
         if self._listener is not None:
             self._listener.close()
         elif self._public is not None:
             self._public.close()
         for pair in list(self._pairs):
             pair.close()
+        with self._lock:
+            self._ended.set()
+            self._loop.close()
+            if self._bwrap >= 0:
+                os.close(self._bwrap)
         self._settled.set()
-        self._ended.set()
 
     def _launch(self) -> subprocess.Popen[bytes]:
         """Start bubblewrap with the descriptors it needs and no others."""
         ours, theirs = control_line()
         opened = [theirs.detach()]
         try:
-            with self._wall.seccomp.open("rb") as source:
-                seccomp = _memory("seccomp", source.read())
+            seccomp = _memory("seccomp", self._seccomp)
             opened.append(seccomp)
             etc: dict[str, int] = {}
             for path, text in etc_files(self._wall.hostname).items():
@@ -201,8 +209,8 @@ class Walled:
                 f"import sys; sys.path.append({CODE!r}); from confinement.inner import main; main({opened[0]}, {task})"
             )
             process = subprocess.Popen(
-                ["bwrap", "--args", str(arguments), "--", PYTHON, "-I", "-S", "-B", "-c", first],
-                executable=_bubblewrap(), env={"PATH": _PROGRAMS}, cwd="/", pass_fds=opened,
+                [bubblewrap(), "--args", str(arguments), "--", PYTHON, "-I", "-S", "-B", "-c", first],
+                env={"PATH": PROGRAMS}, cwd="/", pass_fds=opened,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         except BaseException:
@@ -219,12 +227,17 @@ class Walled:
         self._reader.start()
         return process
 
+    def _send(self, message: bytes) -> None:
+        if self._control is not None:
+            self._control.send(message)
+
     def _cut(self) -> None:
         """End the control line: the first process inside ends, and with it all others, before bubblewrap does."""
-        self._control.close()
+        if self._control is not None:
+            self._control.close()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError, OSError):
+        with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._bwrap, signal.SIGKILL)
 
     def _received(self, message: bytes, descriptors: list[int]) -> None:
@@ -239,12 +252,27 @@ class Walled:
             target = self._targets.get(int(port)) if port.isdigit() else None
             if target is None or not number.isdigit():
                 return
+            self._open(number, target)
+
+    def _open(self, number: bytes, target: Address) -> None:
+        """Give the inside a connection to a relay's address; it gets none when descriptors have run out here."""
+        assert self._control is not None
+        try:
             near, far = socket.socketpair()
-            self._control.send(inner.OPEN + number, far)
-            connect(self._loop, target, lambda there: self._join(near, there, lambda: None))
+        except OSError:
+            self._control.send(inner.OPEN + number)
+            return
+        self._control.send(inner.OPEN + number, far)
+        connect(self._loop, target, lambda there: self._join(near, there, lambda: None))
 
     def _publish(self, connection: socket.socket, ended: Callable[[], None]) -> None:
-        near, far = socket.socketpair()
+        assert self._control is not None
+        try:
+            near, far = socket.socketpair()
+        except OSError:
+            connection.close()
+            ended()
+            return
         self._control.send(inner.CONNECTION, far)
         self._join(connection, near, ended)
 
@@ -260,15 +288,23 @@ class Walled:
         pair = Pair(self._loop, near, far, closed)
         self._pairs.add(pair)
 
-    def _read(self, pipe: object) -> None:
+    def _read(self, pipe: IO[bytes]) -> None:
         """The output's own thread, so that a slow place for output never slows the relays."""
-        descriptor = pipe.fileno()  # type: ignore[attr-defined]
-        while piece := os.read(descriptor, _CHUNK):
-            taken = piece[: max(0, self._room)]
-            self._room -= len(piece)
-            if taken:
-                self._deliver(taken)
-        pipe.close()  # type: ignore[attr-defined]
+        with pipe:
+            while piece := os.read(pipe.fileno(), _CHUNK):
+                if not self._running.is_set():
+                    self._refusal += piece.decode(errors="replace")
+                taken = piece[: max(0, self._room)]
+                self._room -= len(piece)
+                if taken:
+                    self._hand_out(taken)
+
+    def _hand_out(self, piece: bytes) -> None:
+        try:
+            self._deliver(piece)
+        except OSError:
+            # The place for output is gone (full disk, closed pipe): the command goes on, and `output_cut` tells.
+            self._room = -1
 
 
 def start(
@@ -292,46 +328,10 @@ def start(
     Raises:
         WallRefused: something that the wall needs is missing, so nothing was started.
     """
-    check(wall)
-    walled = Walled(wall, publish_on, output, output_limit)
+    check_kernel()
+    walled = Walled(wall, read_filter(wall.seccomp), publish_on, output, output_limit)
     walled.begin(timeout)
     return walled
-
-
-def check(wall: Wall) -> None:
-    """Refuse at once what could only end in a weaker wall.
-
-    Raises:
-        WallRefused: bubblewrap, user namespaces, the kernel or the filter are not as the wall needs them.
-    """
-    _bubblewrap()
-    release = os.uname().release.split(".")
-    if (int(release[0]), int("".join(each for each in release[1] if each.isdigit()))) < _LEAST_KERNEL:
-        raise WallRefused(f"The kernel is {os.uname().release}.", "Limits on processes need Linux 5.14 or later.")
-    spaces = Path("/proc/sys/user/max_user_namespaces")
-    if not spaces.exists() or int(spaces.read_text()) == 0:
-        raise WallRefused(
-            "This machine allows no user namespaces.", "The wall is made of them.",
-            "Set the sysctl user.max_user_namespaces above 0.",
-        )  # fmt: skip
-    try:
-        found = wall.seccomp.stat()
-    except OSError as error:
-        raise WallRefused(
-            f"The system call filter {wall.seccomp} cannot be read: {error.strerror}.", "", "Run `leerlab up`."
-        ) from error
-    # A filter is a row of 8-byte instructions (struct sock_filter).
-    if not stat.S_ISREG(found.st_mode) or found.st_size == 0 or found.st_size % 8 or found.st_mode & 0o022:
-        raise WallRefused(
-            f"The system call filter {wall.seccomp} is no filter, or others may write to it.", "", "Run `leerlab up`."
-        )
-
-
-def _bubblewrap() -> str:
-    program = shutil.which("bwrap", path=_PROGRAMS)
-    if program is None:
-        raise WallRefused("bubblewrap is not installed.", "The wall is made with it.", "Install Debian's bubblewrap.")
-    return program
 
 
 def _delivery(output: Output | None) -> tuple[Callable[[bytes], None], bytearray]:

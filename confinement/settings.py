@@ -21,7 +21,7 @@ class ConfinementSettings(BaseModel):
     )
     shm: Annotated[Size, Ge(16 * 2**20), Le(2**40)] = Field(
         default=Size(64 * 2**20),
-        description="Size of /dev/shm inside, which data loaders with several workers use; it counts as memory of the job.",
+        description="Size of /dev/shm inside, which data loaders with workers use; it counts as memory of the job.",
     )
     processes: int = Field(
         default=256, ge=32, le=65536, description="Most processes and threads at one time inside one wall, together."

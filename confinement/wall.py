@@ -1,4 +1,4 @@
-"""What one wall is: a strict, frozen description that travels as JSON, and the bubblewrap arguments that follow from it.
+"""What one wall is: a strict, frozen description that travels as JSON, and the bubblewrap options that follow.
 
 Reference: bwrap(1), bubblewrap 0.8.
 """
@@ -221,17 +221,17 @@ class Wall:
             raise WallInvalid("devices is not a list of paths.")
         for device in self.devices:
             _absolute(device, "A device")
-            if not device.is_relative_to("/dev") or device == Path("/dev") or device.is_relative_to("/dev/shm"):
+            if not device.is_relative_to("/dev") or device == Path("/dev") or device.parts[2] in ("pts", "shm"):
                 raise WallInvalid(f"A device is {str(device)!r}.", "It must be a device node below /dev.")
         ports = [relay.port for relay in self.relays] + ([self.publish] if self.publish else [])
         if len(set(ports)) != len(ports):
             raise WallInvalid("Two passages use the same port inside.", "", "Give every relay and publish its own.")
         for one in self.binds:
             for other in self.binds:
-                if one is not other and one.target.is_relative_to(other.target):
-                    # A mount point inside a writable bind could be replaced by a symbolic link.
-                    if one.target == other.target or other.writable:
-                        raise WallInvalid(f"The bind targets {one.target} and {other.target} overlap.")
+                # A mount point inside a writable bind could be replaced by a symbolic link.
+                unsafe = one.target == other.target or other.writable
+                if one is not other and unsafe and one.target.is_relative_to(other.target):
+                    raise WallInvalid(f"The bind targets {one.target} and {other.target} overlap.")
 
     def to_json(self) -> str:
         """The wall as one JSON object; `from_json` gives an equal wall back."""
