@@ -110,6 +110,15 @@ class Service:
             shutil.rmtree(fresh, ignore_errors=True)
         return paths
 
+    def bytes(self, path: str) -> bytes:
+        """A file as it is.
+
+        Raises:
+            ServiceError: refused or not reachable.
+        """
+        with self._request("GET", path, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as answer:
+            return answer.content
+
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         try:
             answer = self._session.request(method, self._address + path, allow_redirects=False, **options)

@@ -1,4 +1,4 @@
-"""nbgrader's exchange over Leerlab's grading service: the plugin classes to name in `ExchangeFactory`'s configuration."""
+"""nbgrader's exchange over the grading service: the plugin classes to name in `ExchangeFactory`'s settings."""
 
 from leerlab_lab.exchange.base import ServiceExchange
 from leerlab_lab.exchange.collect import ServiceCollect

@@ -10,7 +10,7 @@ from leerlab_lab.exchange.base import ServiceExchange
 
 
 class ServiceReleaseAssignment(ServiceExchange, ExchangeReleaseAssignment):
-    """Releases the folder that `nbgrader generate_assignment` made; the service allows it to the course account only."""
+    """Releases what `nbgrader generate_assignment` made; the service allows it to the course account only."""
 
     def init_src(self) -> None:
         """The student version must exist."""

@@ -1,0 +1,68 @@
+# nbgrader in a course's formgrader. The course's own file in the course folder adds its id.
+from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ClearOutput,
+    ClearSolutions,
+    ComputeChecksums,
+    IgnorePattern,
+    IncludeHeaderFooter,
+    LimitOutput,
+    LockCells,
+    SaveAutoGrades,
+    SaveCells,
+)
+
+from leerlab_lab.exchange import (
+    ServiceCollect,
+    ServiceExchange,
+    ServiceFetchAssignment,
+    ServiceFetchFeedback,
+    ServiceList,
+    ServiceReleaseAssignment,
+    ServiceReleaseFeedback,
+    ServiceSubmit,
+)
+from leerlab_lab.preprocessors import WalledExecute
+
+c = get_config()  # noqa: F821
+c.ExchangeFactory.exchange = ServiceExchange
+c.ExchangeFactory.list = ServiceList
+c.ExchangeFactory.fetch_assignment = ServiceFetchAssignment
+c.ExchangeFactory.fetch_feedback = ServiceFetchFeedback
+c.ExchangeFactory.submit = ServiceSubmit
+c.ExchangeFactory.collect = ServiceCollect
+c.ExchangeFactory.release_assignment = ServiceReleaseAssignment
+c.ExchangeFactory.release_feedback = ServiceReleaseFeedback
+# The student's code runs in a job behind a wall; the trusted steps stay here.
+c.Autograde.autograde_preprocessors = [
+    WalledExecute,
+    IgnorePattern,
+    ClearMetadataPreprocessor,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]
+# Without InstantiateTests, which would start a kernel next to the gradebook.
+c.GenerateAssignment.preprocessors = [
+    IncludeHeaderFooter,
+    LockCells,
+    ClearSolutions,
+    ClearOutput,
+    CheckCellMetadata,
+    ComputeChecksums,
+    SaveCells,
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ComputeChecksums,
+    CheckCellMetadata,
+]
+# A student who removed a test gets it back.
+c.OverwriteCells.add_missing_cells = True
+# Texts and outputs that students wrote are shown without scripts.
+c.HTMLExporter.sanitize_html = True
+c.FormgradeExtension.debug = False

@@ -1,0 +1,110 @@
+"""nbgrader's `Execute` replaced: the notebook runs in a Slurm job behind a wall, and only its outputs come back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
+from nbgrader.converters.base import NbGraderException
+from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Float
+
+from leerlab_lab.execute import NOT_RUN, error_output
+from leerlab_lab.merge import NotTheSame, outputs_of, put, stripped
+from leerlab_lab.service import Service, ServiceError
+from leerlab_lab.tree import PlainFile, collect
+
+NOTEBOOK = "notebook.ipynb"
+FILES = "files"
+_WAIT_SECONDS = 20.0
+# What the student's code did to itself; everything else that goes wrong is not the student's doing, gives no marks and
+# leaves the submission to be graded again.
+_OWN_DOING = {"time", "memory", "ended", "unusable"}
+_SENTENCES = {
+    "time": "The notebook as a whole took longer than {seconds} seconds and was stopped.",
+    "memory": "The notebook used more memory than it may ({memory}) and was stopped.",
+    "ended": "The notebook's run ended before all cells had their turn.",
+    "unusable": "The notebook's run gave no usable result.",
+}
+_STILL_MISSING = "This cell was not run. "
+
+
+class WalledExecute(NbGraderPreprocessor):
+    """Sends the notebook's code and the submission's other files to the grading service and takes over outputs.
+
+    Other notebooks, other people's work, the gradebook and the course's source never leave this server. The code of
+    the tests does, as it must: it runs there.
+    """
+
+    longest_wait = Float(6 * 3600, help="Most seconds to wait for the cluster, queue included.").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        """Run the notebook elsewhere.
+
+        Raises:
+            NbGraderException: it could not be run for a reason that is not the student's; nothing was graded.
+        """
+        sent = stripped(nb)
+        if not sent.cells:
+            return nb, resources
+        folder = Path(resources["metadata"]["path"])
+        try:
+            outcome, executed = self._run(sent, folder)
+        except ServiceError as error:
+            raise NbGraderException(f"Not graded: {error} Grade this submission again later.") from error
+        put(nb, self._results(sent, outcome, executed))
+        return nb, resources
+
+    def _run(self, sent: NotebookNode, folder: Path) -> tuple[dict[str, Any], bytes]:
+        service = Service()
+        with tempfile.TemporaryDirectory(prefix="leerlab-") as scratch:
+            notebook = Path(scratch, NOTEBOOK)
+            nbformat.write(sent, notebook)
+            files = [PlainFile(NOTEBOOK, notebook)]
+            files += [
+                PlainFile(f"{FILES}/{file.path}", file.local)
+                for file in collect(folder).files
+                if not file.path.endswith(".ipynb")
+            ]
+            started = service.send("POST", "/executions", files)
+        execution = f"/executions/{started['id']}"
+        outcome = self._ended(service, execution)
+        if outcome["state"] != "ended":
+            service.ask("DELETE", execution)
+            raise ServiceError(f"The cluster did not run this notebook within {self.longest_wait:.0f} seconds.")
+        self.log.info("Ran as %s: %s", started["id"], outcome["outcome"])
+        executed = service.bytes(f"{execution}/notebook") if outcome["notebook"] else b""
+        return outcome, executed
+
+    def _ended(self, service: Service, execution: str) -> dict[str, Any]:
+        outcome: dict[str, Any] = {"state": "waiting"}
+        for _ in range(max(1, round(self.longest_wait / _WAIT_SECONDS))):
+            outcome = service.ask("GET", execution, wait=_WAIT_SECONDS, seconds=str(_WAIT_SECONDS))
+            if outcome["state"] == "ended":
+                break
+        return outcome
+
+    def _results(
+        self, sent: NotebookNode, outcome: dict[str, Any], executed: bytes
+    ) -> list[tuple[list[NotebookNode], int | None]]:
+        why = outcome["outcome"]
+        if why != "done" and why not in _OWN_DOING:
+            raise NbGraderException(f"Not graded: {outcome['sentence']} Grade this submission again later.")
+        try:
+            results = outputs_of(executed, sent) if executed else None
+        except NotTheSame as error:
+            self.log.warning("%s", error)
+            results, why = None, "unusable"
+        if why == "done" and results is not None:
+            return results
+        sentence = _SENTENCES[why if why in _SENTENCES else "unusable"].format(**outcome["params"])
+        self.log.warning("%s", sentence)
+        missing = [error_output(NOT_RUN, _STILL_MISSING + sentence)]
+        if results is None:
+            return [(missing, None) for _ in sent.cells]
+        # A cell whose turn never came has no execution count; the cells before it keep what they showed.
+        return [(outputs, count) if count is not None else (missing, None) for outputs, count in results]
