@@ -1,0 +1,285 @@
+"""The embedded Slurm: a whole Slurm on one machine, run by one ordinary account, configured from site.yaml.
+
+What it is: munged with a key of its own, slurmctld, and one slurmd for each node that the machine plays, each in the
+foreground for a supervisor and on 127.0.0.1 only. What it is not: separation between people (that is the wall) and
+accounting (a database comes later; `ACCOUNTING` below is the one place where it plugs in).
+
+Sources: slurm.conf(5), gres.conf(5), cgroup.conf(5) of Slurm 22.05, munged(8) of MUNGE 0.5.15.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import secrets
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.daemons import Daemon
+from base.errors import InputError, LeerlabError
+from base.paths import State
+from cluster.settings import EmbeddedCluster, Node
+
+MUNGED = Path("/usr/sbin/munged")
+SLURMCTLD = Path("/usr/sbin/slurmctld")
+SLURMD = Path("/usr/sbin/slurmd")
+
+ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+# Seconds between SIGTERM and SIGKILL: what a notebook server gets to save and close its kernels.
+KILL_WAIT = 5
+# Seconds that Slurm remembers an ended job, so that its end state can be asked.
+MIN_JOB_AGE = 300
+# Seconds between two looks at the memory of a job's processes.
+MEMORY_CHECK = 2
+
+# Character devices that play GPUs where there are none. Slurm only looks at their numbers and never opens them, but
+# without a character device it sets no CUDA_VISIBLE_DEVICES. These exist on every Linux, containers included (the OCI
+# runtime specification lists them), and need no rights.
+DEMONSTRATION_DEVICES = tuple(
+    Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx")
+)
+_NVIDIA = re.compile(r"^nvidia([0-9]+)$")
+
+# sockaddr_un.sun_path, unix(7), less its final NUL; slurmstepd listens on <spool>/<node>_<job>.<step>.
+_LONGEST_SOCKET = 107
+_LONGEST_STEP = "_99999999.4294967291"
+
+
+@dataclass(frozen=True)
+class GpuDevices:
+    """The device files behind each node's GPUs.
+
+    Args:
+        of_node: node name to its device files, in the order of CUDA_VISIBLE_DEVICES.
+        real: whether they are GPUs; false where other character devices play them.
+    """
+
+    of_node: dict[str, tuple[Path, ...]]
+    real: bool
+
+
+def gpu_devices(nodes: Sequence[Node], folder: Path = Path("/dev")) -> GpuDevices:
+    """Choose the device files of each node's GPUs: this machine's own, else stand-ins.
+
+    Args:
+        nodes: the nodes that the machine plays; real GPUs go to them in order, each to one node only.
+        folder: where device files are.
+
+    Raises:
+        InputError: the machine has GPUs, but fewer than the nodes say; or there are not enough stand-ins.
+    """
+    found = (_NVIDIA.match(path.name) for path in folder.iterdir())
+    real = [folder / match[0] for match in sorted((m for m in found if m), key=lambda match: int(match[1]))]
+    real = [path for path in real if stat.S_ISCHR(path.stat().st_mode)]
+    wanted = sum(node.gpus for node in nodes)
+    if real and len(real) < wanted:
+        raise InputError(
+            f"The nodes in cluster.nodes have {wanted} GPUs together, and this machine has {len(real)}.",
+            "Two jobs would be given the same GPU as if each had it alone.",
+            f"Lower gpus in cluster.nodes to {len(real)} together; shards let jobs share a GPU.",
+        )
+    if real:
+        left = iter(real)
+        return GpuDevices({node.name: tuple(next(left) for _ in range(node.gpus)) for node in nodes}, real=True)
+    stand_ins = [path for path in DEMONSTRATION_DEVICES if path.exists() and stat.S_ISCHR(path.stat().st_mode)]
+    most = max((node.gpus for node in nodes), default=0)
+    if most > len(stand_ins):
+        raise InputError(
+            f"A node in cluster.nodes has {most} GPUs, and this machine has none.",
+            f"Leerlab can play at most {len(stand_ins)} GPUs a node where there are none.",
+            f"Lower gpus in cluster.nodes to {len(stand_ins)} or less.",
+        )
+    return GpuDevices({node.name: tuple(stand_ins[: node.gpus]) for node in nodes}, real=False)
+
+
+def prepare(
+    settings: EmbeddedCluster, state: State, ports: Sequence[int], hostname: str | None = None
+) -> tuple[Daemon, ...]:
+    """Write the embedded Slurm's files and say which daemons make it run.
+
+    Slurm's own state stays from one start to the next, so that jobs are found again.
+
+    Args:
+        settings: the site's cluster.
+        state: the site's state folder; files go below `generated`, `secrets`, `slurm` and `run`.
+        ports: free loopback ports, slurmctld's first, then one for each node in order.
+        hostname: this machine's name, without domain; need not resolve. The machine's own by default.
+
+    Returns:
+        The daemons in starting order.
+
+    Raises:
+        LeerlabError: started as root, by an account without a name, or below a path too long for unix sockets.
+        InputError: the machine cannot play the GPUs that the nodes have.
+    """
+    if len(ports) != len(settings.nodes) + 1:
+        raise ValueError(f"{len(settings.nodes) + 1} ports are needed, {len(ports)} were given")
+    account = _account()
+    _check_socket_paths(settings, state)
+    state.make()
+    host = (hostname or socket.gethostname()).partition(".")[0]
+    for folder in (state.slurm / "controller", *(state.slurm / node.name for node in settings.nodes)):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    _write_key(munge_key(state))
+    devices = gpu_devices(settings.nodes)
+    _write(slurm_conf(state), _slurm_conf_text(settings, state, ports, host, account))
+    _write(state.generated / "gres.conf", _gres_conf_text(settings.nodes, devices))
+    # No plugin that we configure uses cgroups: an ordinary account may not write them.
+    _write(state.generated / "cgroup.conf", "CgroupPlugin=autodetect\n")
+    return _daemons(settings, state)
+
+
+def slurm_conf(state: State) -> Path:
+    """Where the embedded Slurm's slurm.conf is."""
+    return state.generated / "slurm.conf"
+
+
+def munge_key(state: State) -> Path:
+    """Where the embedded Slurm's munge key is: whoever reads it can be anybody to this Slurm."""
+    return state.secrets / "munge.key"
+
+
+def munge_socket(state: State) -> Path:
+    """Where the embedded Slurm's munged listens."""
+    return state.run / "munge.sock"
+
+
+def _account() -> str:
+    if os.geteuid() == 0:
+        raise LeerlabError(
+            "The embedded Slurm was asked to run as root.",
+            "Every job would be root on this machine.",
+            "Start it as an ordinary account.",
+        )
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise LeerlabError(
+            f"The account with number {os.geteuid()} has no name.",
+            "Slurm knows accounts by name.",
+            "Add it to /etc/passwd (useradd), or start Leerlab as another account.",
+        ) from None
+
+
+def _check_socket_paths(settings: EmbeddedCluster, state: State) -> None:
+    name = max((node.name for node in settings.nodes), key=len)
+    longest = len(os.fsencode(state.slurm / name / f"{name}{_LONGEST_STEP}"))
+    if longest > _LONGEST_SOCKET:
+        raise LeerlabError(
+            f"The name of node {name} is too long below the state folder {state.root}.",
+            f"Slurm's sockets would need a path of {longest} bytes, and {_LONGEST_SOCKET} is the most.",
+            f"Shorten the node's name by {-(-(longest - _LONGEST_SOCKET) // 2)}, or set XDG_STATE_HOME to a shorter folder.",
+        )
+
+
+def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[int], host: str, account: str) -> str:
+    lines = [
+        "# Written from site.yaml at every start; changes here are lost.",
+        "ClusterName=leerlab",
+        f"SlurmctldHost={host}(127.0.0.1)",
+        f"SlurmctldPort={ports[0]}",
+        f"SlurmUser={account}",
+        f"SlurmdUser={account}",
+        "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny",
+        "AuthType=auth/munge",
+        "CredType=cred/munge",
+        f"AuthInfo=socket={munge_socket(state)}",
+        f"StateSaveLocation={state.slurm / 'controller'}",
+        f"SlurmdSpoolDir={state.slurm}/%n",
+        f"SlurmctldPidFile={state.run / 'slurmctld.pid'}",
+        f"SlurmdPidFile={state.run}/slurmd-%n.pid",
+        "SlurmctldDebug=info",
+        "SlurmdDebug=info",
+        "SlurmctldSyslogDebug=quiet",
+        "SlurmdSyslogDebug=quiet",
+        "MailProg=/bin/true",
+        "MpiDefault=none",
+        "SwitchType=switch/none",
+        "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
+        # Without cgroups slurmstepd itself adds up the job's memory and ends a job that uses more than it asked for.
+        # Resident memory, not UsePss: a process can make its smaps unreadable and would then count for nothing.
+        "JobAcctGatherType=jobacct_gather/linux",
+        f"JobAcctGatherFrequency=task={MEMORY_CHECK}",
+        "JobAcctGatherParams=OverMemoryKill",
+        "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core_Memory",
+        "SchedulerType=sched/backfill",
+        "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=5",
+        # A request that can never run is refused at once instead of waiting for ever.
+        "EnforcePartLimits=ALL",
+        "SlurmdParameters=config_overrides",
+        "PropagateResourceLimits=NONE",
+        "ReturnToService=2",
+        f"KillWait={KILL_WAIT}",
+        f"MinJobAge={MIN_JOB_AGE}",
+        "JobRequeue=0",
+        ACCOUNTING,
+        "JobCompType=jobcomp/none",
+        "GresTypes=gpu,shard",
+    ]
+    for node, port in zip(settings.nodes, ports[1:], strict=True):
+        gres = [f"{name}:{count}" for name, count in (("gpu", node.gpus), ("shard", node.shards)) if count]
+        lines.append(
+            f"NodeName={node.name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={node.cpus} Sockets=1 "
+            f"CoresPerSocket={node.cpus} ThreadsPerCore=1 RealMemory={node.memory.mebibytes}"
+            + (f" Gres={','.join(gres)}" if gres else "")
+        )
+    for partition in settings.partitions:
+        minutes = -(-partition.time.seconds_total // 60)
+        lines.append(
+            f"PartitionName={partition.name} Nodes={','.join(partition.nodes)} MaxTime={minutes} "
+            f"Default={'YES' if partition.default else 'NO'} State=UP"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _gres_conf_text(nodes: Sequence[Node], devices: GpuDevices) -> str:
+    lines = ["# Written from site.yaml at every start; changes here are lost.", "AutoDetect=off"]
+    for node in nodes:
+        lines += [f"NodeName={node.name} Name=gpu File={path}" for path in devices.of_node[node.name]]
+        if node.shards:
+            lines.append(f"NodeName={node.name} Name=shard Count={node.shards}")
+    return "\n".join(lines) + "\n"
+
+
+def _daemons(settings: EmbeddedCluster, state: State) -> tuple[Daemon, ...]:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SLURM_CONF": str(slurm_conf(state))}
+    munged = (
+        str(MUNGED),
+        "--foreground",
+        # Only the check that everybody can reach the socket fails, on purpose: the folder is private.
+        "--force",
+        *("--key-file", str(munge_key(state)), "--socket", str(munge_socket(state))),
+        *("--pid-file", str(state.run / "munged.pid"), "--seed-file", str(state.slurm / "munged.seed")),
+        *("--origin", "127.0.0.1", "--num-threads", "2"),
+    )
+    conf = str(slurm_conf(state))
+    return (
+        Daemon("munged", munged, environment, priority=100),
+        Daemon("slurmctld", (str(SLURMCTLD), "-D", "-f", conf), environment, priority=110),
+        *(
+            Daemon(f"slurmd-{node.name}", (str(SLURMD), "-D", "-f", conf, "-N", node.name), environment, priority=120)
+            for node in settings.nodes
+        ),
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _write_key(path: Path) -> None:
+    """Make the key once: daemons and tokens of before a restart stay valid. 1,024 bits is munge's own default."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(128))

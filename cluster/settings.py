@@ -1,0 +1,261 @@
+"""The `cluster:` section of site.yaml: the embedded one-machine Slurm, or a Slurm that exists already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from base.quantities import Duration, Size
+
+
+def _within(low: Size, high: Size) -> AfterValidator:
+    def check(size: Size) -> Size:
+        if not low <= size <= high:
+            raise ValueError(f"{size} is out of bounds (allowed: {low} to {high})")
+        return size
+
+    return AfterValidator(check)
+
+
+def _at_most(longest: Duration) -> AfterValidator:
+    def check(time: Duration) -> Duration:
+        if time > longest:
+            raise ValueError(f"{time} is too long (allowed: at most {longest})")
+        return time
+
+    return AfterValidator(check)
+
+
+# Lower case keeps out the words that Slurm gives a meaning of its own (ALL, DEFAULT, NONE, NULL, UNLIMITED).
+NodeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$", examples=["gpu01"])]
+PartitionName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,30}$", examples=["gpu"])]
+Memory = Annotated[Size, _within(Size.parse("128M"), Size.parse("16T"))]
+PartitionTime = Annotated[Duration, _at_most(Duration.parse("30d"))]
+Cpus = Annotated[int, Field(ge=1, le=4096, strict=True)]
+Gpus = Annotated[int, Field(ge=0, le=64, strict=True)]
+Shards = Annotated[int, Field(ge=0, le=4096, strict=True)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interval(_Section):
+    """How often the one watcher asks Slurm about all jobs, and how long it waits for an answer."""
+
+    starting: float = Field(
+        0.5,
+        ge=0.2,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds between two queries while somebody waits for a job.",
+    )
+    idle: float = Field(
+        5.0,
+        ge=0.5,
+        le=300,
+        allow_inf_nan=False,
+        description="Seconds between two queries while nobody waits for a job.",
+    )
+    failing: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        allow_inf_nan=False,
+        description="Most seconds between two queries while Slurm does not answer; reached by doubling.",
+    )
+    answer: float = Field(
+        10.0,
+        ge=1,
+        le=120,
+        allow_inf_nan=False,
+        description="Seconds that one command of Slurm may take; after that its outcome counts as unknown.",
+    )
+
+    @model_validator(mode="after")
+    def _starting_is_fastest(self) -> Self:
+        if self.starting > self.idle:
+            raise ValueError(f"starting ({self.starting}) is slower than idle ({self.idle}) (allowed: at most idle)")
+        return self
+
+
+class Node(_Section):
+    """One node of the embedded Slurm: a part of this machine that Slurm gives out."""
+
+    name: NodeName = Field(description="The node's name in Slurm.")
+    cpus: Cpus = Field(description="Processor cores that Slurm gives out; may be more than this machine has.")
+    memory: Memory = Field(description="Memory that Slurm gives out.")
+    gpus: Gpus = Field(0, description="GPUs of this machine that belong to this node.")
+    shards: Shards = Field(
+        0, description="Parts into which all its GPUs together are divided, for jobs that share one."
+    )
+
+    @model_validator(mode="after")
+    def _shards_divide_gpus(self) -> Self:
+        if self.shards and not self.gpus:
+            raise ValueError(f"node {self.name} has shards but no gpus (allowed: shards only with gpus)")
+        if self.gpus and self.shards % self.gpus:
+            raise ValueError(
+                f"node {self.name} has {self.shards} shards on {self.gpus} gpus (allowed: a multiple of {self.gpus})"
+            )
+        return self
+
+
+class EmbeddedPartition(_Section):
+    """A queue of the embedded Slurm and the nodes behind it."""
+
+    name: PartitionName = Field(description="The partition's name in Slurm; profiles refer to it.")
+    nodes: tuple[NodeName, ...] = Field(min_length=1, description="Names of its nodes, from `cluster.nodes`.")
+    time: PartitionTime = Field(description="Longest that a job may run; Slurm counts whole minutes, rounded up.")
+    default: bool = Field(False, description="Whether jobs that name no partition come here; true for exactly one.")
+
+
+class ExistingPartition(_Section):
+    """A partition of an existing Slurm, with what one of its nodes has: profiles are checked against it."""
+
+    name: PartitionName = Field(description="The partition's name in Slurm; profiles refer to it.")
+    time: PartitionTime = Field(description="Longest that a job may run there.")
+    cpus: Cpus = Field(description="Most processor cores that one job gets on one node.")
+    memory: Memory = Field(description="Most memory that one job gets on one node.")
+    gpus: Gpus = Field(0, description="Most GPUs that one job gets on one node.")
+    shards: Shards = Field(0, description="Most shards that one job gets on one node.")
+    default: bool = Field(False, description="Whether jobs that name no partition come here; true for exactly one.")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+class EmbeddedCluster(_Section):
+    """A Slurm of this site's own, on this one machine, started by `leerlab up` and run by an ordinary account."""
+
+    kind: Literal["embedded"] = Field(description="`embedded`: Leerlab starts its own Slurm on this machine.")
+    nodes: tuple[Node, ...] = Field(min_length=1, max_length=64, description="The nodes that this machine plays.")
+    partitions: tuple[EmbeddedPartition, ...] = Field(min_length=1, max_length=64, description="Its partitions.")
+    interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        if repeated := _repeated(node.name for node in self.nodes):
+            raise ValueError(f"nodes with the same name: {', '.join(repeated)} (allowed: every name once)")
+        known = {node.name for node in self.nodes}
+        for partition in self.partitions:
+            if missing := sorted(set(partition.nodes) - known):
+                raise ValueError(
+                    f"partition {partition.name} names nodes that do not exist: {', '.join(missing)} "
+                    f"(allowed: {', '.join(sorted(known))})"
+                )
+            if repeated := _repeated(partition.nodes):
+                raise ValueError(f"partition {partition.name} names twice: {', '.join(repeated)} (allowed: once)")
+        _check_partitions(self.partitions)
+        return self
+
+    def time_limit(self, partition: str) -> timedelta:
+        """Longest that a job in this partition may run.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        return _named(self.partitions, partition).time
+
+    def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
+        """Whether some node of the partition, when empty, can run a job of this size.
+
+        Args:
+            partition: its name.
+            cpus: processor cores.
+            memory: for the whole job.
+            gpus: whole GPUs.
+            shards: parts of one GPU: a job's shards come from a single GPU.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        names = _named(self.partitions, partition).nodes
+        return any(
+            cpus <= node.cpus
+            and memory <= node.memory
+            and gpus <= node.gpus
+            and shards <= (node.shards // node.gpus if node.gpus else 0)
+            for node in self.nodes
+            if node.name in names
+        )
+
+
+class ExistingCluster(_Section):
+    """A Slurm that runs already; Leerlab only submits, asks and cancels."""
+
+    kind: Literal["existing"] = Field(description="`existing`: Leerlab uses a Slurm that runs already.")
+    slurm_conf: Path = Field(
+        description="Absolute path of slurm.conf on the machine of the hub.", examples=["/etc/slurm/slurm.conf"]
+    )
+    partitions: tuple[ExistingPartition, ...] = Field(
+        min_length=1, max_length=64, description="Partitions that profiles use."
+    )
+    interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        if not self.slurm_conf.is_absolute():
+            raise ValueError(
+                f"slurm_conf {self.slurm_conf} is not an absolute path (allowed: such as /etc/slurm/slurm.conf)"
+            )
+        _check_partitions(self.partitions)
+        return self
+
+    def time_limit(self, partition: str) -> timedelta:
+        """Longest that a job in this partition may run.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        return _named(self.partitions, partition).time
+
+    def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
+        """Whether one job of this size stays within what the partition's nodes have.
+
+        Args:
+            partition: its name.
+            cpus: processor cores.
+            memory: for the whole job.
+            gpus: whole GPUs.
+            shards: parts of a GPU.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        one = _named(self.partitions, partition)
+        return cpus <= one.cpus and memory <= one.memory and gpus <= one.gpus and shards <= one.shards
+
+
+def _check_partitions(partitions: tuple[EmbeddedPartition, ...] | tuple[ExistingPartition, ...]) -> None:
+    if repeated := _repeated(partition.name.lower() for partition in partitions):
+        raise ValueError(f"partitions with the same name: {', '.join(repeated)} (allowed: every name once)")
+    if reserved := [partition.name for partition in partitions if partition.name.lower() in ("default", "all", "none")]:
+        raise ValueError(f"partition name with a meaning of its own in Slurm: {reserved[0]} (allowed: another name)")
+    defaults = [partition.name for partition in partitions if partition.default]
+    if len(defaults) != 1:
+        raise ValueError(
+            f"{len(defaults)} partitions are the default{': ' if defaults else ''}{', '.join(defaults)} "
+            "(allowed: `default: true` on exactly one)"
+        )
+
+
+_P = TypeVar("_P", EmbeddedPartition, ExistingPartition)
+
+
+def _named(partitions: tuple[_P, ...], name: str) -> _P:
+    for partition in partitions:
+        if partition.name == name:
+            return partition
+    raise KeyError(name)
+
+
+Cluster = Annotated[EmbeddedCluster | ExistingCluster, Field(discriminator="kind")]
+"""The type of the `cluster:` section."""
