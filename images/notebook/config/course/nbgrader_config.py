@@ -1,4 +1,15 @@
 # nbgrader in a course's formgrader. The course's own file in the course folder adds its id.
+from leerlab_lab.exchange import (
+    ServiceCollect,
+    ServiceExchange,
+    ServiceFetchAssignment,
+    ServiceFetchFeedback,
+    ServiceList,
+    ServiceReleaseAssignment,
+    ServiceReleaseFeedback,
+    ServiceSubmit,
+)
+from leerlab_lab.preprocessors import WalledExecute
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
@@ -15,18 +26,6 @@ from nbgrader.preprocessors import (
     SaveAutoGrades,
     SaveCells,
 )
-
-from leerlab_lab.exchange import (
-    ServiceCollect,
-    ServiceExchange,
-    ServiceFetchAssignment,
-    ServiceFetchFeedback,
-    ServiceList,
-    ServiceReleaseAssignment,
-    ServiceReleaseFeedback,
-    ServiceSubmit,
-)
-from leerlab_lab.preprocessors import WalledExecute
 
 c = get_config()  # noqa: F821
 c.ExchangeFactory.exchange = ServiceExchange

@@ -162,6 +162,13 @@ OWN_HANDLERS: list[Any] = [
     (_STUDENT + "generate_feedback", Grading, {"action": "generate_feedback"}),
     (_STUDENT + "release_feedback", Grading, {"action": "release_feedback"}),
     (r"/formgrader/api/submission/([^/]+)/([^/]+)/autograde", Grading, {"action": "autograde"}),
+    # Their more particular routes go before ours for files.
+    *(
+        route
+        for route in handlers.default_handlers
+        if route[0].startswith("/formgrader/submissions/") and route[1] is not handlers.SubmissionFilesHandler
+    ),
+    (r"/formgrader/submissions/(.*)", Submissions),
 ]
 
 
@@ -181,9 +188,6 @@ class CourseFormgrader(FormgradeExtension):
         """Ours first: the first that fits answers."""
         base = webapp.settings["base_url"]
         webapp.add_handlers(".*$", [(url_path_join(base, pattern), *rest) for pattern, *rest in OWN_HANDLERS])
-        for index, (pattern, handler, *rest) in enumerate(handlers.default_handlers):
-            if handler is handlers.SubmissionFilesHandler:
-                handlers.default_handlers[index] = (pattern, Submissions, *rest)
         super().init_handlers(webapp)
 
 
@@ -199,12 +203,3 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": EXTENSION}]
-
-
-main = CourseSingleUser.launch_instance
-
-if __name__ == "__main__":
-    # Under its own name, so that the server and the extension see one module.
-    from leerlab_lab import formgrader
-
-    formgrader.main()
