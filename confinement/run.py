@@ -32,6 +32,8 @@ OUTPUT_LIMIT = 16 * 2**20
 # Longest time that ending a wall may take before the kernel is asked to end bubblewrap itself.
 _END_SECONDS = 2.0
 _CHUNK = 64 * 1024
+# All that bubblewrap itself gets: /proc/1/environ could show it inside.
+_ENVIRONMENT = {"PATH": PROGRAMS}
 
 Output = int | Callable[[bytes], None]
 """A file descriptor to write to, or what to call with every piece."""
@@ -210,7 +212,7 @@ class Walled:
             )
             process = subprocess.Popen(
                 [bubblewrap(), "--args", str(arguments), "--", PYTHON, "-I", "-S", "-B", "-c", first],
-                env={"PATH": PROGRAMS}, cwd="/", pass_fds=opened,
+                env=_ENVIRONMENT, cwd="/", pass_fds=opened,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         except BaseException:
