@@ -1,0 +1,138 @@
+"""What labs, formgraders and graded notebooks get from grading: environment, mounts and walls. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from base.paths import Installation, State
+from confinement.settings import ConfinementSettings
+from confinement.wall import HOME, Bind, Relay, Wall
+from spawners.plan import ServerPlan
+from spawners.settings import Profile
+
+NOTEBOOK_ENV = Path("/opt/notebook")
+LAB = Path("/opt/leerlab")
+EXCHANGE_PORT = 8082
+SERVER_PORT = 8888
+HUB_PORT = 8081
+NOTEBOOK = "notebook.ipynb"
+FILES = "files"
+EXECUTED = "executed.ipynb"
+
+
+class Role(StrEnum):
+    """Which lab settings somebody gets."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+    PLAIN = "plain"
+
+
+def seccomp_of(state: State) -> Path:
+    """The compiled system call filter that every wall uses."""
+    return state.generated / "seccomp.bpf"
+
+
+def notebook_binds(installation: Installation) -> tuple[Bind, ...]:
+    """The notebook environment and Leerlab's own part of it, read-only: the same in every wall."""
+    return (
+        Bind(installation.notebook_env, NOTEBOOK_ENV),
+        Bind(installation.code / "images" / "notebook", LAB),
+    )
+
+
+def exchange_relay(state: State) -> Relay:
+    """The way from loopback inside to the grading service."""
+    return Relay(EXCHANGE_PORT, f"unix:{state.run / 'grading.sock'}")
+
+
+def role_of(groups: Sequence[str]) -> Role:
+    """The lab settings that fit somebody's groups: a teacher of any course, else a student of any, else plain."""
+    if any(group.startswith("formgrade-") for group in groups):
+        return Role.TEACHER
+    return Role.STUDENT if any(group.startswith("nbgrader-") for group in groups) else Role.PLAIN
+
+
+def lab_environment(role: Role) -> dict[str, str]:
+    """Variables of a lab inside the wall, beside what the spawner and JupyterHub set.
+
+    Args:
+        role: which lab settings; the exchange works in all but `PLAIN`, as far as the service allows it.
+    """
+    return {
+        "PYTHONPATH": str(LAB),
+        "JUPYTER_CONFIG_PATH": f"{LAB}/config/{role}:{LAB}/config/base",
+        "LEERLAB_GRADING_URL": f"http://127.0.0.1:{EXCHANGE_PORT}",
+    }
+
+
+def lab_relays(role: Role, state: State) -> tuple[Relay, ...]:
+    """Relays of a lab for grading: students and teachers reach the exchange, others reach nothing of it."""
+    return () if role is Role.PLAIN else (exchange_relay(state),)
+
+
+def formgrader_plan(
+    course: str, profile: Profile, state: State, installation: Installation, confinement: ConfinementSettings
+) -> ServerPlan:
+    """The server of a course account: formgrader alone, with the course folder as its home.
+
+    Args:
+        course: the course's id.
+        profile: resources of the job.
+    """
+    wall = Wall(
+        command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.formgrader"),
+        home=state.courses / course,
+        seccomp=seccomp_of(state),
+        binds=notebook_binds(installation),
+        relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
+        publish=SERVER_PORT,
+        environment={
+            "PYTHONPATH": str(LAB),
+            "JUPYTER_CONFIG_PATH": f"{LAB}/config/course",
+            # Not in the course folder, and gone with the job.
+            "JUPYTER_CONFIG_DIR": "/tmp/jupyter",  # noqa: S108 - the wall's own
+            "JUPYTER_DATA_DIR": "/tmp/jupyter",  # noqa: S108
+            "JUPYTER_RUNTIME_DIR": "/tmp/jupyter/runtime",  # noqa: S108
+            "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
+            "JUPYTERHUB_ROOT_DIR": HOME,
+            "LEERLAB_GRADING_URL": f"http://127.0.0.1:{EXCHANGE_PORT}",
+        },
+        **confinement.sizes(),
+    )
+    return ServerPlan(profile=profile, wall=wall, api_port=HUB_PORT)
+
+
+def execution_wall(
+    home: Path, cell_time: int, state: State, installation: Installation, confinement: ConfinementSettings
+) -> Wall:
+    """The wall of one graded notebook: its own folder, the notebook environment, no network and no relay.
+
+    Args:
+        home: folder with `NOTEBOOK` and the folder `FILES`; gets `EXECUTED`.
+        cell_time: most seconds for one cell.
+    """
+    return Wall(
+        command=(
+            f"{NOTEBOOK_ENV}/bin/python",
+            "-m",
+            "leerlab_lab.execute",
+            f"{HOME}/{NOTEBOOK}",
+            f"{HOME}/{EXECUTED}",
+            "--cell-time",
+            str(cell_time),
+        ),
+        home=home,
+        seccomp=seccomp_of(state),
+        binds=notebook_binds(installation),
+        environment={
+            "PYTHONPATH": str(LAB),
+            "NBGRADER_EXECUTION": "autograde",
+            "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108
+            "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
+        },
+        folder=Path(HOME, FILES),
+        **confinement.sizes(),
+    )
