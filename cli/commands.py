@@ -90,7 +90,7 @@ def down(site: SiteOption = None, json: JsonOption = False) -> None:
 def key(site: SiteOption = None, json: JsonOption = False) -> None:
     """Print an address with a new one-time key for the demo login."""
     settings, _, state = read_site(site)
-    link = login_keys.link(settings, state)
+    link = login_keys.link(settings.hub.address, login_keys.mint(state))
     if json:
         output.print_json({"login_link": link})
     else:

@@ -13,6 +13,8 @@ from tornado.netutil import bind_unix_socket
 from tornado.routing import PathMatches, Rule, RuleRouter
 from traitlets import Float, List, Unicode
 
+from portal.hub_pages import PageApplication, page_handlers
+
 # What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
 # outside the wall, also reports the port. Everything else, the login page above all, is answered with 404 there.
 INNER_ROUTES = (
@@ -45,6 +47,11 @@ class LeerlabHub(JupyterHub):
 
     _inner_server: HTTPServer | None = None
     _route_watch: asyncio.Task[None] | None = None
+
+    def init_tornado_application(self) -> None:
+        """Put our own addresses first, and know each request's language."""
+        own = self.add_url_prefix(self.hub_prefix, page_handlers())
+        self.tornado_application = PageApplication([*own, *self.handlers], **self.tornado_settings)
 
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from base.paths import Installation, State
-from hub_config.login.demo import DemoAuthenticator
-from hub_config.pages import course_cards
-from hub_config.plans import Plans
-from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
+from hub_config.audit import Audit, open_ledger
+from hub_config.login.demo import DemoAuthenticator, DemoLogin, DemoPerson
+from hub_config.login.hosts import Hosts
+from hub_config.pages import Cards
+from hub_config.plans import HUB_PORT, Plans
+from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles, site_groups
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
-from ledger.store import Ledger
-from portal.language import template_environment
+from portal.hub_pages import template_vars
+from portal.language import JINJA_OPTIONS
 from spawners.spawner import LeerlabSpawner
 
 # A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
@@ -36,13 +37,14 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
         state: the site's state folder.
         installation: the environments to use.
     """
+    audit = Audit(open_ledger(site, state))
     set_addresses(c, site, state)
     set_proxy(c, state)
     set_storage(c, state)
-    set_login(c, site, state)
+    set_login(c, site, state, audit)
     set_roles(c, site, state)
-    set_starts(c, site, state, installation)
-    set_pages(c, site, state)
+    set_starts(c, site, state, installation, audit)
+    set_pages(c, site, installation)
 
 
 def set_addresses(c: Any, site: Site, state: State) -> None:
@@ -72,22 +74,24 @@ def set_storage(c: Any, state: State) -> None:
     c.JupyterHub.cookie_secret_file = str(state.secrets / "cookie-secret")
 
 
-def set_login(c: Any, site: Site, state: State) -> None:
+def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
     """The demo people of site.yaml."""
+    people = tuple(DemoPerson(person.name, person.title, person.all_groups) for person in site.login.people)
+    names = [*(person.name for person in people), *(COURSE_ACCOUNT + course.id for course in site.courses)]
+    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind))
     c.JupyterHub.authenticator_class = DemoAuthenticator
-    c.DemoAuthenticator.site = site
-    c.DemoAuthenticator.state = state
-    c.Authenticator.manage_groups = True
+    c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record)
 
 
 def set_roles(c: Any, site: Site, state: State) -> None:
     """Who may reach which server, and what the grading service may read."""
     c.JupyterHub.load_roles = [*course_roles(site), *service_roles()]
+    c.JupyterHub.load_groups = {group: {} for group in site_groups(site)}
     c.JupyterHub.services = [{"name": "grading", "api_token": secret(state, "grading-token"), "display": False}]
     c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
 
 
-def set_starts(c: Any, site: Site, state: State, installation: Installation) -> None:
+def set_starts(c: Any, site: Site, state: State, installation: Installation, audit: Audit) -> None:
     """Notebook servers as Slurm jobs."""
     c.JupyterHub.spawner_class = LeerlabSpawner
     c.JupyterHub.init_spawners_timeout = 1
@@ -95,16 +99,37 @@ def set_starts(c: Any, site: Site, state: State, installation: Installation) -> 
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = 0
     c.JupyterHub.allow_named_servers = False
-    c.Spawner.start_timeout = 10**9
-    c.Spawner.http_timeout = 30
-    c.Spawner.poll_interval = 30
+    c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
+    c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
+    c.Spawner.post_stop_hook = recorder(audit, "server.stop")
     Plans(site, state, installation).attach(LeerlabSpawner, slurm_of(site, state), hub_id(state))
 
 
-def set_pages(c: Any, site: Site, state: State) -> None:
+def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:
+    """A spawner hook that writes one line of the audit trail.
+
+    Args:
+        audit: where to.
+        action: what the line says was done.
+    """
+
+    async def hook(spawner: Any) -> None:
+        await audit.record(spawner.user.name, action, spawner.user.name, {})
+
+    return hook
+
+
+def set_pages(c: Any, site: Site, installation: Installation) -> None:
     """Our templates, in Dutch and English."""
-    portal = Path(__file__).parent.parent / "portal"
+    portal = installation.code / "portal"
+    title = {"nl": site.site.title.nl, "en": site.site.title.en}
     c.JupyterHub.template_paths = [str(portal / "hub_templates"), str(portal / "templates")]
+    c.JupyterHub.template_vars = template_vars(title, Cards(site, installation.code), demo=site.login.kind == "demo")
+    c.JupyterHub.jinja_environment_options = JINJA_OPTIONS
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "headers": SECURITY_HEADERS}
+    c.JupyterHub.tornado_settings = {
+        "slow_spawn_timeout": 0,
+        "headers": SECURITY_HEADERS,
+        "leerlab_language": site.site.language,
+    }

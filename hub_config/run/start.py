@@ -17,13 +17,13 @@ import httpx
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
-from cluster.commands import Slurm, SlurmError
+from cluster.commands import SlurmError
 from cluster.settings import EmbeddedCluster
 from confinement import seccomp
-from confinement.run import check_machine
 from hub_config.courses import release_courses
 from hub_config.login import keys as login_keys
 from hub_config.run import ports
+from hub_config.run.doctor import see_wall
 from hub_config.run.keys import secret
 from hub_config.run.processes import daemons, write_configuration
 from hub_config.run.supervisor_client import Supervisor
@@ -114,12 +114,12 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
         _wait_until_ready(site, state, supervisor, step)
         step("releasing courses")
         release_courses(site, state, installation)
-    return Started(site.hub.address, login_keys.link(site, state), already, time.monotonic() - begin)
+    return Started(site.hub.address, login_keys.link(site.hub.address, login_keys.mint(state)), already, time.monotonic() - begin)
 
 
 def _start_daemons(site: Site, site_file: Path, state: State, installation: Installation, step: Step) -> None:
     step("checking this machine")
-    check_machine()
+    see_wall(state)
     if ports.in_use(str(site.hub.bind), site.hub.port):
         raise LeerlabError(
             f"Port {site.hub.port} on {site.hub.bind} is in use by another program.",
@@ -196,6 +196,3 @@ def hub_ready(site: Site) -> bool:
     except httpx.TransportError:
         return False
     return answer.status_code == httpx.codes.OK
-
-
-__all__ = ["Slurm", "Started", "hub_ready", "only_one", "slurm_ready", "up"]

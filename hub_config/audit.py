@@ -1,0 +1,44 @@
+"""Writes the audit trail from the hub's event loop without holding it up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from base.paths import State
+from hub_config.run.keys import secret
+from hub_config.site import Site
+from ledger.store import Ledger
+
+
+def open_ledger(site: Site, state: State) -> Ledger:
+    """The site's ledger, at the address of site.yaml or in the state folder."""
+    return Ledger(site.ledger.url or f"sqlite:///{state.ledger}", bytes.fromhex(secret(state, "ledger-key")))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Records from async code; each call waits until the entry is on disk.
+
+    Args:
+        ledger: where to write.
+    """
+
+    ledger: Ledger
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Audit:
+        """traitlets copies every configured value; there is one ledger."""
+        return self
+
+    async def record(self, actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
+        """Append one entry.
+
+        Args:
+            actor: pseudonym of who did it.
+            action: dotted name of what was done, such as `server.start`.
+            subject: to whom or what.
+            details: further plain facts; no secrets.
+        """
+        await asyncio.to_thread(self.ledger.record, actor, action, subject, dict(details))

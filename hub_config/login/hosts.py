@@ -1,0 +1,65 @@
+"""Which host names this site answers to. A foreign name that resolves to loopback (DNS rebinding) gets nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+# Asked by services and by the proxy itself, over sockets that have no public name; without a cookie or token they say nothing.
+_NAMELESS_PATHS = ("/hub/api/", "/hub/error/", "/hub/health")
+_NAMELESS_EXACT = ("/hub/api", "/hub/health")
+
+
+class HostRule(Enum):
+    """What to do with a request, seeing its Host header and path."""
+
+    ANSWER = "answer"
+    SEND_HOME = "send home"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The exact list of names, with port, as browsers send them in `Host`.
+
+    Args:
+        hub: name of the hub's own origin, such as `leerlab.localhost:8000`.
+        others: origins of people's servers and of services, such as `sanne.leerlab.localhost:8000`.
+        bind: address that the public proxy listens on.
+    """
+
+    hub: str
+    others: frozenset[str]
+    bind: str
+
+    @classmethod
+    def of(cls, domain: str, port: int, names: Collection[str], bind: str) -> Hosts:
+        """The list for one domain and the names directly below it."""
+        return cls(f"{domain}:{port}", frozenset(f"{name}.{domain}:{port}" for name in names), bind)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine can reach the site."""
+        try:
+            return ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return False
+
+    def rule(self, host: str, path: str) -> HostRule:
+        """What to do with a request.
+
+        Pages of the hub are served on the hub's own origin alone: on a person's origin, that person's code could read them.
+
+        Args:
+            host: the Host header, exactly as it came.
+            path: the request's path.
+        """
+        if host == self.hub:
+            return HostRule.ANSWER
+        if path in _NAMELESS_EXACT or path.startswith(_NAMELESS_PATHS):
+            return HostRule.ANSWER
+        if host not in self.others:
+            return HostRule.REFUSE
+        return HostRule.SEND_HOME if path == "/hub" or path.startswith("/hub/") else HostRule.ANSWER

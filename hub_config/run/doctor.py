@@ -1,0 +1,215 @@
+"""`leerlab doctor`: a real login, a real job, a real wall and a real write; says what is broken, what it means, what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from base.errors import LeerlabError
+from base.paths import Installation, State
+from base.quantities import Size
+from cluster.commands import Slurm
+from cluster.jobs import JobRequest
+from cluster.script import job_script
+from confinement import seccomp
+from confinement.run import start as start_wall
+from confinement.wall import Wall
+from hub_config.audit import open_ledger
+from hub_config.login import keys as login_keys
+from hub_config.run import ports
+from hub_config.run.supervisor_client import Supervisor
+from hub_config.site import Site
+from hub_config.slurm import hub_id, slurm_of
+
+JOB_SECONDS = 60.0
+LEAST_FREE = Size.parse("2G")
+JOB_MEMORY = Size.parse("128M")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one examination.
+
+    Args:
+        name: what was examined.
+        ok: whether it is well.
+        what: what was seen.
+        means: what that means; empty when it is well.
+        do: what to do; empty when it is well.
+    """
+
+    name: str
+    ok: bool
+    what: str
+    means: str = ""
+    do: str = ""
+
+    def __str__(self) -> str:
+        first = f"{'ok    ' if self.ok else 'BROKEN'} {self.name}: {self.what}"
+        return "\n".join([first, *(f"       {part}" for part in (self.means, self.do) if part)])
+
+
+def examine(site: Site, state: State, installation: Installation, step: Callable[[str], None]) -> list[Finding]:
+    """Examine one thing after another; each finding stands on its own.
+
+    Args:
+        site: the checked settings.
+        state: the site's state folder.
+        installation: the environments in use.
+        step: called with one English phrase at each step.
+    """
+    state.make()
+    examinations: list[tuple[str, Callable[[], str]]] = [
+        ("installation", lambda: see_installation(installation)),
+        ("wall", lambda: see_wall(state)),
+        ("write", lambda: see_write(site, state)),
+        ("daemons", lambda: see_daemons(state)),
+        ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state))),
+        ("login", lambda: see_login(site, state)),
+    ]
+    findings = []
+    for name, look in examinations:
+        step(name)
+        try:
+            findings.append(Finding(name, True, look()))
+        except LeerlabError as error:
+            findings.append(Finding(name, False, error.what, error.means, error.do))
+    return findings
+
+
+def see_installation(installation: Installation) -> str:
+    """Both environments start their Python, and the proxy is there."""
+    for path in (installation.hub_env / "bin/python", installation.notebook_env / "bin/python"):
+        if not os.access(path, os.X_OK):
+            raise LeerlabError(f"{path} cannot be run.", "Nothing can be started.", "Run ./leerlab up, which installs it.")
+    if not (installation.proxy / "node_modules/configurable-http-proxy").is_dir():
+        raise LeerlabError("The proxy is not installed.", "No page can be served.", "Run ./leerlab up, which installs it.")
+    return "environments and proxy are there"
+
+
+def see_wall(state: State) -> str:
+    """A wall can be built on this machine, and from inside it nothing of the state folder can be seen."""
+    home = state.run / "doctor-home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    filter_file = state.run / "doctor.bpf"
+    seccomp.write_filter(filter_file)
+    try:
+        begin = time.monotonic()
+        wall = Wall(command=("/usr/bin/test", "!", "-e", str(state.root)), home=home, seccomp=filter_file)
+        code = start_wall(wall).wait(10)
+        took = time.monotonic() - begin
+    finally:
+        filter_file.unlink()
+        shutil.rmtree(home)
+    if code:
+        raise LeerlabError(
+            "From inside the wall the state folder can be seen.",
+            "People could read each other's files.",
+            "Run ./leerlab down and report this as a security fault.",
+        )
+    return f"built and left in {took * 1000:.0f} ms, the state folder cannot be seen from inside"
+
+
+def see_write(site: Site, state: State) -> str:
+    """A file reaches the disk, there is room, and the audit trail is whole."""
+    probe = state.root / f".doctor-{secrets.token_hex(4)}"
+    try:
+        with probe.open("wb") as file:
+            file.write(b"leerlab")
+            file.flush()
+            os.fsync(file.fileno())
+        probe.unlink()
+    except OSError as error:
+        raise LeerlabError(
+            f"{state.root} cannot be written: {error.strerror}.", "Work would be lost.", "Make room, or mend its permissions."
+        ) from error
+    free = shutil.disk_usage(state.root).free
+    if free < LEAST_FREE:
+        raise LeerlabError(
+            f"Only {free // 2**20} MiB are free at {state.root}.",
+            "Hand-ins will soon be refused.",
+            f"Make room: at least {LEAST_FREE} is needed.",
+        )
+    ledger = open_ledger(site, state)
+    ledger.record("doctor", "doctor.write", site.site.name, {})
+    ledger.verify()
+    return f"{free // 2**30} GiB free, the audit trail is whole"
+
+
+def see_daemons(state: State) -> str:
+    """supervisord answers and all daemons run; the inner sockets accept connections."""
+    supervisor = Supervisor(state)
+    if not supervisor.running():
+        raise LeerlabError("The site is not running.", "Nobody can log in.", "Run ./leerlab up.")
+    broken = [daemon.name for daemon in supervisor.processes() if daemon.state != "RUNNING"]
+    if broken:
+        logs = ", ".join(str(state.logs / f"{name}.log") for name in broken)
+        raise LeerlabError(f"Not running: {', '.join(broken)}.", "What they serve does not work.", f"Look in {logs}.")
+    sockets = [state.run / name for name in ("hub.sock", "hub-api.sock", "grading.sock")]
+    deaf = [path.name for path in sockets if path not in ports.listening_sockets(sockets)]
+    if deaf:
+        raise LeerlabError(f"Nobody answers at {', '.join(deaf)}.", "Notebooks cannot reach the hub.", "Run ./leerlab down and up.")
+    return f"all {len(supervisor.processes())} run"
+
+
+async def see_job(slurm: Slurm, site: Site, state: State) -> str:
+    """A small job is accepted, runs and ends well."""
+    output = state.jobs / f"doctor-{secrets.token_hex(4)}.log"
+    profile = site.profiles[0]
+    request = JobRequest(
+        name="leerlab-doctor",
+        comment=f"{hub_id(state)}:doctor",
+        partition=profile.partition,
+        cpus=1,
+        memory=JOB_MEMORY,
+        time=profile.time,
+        script=job_script(("/usr/bin/printf", "well")),
+        output=output,
+        environment={},
+    )
+    begin = time.monotonic()
+    job = await slurm.submit(request)
+    try:
+        while not (output.exists() and output.read_text() == "well"):
+            if time.monotonic() - begin > JOB_SECONDS:
+                raise LeerlabError(
+                    f"A small job did not run within {JOB_SECONDS:.0f} s.",
+                    "Notebooks wait as long.",
+                    "Look at squeue and sinfo: is the cluster full, or are nodes down?",
+                )
+            await asyncio.sleep(0.05)
+    finally:
+        await slurm.cancel([job])
+        output.unlink(missing_ok=True)
+    return f"a job ran {time.monotonic() - begin:.1f} s after it was handed in"
+
+
+def see_login(site: Site, state: State) -> str:
+    """A browser's way: the login page, a one-time key, a person, the home page."""
+    person = site.login.people[0]
+    begin = time.monotonic()
+    host = {"Host": site.hub.host}
+    with httpx.Client(base_url=f"http://{site.hub.bind}:{site.hub.port}", headers=host, timeout=10, trust_env=False) as browser:
+        try:
+            page = browser.get("/hub/login")
+            token = browser.cookies.get("_xsrf", default="")
+            browser.post("/hub/login/key", data={"key": login_keys.mint(state), "_xsrf": token})
+            token = browser.cookies.get("_xsrf", default=token)
+            browser.post("/hub/login", data={"username": person.name, "_xsrf": token})
+            home = browser.get("/hub/home")
+        except httpx.TransportError as error:
+            raise LeerlabError(f"The pages do not answer: {error}", "Nobody can log in.", "Run ./leerlab up.") from error
+    if page.status_code != httpx.codes.OK or home.status_code != httpx.codes.OK:
+        raise LeerlabError(
+            f"Logging in as {person.name} failed: login page {page.status_code}, home page {home.status_code}.",
+            "People cannot log in.",
+            f"Look in {state.logs / 'hub.log'}.",
+        )
+    return f"{person.name} saw the home page in {time.monotonic() - begin:.1f} s"

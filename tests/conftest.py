@@ -1,0 +1,107 @@
+"""A whole site for the tests that need one: real Slurm, hub, proxy and grading service, on a port and in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from base.paths import State
+from hub_config.run.ports import free_ports
+from hub_config.site import Site, load
+
+CODE = Path(__file__).resolve().parent.parent
+UP_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class RunningSite:
+    """A site that `up` started.
+
+    Args:
+        file: its site.yaml.
+        home: XDG_STATE_HOME of its state folder.
+        site: its settings.
+        state: its state folder.
+    """
+
+    file: Path
+    home: Path
+    site: Site
+    state: State
+
+    @property
+    def address(self) -> str:
+        return self.site.hub.address
+
+    def leerlab(self, *arguments: str, timeout: float = UP_SECONDS, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the command against this site."""
+        return leerlab(*arguments, "--site", str(self.file), home=self.home, timeout=timeout, check=check)
+
+    def login_link(self) -> str:
+        """An address with a fresh one-time key."""
+        return str(json.loads(self.leerlab("key", "--json").stdout)["login_link"])
+
+
+def leerlab(*arguments: str, home: Path, timeout: float = UP_SECONDS, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `leerlab` as `./leerlab` would, with its state below `home`."""
+    result = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=CODE,
+        env={**os.environ, "XDG_STATE_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if check and result.returncode:
+        raise AssertionError(f"leerlab {' '.join(arguments)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def site_file(home: Path, **changes: object) -> Path:
+    """The demo site's description with a free port and the given sections replaced."""
+    description = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
+    description.setdefault("hub", {})["port"] = free_ports(1)[0]
+    description.update(changes)
+    file = home / "site.yaml"
+    file.write_text(yaml.safe_dump(description, allow_unicode=True))
+    return file
+
+
+def make_site(home: Path, **changes: object) -> RunningSite:
+    """Describe a site without starting it."""
+    file = site_file(home, **changes)
+    site = load(file)
+    return RunningSite(file, home, site, State(home / "leerlab" / site.site.name))
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A private folder with a path short enough for unix sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def running_site() -> Iterator[RunningSite]:
+    """The demo site, started once for all tests that only use it."""
+    home = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    site = make_site(home)
+    site.leerlab("up")
+    try:
+        yield site
+    finally:
+        site.leerlab("down")
+        shutil.rmtree(home, ignore_errors=True)
