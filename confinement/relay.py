@@ -47,6 +47,9 @@ class Loop:
 
     def watch(self, source: int | socket.socket, events: int, call: Callable[[int], None]) -> None:
         """Call back when the source is ready for one of the events; no events at all ends the watching."""
+        if isinstance(source, socket.socket) and source.fileno() < 0:
+            # Closed, and so no longer watched.
+            return
         known = source in self._selector.get_map()
         if not events:
             if known:
@@ -90,7 +93,7 @@ class Loop:
         wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
         for key, events in self._selector.select(wait):
             # A call before this one may have ended the watching.
-            if self._selector.get_map().get(key.fileobj) is key:
+            if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()

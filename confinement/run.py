@@ -45,6 +45,7 @@ class Walled:
     def __init__(self, wall: Wall, seccomp: bytes, publish_on: str, output: Output | None, output_limit: int) -> None:
         self._wall = wall
         self._seccomp = seccomp
+        self._program = bubblewrap()
         self._deliver, self._kept = _delivery(output)
         self._room = output_limit
         self._loop = Loop()
@@ -211,7 +212,7 @@ class Walled:
                 f"import sys; sys.path.append({CODE!r}); from confinement.inner import main; main({opened[0]}, {task})"
             )
             process = subprocess.Popen(
-                [bubblewrap(), "--args", str(arguments), "--", PYTHON, "-I", "-S", "-B", "-c", first],
+                [self._program, "--args", str(arguments), "--", PYTHON, "-I", "-S", "-B", "-c", first],
                 env=_ENVIRONMENT, cwd="/", pass_fds=opened,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
