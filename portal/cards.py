@@ -1,0 +1,55 @@
+"""What the home page shows of a course: filled in by whoever knows courses and people, drawn by the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Role(str, Enum):
+    """What a person is in a course."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+class ServerState(str, Enum):
+    """How far a server is: the person's own for a student, the course's formgrader for a teacher."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class AssignmentCard:
+    """One assignment of a course, with its title in the person's language."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
+class CourseCard:
+    """One course of one person.
+
+    Args:
+        id: the course's id.
+        title: in the person's language.
+        role: what the person is in this course; a person who is both gets two cards.
+        summary: one or two sentences in the person's language on what to do.
+        assignments: those that have been handed out.
+        open_url: starts the person's server when needed and opens the course in it.
+        formgrader_url: teachers only: starts and opens the course's formgrader; empty for students.
+        server_state: of the server behind this card's main button.
+    """
+
+    id: str
+    title: str
+    role: Role
+    summary: str
+    assignments: tuple[AssignmentCard, ...]
+    open_url: str
+    formgrader_url: str = ""
+    server_state: ServerState = ServerState.STOPPED

@@ -1,0 +1,134 @@
+"""Plugs the pages into JupyterHub: its application with a language per request, our own addresses, and template values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
+from jupyterhub.scopes import needs_scope
+from tornado import web
+from tornado.httputil import HTTPServerRequest
+
+from base.i18n import LANGUAGES
+from portal import request as page_request
+from portal.assets import STATIC
+from portal.cards import CourseCard
+from portal.language import safe_return
+
+# How long a person's click on "stop" waits before the page that says so is shown.
+STOP_SECONDS = 20.0
+YEAR = 365 * 24 * 3600
+
+
+class PageApplication(web.Application):
+    """tornado's application that knows, from the first header on, in which language to answer.
+
+    The setting `leerlab_language` is the site's language.
+    """
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """Enter the request, then find its handler. The connection's task runs both, so the handler sees it."""
+        page_request.enter(request.headers, request.uri or "/", self.settings.get("leerlab_language", "nl"))
+        return super().find_handler(request, **kwargs)
+
+
+class LanguageHandler(BaseHandler):
+    """`/hub/language?to=nl&next=/hub/home`: remembers the language in this browser and goes back."""
+
+    def get(self) -> None:
+        """Set the cookie for a year; 400 when the language is not one of ours."""
+        language = self.get_argument("to", "")
+        if language not in LANGUAGES:
+            raise web.HTTPError(400, log_message="unknown language")
+        self.set_cookie(page_request.LANGUAGE_COOKIE, language, path="/", max_age=YEAR, samesite="Lax", httponly=True)
+        self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
+
+
+class StopHandler(BaseHandler):
+    """`POST /hub/stop/<person>`: stops a server, or withdraws its start, from a plain form."""
+
+    @web.authenticated
+    async def post(self, user_name: str) -> None:
+        """Stop, then go home; the home page says how far it is."""
+        await self._stop(user_name=user_name)
+        self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
+
+    @needs_scope("delete:servers")
+    async def _stop(self, user_name: str) -> None:
+        user = self.find_user(user_name)
+        if user is None:
+            raise web.HTTPError(404)
+        spawner = user.spawners[""]
+        if spawner.pending == "stop":
+            return
+        if spawner.pending:
+            # The same order as JupyterHub's own DELETE .../server: withdraw the start, let it end, stop what is left.
+            start = spawner._spawn_future
+            if start is not None:
+                start.cancel()
+                await asyncio.wait([start], timeout=STOP_SECONDS)
+            if not spawner.pending:
+                await asyncio.wait_for(self.stop_single_user(user), timeout=STOP_SECONDS)
+        elif spawner.ready and await spawner.poll_and_notify() is None:
+            await asyncio.wait_for(self.stop_single_user(user), timeout=STOP_SECONDS)
+
+
+class AssetHandler(CacheControlStaticFilesHandler):
+    """Stylesheet, scripts and pictures; kept by the browser for good when asked for by version."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """Say how long to keep it, and that its type is what we say it is."""
+        self.set_header("X-Content-Type-Options", "nosniff")
+        if self.get_argument("v", ""):
+            self.set_header("Cache-Control", f"public, max-age={YEAR}, immutable")
+        else:
+            self.set_header("Cache-Control", "no-cache")
+
+
+def page_handlers() -> list[tuple[Any, ...]]:
+    """Our own addresses, to be put before JupyterHub's own, below the hub's prefix."""
+    return [
+        (r"/language", LanguageHandler),
+        (r"/stop/([^/]+)", StopHandler),
+        (r"/portal/(.*)", AssetHandler, {"path": str(STATIC)}),
+    ]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is logged in, as the shell shows it; pages about another person's server show this one all the same."""
+
+    name: str
+    title: str
+
+
+def person(user: Any) -> Person | None:
+    """The person behind a JupyterHub user; none for nobody and for services."""
+    if user is None or getattr(user, "kind", "") != "user":
+        return None
+    return Person(user.name, str((user.user_info or {}).get("title") or user.name))
+
+
+def template_vars(
+    site_title: Mapping[str, str], courses: Callable[[Any], Sequence[CourseCard]], *, demo: bool
+) -> dict[str, Any]:
+    """Values for `JupyterHub.template_vars`.
+
+    Args:
+        site_title: the site's title by language.
+        courses: the courses of a JupyterHub user, with texts in the language of `portal.request.current()`; called on the
+            hub's loop for every page of a person who is logged in, so it must not block.
+        demo: whether every page says that this is a demonstration.
+    """
+
+    def cards(user: Any) -> Sequence[CourseCard]:
+        return courses(user) if person(user) is not None else ()
+
+    def title(user: Any) -> str:
+        return site_title[page_request.current().language]
+
+    return {"site_title": title, "courses": cards, "demo": demo, "person": person}

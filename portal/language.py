@@ -1,0 +1,103 @@
+"""Page texts in the language of the request: the Jinja2 extension, and the address a language switch may return to."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from babel.support import Translations
+from babel.units import format_unit
+from jinja2 import Environment, FileSystemLoader
+from jinja2.ext import InternationalizationExtension
+
+from base.i18n import LANGUAGES, catalogue
+from base.messages import Message
+from portal import request
+from portal.assets import TEMPLATES, version
+from portal.failures import failure
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+# JupyterHub builds its own Jinja2 environments; the extension brings all that our templates need into them.
+JINJA_OPTIONS = {"extensions": ["portal.language.PageLanguage"]}
+
+
+def _texts() -> Translations:
+    return catalogue(request.current().language)
+
+
+def gettext(message: str) -> str:
+    """The text in the language of the current request."""
+    return str(_texts().gettext(message))
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """The text for that number in the language of the current request."""
+    return str(_texts().ngettext(singular, plural, number))
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words, in its largest unit: `5 minuten`. The same rule as in static/start.js."""
+    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= length), _UNITS[-1])
+    return format_unit(round(seconds / length), f"duration-{unit}", locale=request.current().language)
+
+
+def sentence(message: Message) -> str:
+    """The sentence for a message code in the language of the current request.
+
+    A parameter whose name ends in `seconds` is put in as a duration in words.
+    """
+    words = {
+        name: duration(float(value)) if name.endswith("seconds") else value for name, value in message.params.items()
+    }
+    return gettext(message.code) % words
+
+
+def messages_starting(prefix: str) -> dict[str, str]:
+    """All message codes with that prefix and their unfilled texts, for a page that fills them itself."""
+    texts = _texts()
+    codes = catalogue("en")._catalog  # type: ignore[attr-defined]  # gettext offers no way to list a catalogue
+    return {code: str(texts.gettext(code)) for code in codes if isinstance(code, str) and code.startswith(prefix)}
+
+
+class PageLanguage(InternationalizationExtension):
+    """Jinja2's own i18n extension, bound to the current request instead of to one language for the whole process."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.policies["ext.i18n.trimmed"] = True
+        self._install_callables(gettext, ngettext, newstyle=True)
+        environment.globals.update(
+            languages=LANGUAGES,
+            page_request=request.current,
+            messages_starting=messages_starting,
+            asset_version=version(),
+            sentence=sentence,
+            failure=failure,
+        )
+        environment.tests["starting_with"] = str.startswith
+
+
+def template_environment() -> Environment:
+    """An environment for pages outside JupyterHub; they extend `shell.html` and render inside a request."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, enable_async=True, extensions=[PageLanguage]
+    )
+
+
+def safe_return(address: str, otherwise: str) -> str:
+    """The address when it is a path on this very host, else the other one.
+
+    Browsers drop tabs and newlines, and read a backslash as a slash (WHATWG URL standard, section 4.4): a path that holds
+    one of these could leave the site.
+
+    Args:
+        address: what the request asked to go back to.
+        otherwise: where to go instead.
+    """
+    plain = all(" " < letter < "\x7f" for letter in address)
+    if not plain or "\\" in address or not address.startswith("/") or address.startswith("//"):
+        return otherwise
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return otherwise
+    return otherwise if parts.scheme or parts.netloc else address
