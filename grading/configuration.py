@@ -1,0 +1,73 @@
+"""What the grading service is told at its start: one JSON file, written by `up`, that holds no secrets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from base.errors import InputError
+from base.paths import State
+from cluster.settings import ClusterSettings
+from confinement.settings import ConfinementSettings
+from grading.settings import GradingSettings
+from grading.tree import TreeLimits
+from spawners.settings import Profile
+
+VARIABLE = "LEERLAB_GRADING"
+
+
+class ServiceConfiguration(BaseModel):
+    """Everything that the service needs beside its installation.
+
+    Args:
+        state: the site's state folder.
+        hub: the hub's API, `unix:/path` or a URL; it must serve `/hub/api/users/<name>`.
+        token_file: file with the service's own token for the hub (scope `read:users:groups`).
+        courses: ids of the site's courses.
+        grading: the section of site.yaml.
+        profile: resources of one graded notebook's job.
+        confinement: the section of site.yaml.
+        cluster: the section of site.yaml.
+        slurm_conf: the slurm.conf that Slurm's commands use.
+        ledger: URL of the ledger's database.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Path
+    hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
+    token_file: Path
+    courses: tuple[str, ...]
+    grading: GradingSettings
+    profile: Profile
+    confinement: ConfinementSettings = ConfinementSettings()
+    cluster: ClusterSettings
+    slurm_conf: Path
+    ledger: str
+
+    @property
+    def folders(self) -> State:
+        """The state folder's layout."""
+        return State(self.state)
+
+    @property
+    def limits(self) -> TreeLimits:
+        """How much one submission may hold."""
+        return TreeLimits(total=int(self.grading.upload), files=self.grading.files)
+
+    @classmethod
+    def current(cls) -> ServiceConfiguration:
+        """The configuration that `$LEERLAB_GRADING` names.
+
+        Raises:
+            InputError: it is not set, or the file is not such a configuration.
+        """
+        name = os.environ.get(VARIABLE)
+        if not name:
+            raise InputError(f"{VARIABLE} is not set.", "The grading service is started by `leerlab up`.")
+        try:
+            return cls.model_validate_json(Path(name).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise InputError(f"{name} is not a configuration of the grading service.", str(error)) from error
