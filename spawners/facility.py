@@ -1,0 +1,61 @@
+"""What every spawner of a hub shares: the cluster, the plans, the state folder and the languages. Made by hub_config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from base.messages import Message
+from base.paths import State
+from cluster.commands import Slurm
+from cluster.watcher import Watcher
+from spawners.plan import ServerPlan
+
+
+class Person(Protocol):
+    """What a plan may depend on of JupyterHub's user."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def groups(self) -> Any: ...
+
+
+PlanFor = Callable[[Person, Mapping[str, object]], ServerPlan]
+"""From a person and the options of their request to a plan; raises `spawners.failures.StartRefused`."""
+
+
+@dataclass(frozen=True)
+class Facility:
+    """One hub's surroundings.
+
+    Args:
+        hub: id of this hub, 12 hexadecimal digits: half of the comment of each of its jobs.
+        plan_for: what to start for a person.
+        slurm: the cluster's commands.
+        watcher: the one watcher of this hub's process.
+        state: the site's state folder; jobs log to `jobs/<start id>` below it.
+        report_to: the hub's inner API as jobs reach it: `unix:/path` or `tcp:host:port`.
+        wrapper: argument list of the job's wrapper.
+        say: a message in the site's language, for JupyterHub's own pages.
+        address_of: from the name of a node to the host under which the hub reaches it.
+        publish_on: IP address of the node on which its jobs offer their servers.
+        reserved_ports: ports on the hub's machine that no server can have.
+        ready_seconds: longest time from the job's start until its server answers.
+        log_limit: most bytes of a server's output that are kept.
+    """
+
+    hub: str
+    plan_for: PlanFor
+    slurm: Slurm
+    watcher: Watcher
+    state: State
+    report_to: str
+    wrapper: tuple[str, ...]
+    say: Callable[[Message], str]
+    address_of: Callable[[str], str]
+    publish_on: str = "127.0.0.1"
+    reserved_ports: frozenset[int] = frozenset()
+    ready_seconds: float = 120.0
+    log_limit: int = 4 * 2**20

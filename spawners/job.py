@@ -1,0 +1,252 @@
+"""The job of a notebook server, outside the wall: starts the wall, reports the port once the server answers, ends with it.
+
+Run as `/usr/bin/python3 -I -S spawners/job.py` by a Slurm job: standard library and `confinement` only. What to do
+stands in the environment variable LEERLAB_JOB (see `spawners.submission`), which is removed before anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from confinement.errors import WallRefused
+from confinement.run import Walled, start
+from confinement.wall import Wall
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+VARIABLE = "LEERLAB_JOB"
+PROBE_SECONDS = 0.02
+"""Between two looks at whether the server answers yet: nothing inside tells when it listens."""
+REPORT_FIRST_SECONDS = 0.1
+REPORT_MOST_SECONDS = 5.0
+_REQUEST_SECONDS = 10.0
+# Answers after which another try cannot help: accepted now or before, or refused for good.
+_SETTLED = (204, 400, 403, 409)
+_NOT_STARTED = 70
+_NO_LIMIT = 2**62
+# What Slurm tells a job about the devices it got; the server inside needs it to find them.
+_DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the hub asks of one job.
+
+    Args:
+        wall: the server's wall.
+        report_to: the hub's inner API: `unix:/path` or `tcp:host:port`.
+        report_path: path of the report's URL.
+        secret: one-time secret of the start.
+        base: the server's base URL, ending in a slash.
+        publish_on: IP address of the node on which the server is offered.
+        log: file that gets the server's output.
+        log_limit: most bytes of output kept in the folder of `log`.
+    """
+
+    wall: Wall
+    report_to: str
+    report_path: str
+    secret: str
+    base: str
+    publish_on: str
+    log: Path
+    log_limit: int
+
+    def to_json(self) -> str:
+        """As the value of LEERLAB_JOB."""
+        plain: dict[str, Any] = {**self.__dict__, "wall": self.wall.to_json(), "log": str(self.log)}
+        return json.dumps(plain)
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError, ValueError: it is not complete.
+            confinement.errors.WallInvalid: the wall is not one that may be built.
+        """
+        raw = json.loads(text)
+        return cls(**{**raw, "wall": Wall.from_json(raw["wall"]), "log": Path(raw["log"])})
+
+
+class RotatingLog:
+    """The server's output in a file and its predecessor, together never above a limit; the newest lines are kept.
+
+    Args:
+        path: the file; the predecessor is `<path>.1`.
+        limit: most bytes of both together.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._half = max(1, limit // 2)
+        self._size = 0
+        self._file = self._open()
+
+    def write(self, piece: bytes) -> None:
+        """Append, and begin a new file when this one is full."""
+        for offset in range(0, len(piece), self._half):
+            part = piece[offset : offset + self._half]
+            if self._size + len(part) > self._half:
+                self._file.close()
+                self._path.replace(f"{self._path}.1")
+                self._file = self._open()
+            self._file.write(part)
+            self._size += len(part)
+
+    def _open(self) -> Any:
+        self._size = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self._path, flags, 0o600), "wb", buffering=0)
+
+
+def connection(address: str) -> HTTPConnection:
+    """An HTTP connection to `unix:/path` or `tcp:host:port`."""
+    # Imported while the wall is starting, not before: it takes as long as bubblewrap itself.
+    import socket  # noqa: PLC0415
+    from http.client import HTTPConnection  # noqa: PLC0415
+
+    kind, _, rest = address.partition(":")
+    if kind == "tcp":
+        host, _, port = rest.rpartition(":")
+        return HTTPConnection(host.strip("[]"), int(port), timeout=_REQUEST_SECONDS)
+    made = HTTPConnection("localhost", timeout=_REQUEST_SECONDS)
+    made.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.sock.settimeout(_REQUEST_SECONDS)
+    try:
+        made.sock.connect(rest)
+    except OSError:
+        made.sock.close()
+        raise
+    return made
+
+
+def status_of(address: str, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> int | None:
+    """The status of one request; None when nobody answers."""
+    from http.client import HTTPException  # noqa: PLC0415
+
+    try:
+        made = connection(address)
+        try:
+            made.request(method, path, body=body, headers=headers)
+            return made.getresponse().status
+        finally:
+            made.close()
+    except (OSError, HTTPException):
+        return None
+
+
+class Announcement:
+    """Waits for the server and tells the hub its port: tries as long as the job lives."""
+
+    def __init__(self, task: Task, host: str, port: int) -> None:
+        self._task = task
+        self._server = f"tcp:{host}:{port}"
+        self._port = port
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Probe, then report."""
+        while status_of(self._server, "GET", f"{self._task.base}api", None, {}) != 200:
+            if self._ended.wait(PROBE_SECONDS):
+                return
+        pause = REPORT_FIRST_SECONDS
+        body = json.dumps({"port": self._port}).encode()
+        headers = {"Authorization": f"start {self._task.secret}", "Content-Type": "application/json"}
+        while True:
+            status = status_of(self._task.report_to, "POST", self._task.report_path, body, headers)
+            if status in _SETTLED:
+                if status not in (204, 409):
+                    say(f"The hub refused the report of port {self._port} with status {status}.")
+                return
+            # No answer, 404 while the hub starts, 5xx: it may know this start later.
+            say(f"The hub did not take the report (status {status}); next try in {pause:.1f} s.")
+            if self._ended.wait(pause):
+                return
+            pause = min(REPORT_MOST_SECONDS, pause * 1.5)
+
+    def end(self) -> None:
+        """Stop trying."""
+        self._ended.set()
+
+
+def say(sentence: str) -> None:
+    """A line in Slurm's own output of the job."""
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def run(task: Task) -> int:
+    """Run the server until it ends or the job gets SIGTERM.
+
+    Returns:
+        The server's exit code; 70 when the wall could not be built (EX_SOFTWARE, sysexits.h(3)).
+    """
+    log = RotatingLog(task.log, task.log_limit)
+    asked_to_end = threading.Event()
+    walled: Walled | None = None
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        asked_to_end.set()
+        if walled is not None:
+            # Not from within the handler: ending waits, and the main thread may hold the lock it waits for.
+            threading.Thread(target=end, args=(walled,), daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    environment = dict(task.wall.environment)
+    environment |= {name: os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ}
+    try:
+        walled = start(
+            replace(task.wall, environment=environment),
+            publish_on=task.publish_on, output=log.write, output_limit=_NO_LIMIT,
+        )  # fmt: skip
+    except WallRefused as error:
+        log.write(f"{error}\n".encode())
+        say(str(error))
+        return _NOT_STARTED
+    if asked_to_end.is_set():
+        return walled.terminate()
+    if walled.published is None:
+        say("The wall publishes no port, so nobody could reach the server.")
+        walled.terminate()
+        return _NOT_STARTED
+    announcement = Announcement(task, *walled.published)
+    thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
+    thread.start()
+    try:
+        return walled.wait()
+    finally:
+        announcement.end()
+
+
+def end(walled: Walled) -> None:
+    """End everything inside at once."""
+    with suppress(TimeoutError):
+        walled.terminate()
+
+
+def main() -> int:
+    """Take the task out of the environment and run it."""
+    text = os.environ.pop(VARIABLE, None)
+    if text is None:
+        say(f"{VARIABLE} is not set: this program is started by Leerlab's hub, as a Slurm job.")
+        return 2
+    return run(Task.from_json(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

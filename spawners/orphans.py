@@ -1,0 +1,87 @@
+"""Jobs that must not live on: those of this hub whose start is known to have ended, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from jupyterhub import orm
+
+from cluster.commands import Slurm
+from cluster.errors import SlurmRefused, SlurmUnavailable
+from cluster.jobs import Job, JobState
+from cluster.watcher import Watcher
+from spawners.starts import ended_in, of_comment
+
+_ALIVE = (JobState.PENDING, JobState.RUNNING)
+log = logging.getLogger(__name__)
+
+
+def orphans(jobs: Iterable[Job], hub: str, ended: Collection[str]) -> list[int]:
+    """The ids of jobs to cancel.
+
+    A start that this hub does not know is left alone: its database may be empty, restored, or another hub's.
+
+    Args:
+        jobs: what Slurm has.
+        hub: this hub's id.
+        ended: ids of starts that are known to have ended.
+    """
+    return [
+        job.id
+        for job in jobs
+        if job.state in _ALIVE and (name := of_comment(job.comment)) is not None and name[0] == hub and name[1] in ended
+    ]
+
+
+def ended_starts(session: Any) -> set[str]:
+    """The ids of all starts that the hub's database says have ended.
+
+    Args:
+        session: the hub's database session.
+    """
+    return {each for (state,) in session.query(orm.Spawner.state) for each in ended_in(state)}
+
+
+class Sweep:
+    """Cancels orphans, at the hub's start and whenever one turns up later, such as a submission that took too long.
+
+    Args:
+        slurm: the cluster's commands.
+        watcher: tells when it knows something new.
+        hub: this hub's id.
+    """
+
+    def __init__(self, slurm: Slurm, watcher: Watcher, hub: str) -> None:
+        self.ended: set[str] = set()
+        self._slurm = slurm
+        self._watcher = watcher
+        self._hub = hub
+
+    async def run(self) -> None:
+        """Look at every snapshot of the queue, until cancelled."""
+        while True:
+            await self._watcher.next()
+            await self.look()
+
+    async def look(self) -> list[int]:
+        """Cancel the orphans in the newest snapshot; returns their ids."""
+        found = orphans(self._watcher.jobs(), self._hub, self.ended)
+        if found:
+            log.warning("Cancelling jobs %s: their starts have ended", found)
+            try:
+                await self._slurm.cancel(found)
+            except (SlurmUnavailable, SlurmRefused) as error:
+                log.warning("Not cancelled now, tried again at the next look: %s", error)
+        return found
+
+
+async def run_forever(sweep: Sweep) -> None:
+    """`Sweep.run` as a task's body: ends without noise when it is cancelled."""
+    try:
+        await sweep.run()
+    except asyncio.CancelledError:
+        log.debug("Sweep ended")
+        raise

@@ -1,0 +1,24 @@
+"""What one start puts into its job: the profile's resources and the wall with everything in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confinement.wall import Wall
+from spawners.settings import Profile
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """One server before it has an address and a token.
+
+    Args:
+        profile: partition, cores, memory, time and GPUs of the job.
+        wall: command, home, binds, relays, environment and the port inside (`publish`) of the server. The spawner adds
+            the variables that JupyterHub gives to its servers (`JUPYTERHUB_*`) to the environment, nothing else.
+        api_port: port on loopback inside on which a relay leads to the hub's API.
+    """
+
+    profile: Profile
+    wall: Wall
+    api_port: int = 8081

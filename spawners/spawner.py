@@ -1,0 +1,488 @@
+"""JupyterHub's spawner for Leerlab: BatchSpawner's place in the hub, with starts that survive the hub and Slurm.
+
+What JupyterHub promises and when it calls what: jupyterhub 6.1.1, `user.py` (spawn, stop) and `app.py` (init_spawners).
+Of BatchSpawner only the class's place remains; its templates, shell commands and API handler are not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, ClassVar, NoReturn
+
+import sqlalchemy
+from batchspawner import SlurmSpawner
+from traitlets import Integer
+
+from base.messages import Message
+from cluster.errors import SlurmRefused, SlurmUnavailable
+from cluster.jobs import Job, JobState
+from cluster.watcher import UNKNOWN, Unknown
+from spawners import report, server_token, waiting
+from spawners.adoption import Adoption, Departed
+from spawners.change import Change, first_of
+from spawners.facility import Facility
+from spawners.failures import LAST_LINES, SpawnRefused, StartFailed, StartRefused
+from spawners.logs import last_lines
+from spawners.options import form_options, requested_profile
+from spawners.orphans import Sweep, ended_starts
+from spawners.plan import ServerPlan
+from spawners.starts import ENDED_KEPT, Start, ended_in, now
+from spawners.submission import LOG, SLURM_LOG, inside_environment, job_folder, job_request
+
+NO_LIMIT = 10**9
+"""Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
+STOP_SECONDS = 30.0
+EVENT_SECONDS = 5.0
+SUBMISSION_SECONDS = 30.0
+LATE_SUBMISSION_SECONDS = 15.0
+"""How long after `sbatch` was called a job may still appear whose id the hub never learned."""
+_NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
+_SERVER_NAME = re.compile(r"^(?:[a-z0-9][a-z0-9-]{0,62})?$")
+_ALIVE = (JobState.PENDING, JobState.RUNNING)
+
+
+class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no types
+    """One server of one person as one Slurm job at a time."""
+
+    facility: ClassVar[Facility]
+    """Set by hub_config before the hub starts."""
+    sweep: ClassVar[Sweep]
+    _background: ClassVar[list[asyncio.Task[None]]] = []
+
+    start_timeout = Integer(NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`.").tag(
+        config=True
+    )
+    poll_interval = Integer(5, help="Seconds between two looks at the watcher's memory: costs Slurm nothing.").tag(
+        config=True
+    )
+
+    _start: Start | None = None
+    _ended: tuple[str, ...] = ()
+    _failure: Message | None = None
+    _submission: asyncio.Task[int] | None = None
+    _slurm_silent = False
+    _adoption: Adoption | None = None
+    _departed: Departed | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._change = Change()
+        super().__init__(**kwargs)
+
+    # -- the hub's start and end
+
+    @classmethod
+    async def open(cls, session: Any) -> None:
+        """Start what all spawners share; before JupyterHub looks at its servers (`init_spawners`).
+
+        Args:
+            session: the hub's database session.
+        """
+        facility = cls.facility
+        cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
+        cls.sweep.ended |= ended_starts(session)
+        cls._background = [
+            asyncio.create_task(facility.watcher.run(), name="watcher"),
+            asyncio.create_task(cls.sweep.run(), name="sweep"),
+        ]
+
+    @classmethod
+    async def close(cls) -> None:
+        """End what `open` started."""
+        for task in cls._background:
+            task.cancel()
+        await asyncio.gather(*cls._background, return_exceptions=True)
+        cls._background = []
+
+    # -- what the hub remembers
+
+    @property
+    def _session(self) -> Any:
+        return sqlalchemy.inspect(self.orm_spawner).session
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what the hub's database says, after a restart of the hub."""
+        super().load_state(state)
+        self._ended = tuple(ended_in(state))
+        self._start = Start.from_state(state.get("start"))
+        if self._start is not None and self._start.id not in self._ended:
+            self._expect_report()
+
+    def get_state(self) -> dict[str, Any]:
+        """What to store: the start, and which starts of this server have ended. Nothing in it is secret."""
+        state: dict[str, Any] = super().get_state()
+        if self._start is not None:
+            state["start"] = self._start.to_state()
+        if self._ended:
+            state["ended"] = list(self._ended)
+        return state
+
+    def clear_state(self) -> None:
+        """Forget the start; that it has ended stays known."""
+        super().clear_state()
+        if self._start is not None:
+            self._end()
+        self._start = None
+        self._submission = None
+        self._change.announce()
+        if self._adoption is not None:
+            self._adoption.cleared(self._failure)
+
+    def _keep(self, start: Start) -> None:
+        """Commit the start, so that it survives the hub from here on."""
+        self._start = start
+        self.job_id = "" if start.job is None else str(start.job)
+        self._commit()
+        self._change.announce()
+
+    def _commit(self) -> None:
+        # A new dict: the column does not see changes inside one (SQLAlchemy, mutation tracking).
+        self.orm_spawner.state = self.get_state()
+        self._session.commit()
+
+    def _end(self) -> None:
+        """This start has ended, whatever its job does: no report, no token, and the sweep may cancel the job."""
+        start = self._start
+        if start is None or start.id in self._ended:
+            return
+        report.EXPECTED.pop(start.id, None)
+        self._ended = (*self._ended, start.id)[-ENDED_KEPT:]
+        type(self).sweep.ended.add(start.id)
+        server_token.revoke(self._session, start.token, self.user.orm_user)
+        self._commit()
+
+    # -- start
+
+    def options_from_form(self, form: Mapping[str, list[str]]) -> dict[str, object]:  # type: ignore[override]
+        """The start page's choice."""
+        return form_options(form)
+
+    def apply_user_options(self, _spawner: Any, _options: Mapping[str, object]) -> None:
+        """Nothing of the options is set on the spawner; `start` reads the one that may be chosen."""
+
+    async def start(self) -> str:
+        """Start the server.
+
+        Returns:
+            Its URL as the hub reaches it.
+
+        Raises:
+            SpawnRefused: the request is not allowed (status 400).
+            StartFailed: the job ended, was refused, or did not answer in time.
+        """
+        self._failure = None
+        plan = self._plan()
+        await self._submit(plan)
+        return await self._until_answering()
+
+    def _plan(self) -> ServerPlan:
+        """What to start, or a refusal; nothing of the request goes further than this."""
+        try:
+            if not _NAME.match(self.user.name) or not _SERVER_NAME.match(self.name):
+                raise StartRefused(Message("start.refused.name"), "This name cannot have a server.")
+            requested_profile(self.user_options)
+            return self.facility.plan_for(self.user, self.user_options)
+        except StartRefused as refusal:
+            # JupyterHub has stored the options as this server's next default already.
+            self.orm_spawner.user_options = {}
+            raise SpawnRefused(refusal, self.facility.say(refusal.message)) from refusal
+
+    async def _submit(self, plan: ServerPlan) -> None:
+        """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
+        token = server_token.token_id(self._session, self.api_token)
+        requested = now()
+        while True:
+            start, secret = Start.new(plan.profile.id, token, requested)
+            job_folder(self.facility, start.id).mkdir(mode=0o700)
+            self._keep(start)
+            self._expect_report()
+            request = self._request(plan, start, secret)
+            # Not cancelled with the start: `stop` must learn the job's id.
+            self._submission = asyncio.create_task(self.facility.slurm.submit(request))
+            try:
+                job = await asyncio.shield(self._submission)
+            except SlurmRefused as error:
+                self._fail(Message("start.failed.refused", {"reason": str(error.what)}))
+            except SlurmUnavailable as error:
+                self.log.warning("Slurm did not take the job of %s: %s", self._log_name, error)
+                found = await self._after_silence(start)
+                if found is None:
+                    # Should this submission arrive after all, the sweep cancels its job.
+                    self._next_start()
+                    continue
+                job = found
+            self._keep(self._current.with_job(job))
+            return
+
+    @property
+    def _current(self) -> Start:
+        """The start that is going on.
+
+        Raises:
+            StartFailed: it was ended meanwhile.
+        """
+        if self._start is None or self._start.id in self._ended:
+            self._fail(Message("start.failed.cancelled"))
+        return self._start
+
+    def _request(self, plan: ServerPlan, start: Start, secret: str) -> Any:
+        base, hub_prefix = self.server.base_url, self.hub.base_url
+        environment = inside_environment(plan, self.get_env(), base, hub_prefix)
+        return job_request(
+            self.facility, plan, start, secret, environment=environment, base=base, hub_prefix=hub_prefix
+        )
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """BatchSpawner would look up a unix account of the person's name; the wall has its own."""
+        return env
+
+    def _next_start(self) -> None:
+        """The present start has no job; what is still asked for gets a new id, but keeps its token."""
+        start = self._current
+        self._start = replace(start, token=None)
+        self._end()
+
+    async def _after_silence(self, start: Start) -> int | None:
+        """Wait until Slurm answers again; the id of the start's job, if it has one."""
+        self._slurm_silent = True
+        self._change.announce()
+        try:
+            return await self._found(start, 0)
+        finally:
+            self._slurm_silent = False
+            self._change.announce()
+
+    async def _found(self, start: Start, patience: float) -> int | None:
+        """Ask Slurm for the start's job by its comment, until it answers.
+
+        Args:
+            start: the start.
+            patience: seconds to look again when there is none.
+        """
+        facility = self.facility
+        until = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                jobs = await facility.slurm.find(start.comment(facility.hub))
+            except SlurmUnavailable:
+                await facility.watcher.next()
+                continue
+            if jobs:
+                return max(job.id for job in jobs)
+            if asyncio.get_running_loop().time() >= until:
+                return None
+            await facility.watcher.next()
+
+    async def _until_answering(self) -> str:
+        """Wait until the job has reported its port; how long it waits in the queue does not count."""
+        facility, loop = self.facility, asyncio.get_running_loop()
+        running_since: float | None = None
+        while True:
+            start, job = self._current, self._job()
+            if job is None or (isinstance(job, Job) and job.state not in _ALIVE):
+                self._fail(self._early_end(start, job))
+            left: float | None = None
+            if isinstance(job, Job) and job.state is JobState.RUNNING:
+                if start.port is not None:
+                    host = facility.address_of(job.nodes[0])
+                    self._keep(replace(start, host=host))
+                    return f"http://{host}:{start.port}"
+                running_since = running_since or loop.time()
+                left = running_since + facility.ready_seconds - loop.time()
+                if left <= 0:
+                    self._fail(self._too_slow(start))
+            elif start.port is not None:
+                # The job has reported before the watcher saw it running: do not wait for its next look.
+                facility.watcher.hurry()
+            await first_of(self._change.wait(), facility.watcher.next(), timeout=left)
+
+    def _early_end(self, start: Start, job: Job | None) -> Message:
+        code = "start.failed.ended" if job is None or job.exit_code is None else "start.failed.exit"
+        params: dict[str, str | int | float] = {LAST_LINES: self._last_lines(start)}
+        if job is not None and job.exit_code is not None:
+            params["exit_code"] = job.exit_code
+        return Message(code, params)
+
+    def _too_slow(self, start: Start) -> Message:
+        return Message(
+            "start.failed.slow", {"seconds": round(self.facility.ready_seconds), LAST_LINES: self._last_lines(start)}
+        )
+
+    def _last_lines(self, start: Start) -> str:
+        return last_lines(job_folder(self.facility, start.id), (LOG, SLURM_LOG))
+
+    def _fail(self, message: Message) -> NoReturn:
+        """End the start with a message for the person."""
+        self._failure = message
+        self._change.announce()
+        raise StartFailed(message, self.facility.say(message))
+
+    # -- the report
+
+    def _expect_report(self) -> None:
+        start = self._start
+        if start is not None:
+            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, burnt=start.port is not None)
+
+    def _accept(self, port: int) -> bool:
+        """Store the port that the job reported, unless another server or the hub itself has it."""
+        start = self._start
+        if start is None or port in self.facility.reserved_ports:
+            return False
+        self._keep(replace(start, port=port))
+        return True
+
+    # -- while it runs
+
+    def _job(self) -> Job | None | Unknown:
+        """The job as the watcher remembers it; None when Slurm has said that it is gone."""
+        start = self._start
+        if start is None or start.job is None:
+            return UNKNOWN
+        return self.facility.watcher.job(start.job, start.submitted)
+
+    async def poll(self) -> int | None:
+        """None while the server lives or may live, else an exit code; asks nobody and never raises."""
+        if self._start is None or self._start.id in self._ended:
+            return 0
+        job = self._job()
+        if job is None:
+            return 1
+        if isinstance(job, Job) and job.state not in _ALIVE:
+            return job.exit_code or 0
+        return None
+
+    async def stop(self, now: bool = False) -> None:
+        """End the server: its token dies at once, its job as soon as Slurm answers.
+
+        Args:
+            now: do not wait until the job is gone.
+        """
+        start = self._start
+        if start is None:
+            return
+        job = start.job
+        if job is None and self._submission is not None:
+            with suppress(SlurmUnavailable, SlurmRefused, TimeoutError):
+                job = await asyncio.wait_for(asyncio.shield(self._submission), SUBMISSION_SECONDS)
+        self._end()
+        if job is None:
+            return  # Should it turn up, the sweep cancels it.
+        try:
+            await self.facility.slurm.cancel([job])
+        except SlurmUnavailable as error:
+            self.log.warning("Job %s is cancelled when Slurm answers again: %s", job, error)
+            return
+        if not now:
+            await self._until_gone(start, job)
+
+    async def _until_gone(self, start: Start, job: int) -> None:
+        """Wait until Slurm has ended the job, at most `STOP_SECONDS`."""
+        watcher, loop = self.facility.watcher, asyncio.get_running_loop()
+        until = loop.time() + STOP_SECONDS
+        while True:
+            seen = watcher.job(job, start.submitted)
+            if seen is None or (isinstance(seen, Job) and seen.state not in _ALIVE):
+                return
+            if loop.time() >= until:
+                self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
+                return
+            watcher.hurry()
+            await first_of(watcher.next(), timeout=until - loop.time())
+
+    async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:  # noqa: A002
+        """BatchSpawner's way to a shell: closed, so that no forgotten path of it can ever run one."""
+        raise RuntimeError("BatchSpawner's shell commands are not used: cluster.commands talks to Slurm.")
+
+    # -- what a waiting person sees
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Events with `progress`, `message` in the site's language, `code` and `params`; never HTML.
+
+        The parameter `log` of a failure holds lines that a person's own code may have written: show it as text.
+        """
+        shown: tuple[Any, ...] = ()
+        while True:
+            at = self._standing()
+            params = dict(at.message.params)
+            params.pop("waited", None)
+            params.pop("starts_in", None)
+            if (seen := (at.message.code, params)) != shown or self._failure is None:
+                shown = seen
+                yield {
+                    "progress": at.progress,
+                    "message": self.facility.say(at.message),
+                    "code": at.message.code,
+                    "params": dict(at.message.params),
+                }
+            if self._failure is not None:
+                return
+            await first_of(self._change.wait(), self.facility.watcher.next(), timeout=EVENT_SECONDS)
+
+    def _standing(self) -> waiting.Waiting:
+        """Where the start stands now."""
+        if self._failure is not None:
+            return waiting.Waiting(100, self._failure)
+        start, at = self._start, now()
+        if start is None:
+            return waiting.requested(0)
+        waited = max(0, round((at - start.requested).total_seconds()))
+        job = self._job()
+        if self._slurm_silent:
+            return waiting.unreachable(waited, submitted=False)
+        if isinstance(job, Unknown):
+            silent = start.job is not None and not self.facility.watcher.answering
+            return waiting.unreachable(waited, submitted=True) if silent else waiting.requested(waited)
+        if start.port is not None:
+            return waiting.answering(waited)
+        if job is not None and job.state is JobState.PENDING:
+            return waiting.queued(job, self.facility.watcher.jobs(), waited, at)
+        return waiting.starting(waited)
+
+    # -- after a restart of the hub
+
+    @property
+    def server(self) -> Any:
+        """JupyterHub's Server row; while a restart check of an ended start goes on, its stand-in."""
+        return self._departed or SlurmSpawner.server.fget(self)
+
+    @server.setter
+    def server(self, server: Any) -> None:
+        SlurmSpawner.server.fset(self, server)
+
+    async def get_url(self) -> str:
+        """The server's URL; JupyterHub asks after a restart, so an interrupted start is finished here."""
+        start = self._start
+        if start is not None and start.host is not None and start.port is not None:
+            return f"http://{start.host}:{start.port}{self.server.base_url}"
+        self._adoption = Adoption(self)
+        return await self._adoption.url()
+
+    async def finish_start(self) -> str:
+        """Go on with a start that a hub before this one began.
+
+        Raises:
+            StartFailed: it has no job, or the job has ended.
+        """
+        start = self._current
+        if start.job is None:
+            age = (now() - start.attempted).total_seconds()
+            job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
+            if job is None:
+                self._fail(Message("start.failed.interrupted"))
+            self._keep(self._current.with_job(job))
+        return await self._until_answering()
+
+    def start_polling(self) -> None:
+        """JupyterHub's last step of a start and of a restart check: from here on, poll."""
+        if self._departed is not None:
+            self._departed = None
+            return
+        super().start_polling()
+        if self._check_pending:
+            adoption = self._adoption or Adoption(self)
+            self._adoption = adoption
+            adoption.checked()

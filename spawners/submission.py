@@ -1,0 +1,81 @@
+"""From a plan to a Slurm job: typed values in the request, secrets in its environment, nothing from a person's request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cluster.jobs import JobRequest
+from cluster.script import job_script
+from spawners.facility import Facility
+from spawners.job import VARIABLE, Task
+from spawners.plan import ServerPlan
+from spawners.starts import Start
+
+LOG = "server.log"
+SLURM_LOG = "slurm.log"
+
+
+def inside_environment(plan: ServerPlan, given: Mapping[str, str], base: str, hub_prefix: str) -> dict[str, str]:
+    """The server's environment: what JupyterHub gives its servers, with addresses as they are inside the wall.
+
+    Args:
+        plan: its own environment comes last, because it is the site's.
+        given: `Spawner.get_env()`; only its JUPYTERHUB_* variables enter.
+        base: the server's base URL.
+        hub_prefix: base URL of the hub, such as `/hub/`.
+    """
+    environment = {name: value for name, value in given.items() if name.startswith("JUPYTERHUB_") and value is not None}
+    api = f"http://127.0.0.1:{plan.api_port}{hub_prefix}api"
+    outside = given.get("JUPYTERHUB_API_URL", "")
+    environment["JUPYTERHUB_ACTIVITY_URL"] = given["JUPYTERHUB_ACTIVITY_URL"].replace(outside, api, 1)
+    environment["JUPYTERHUB_API_URL"] = api
+    environment["JUPYTERHUB_SERVICE_URL"] = f"http://127.0.0.1:{plan.wall.publish}{base}"
+    return {**environment, **plan.wall.environment}
+
+
+def job_folder(facility: Facility, start_id: str) -> Path:
+    """Where a start's job writes."""
+    return facility.state.jobs / start_id
+
+
+def job_request(
+    facility: Facility, plan: ServerPlan, start: Start, secret: str, *,
+    environment: Mapping[str, str], base: str, hub_prefix: str,
+) -> JobRequest:  # fmt: skip
+    """The job of one start.
+
+    Args:
+        facility: the hub's surroundings.
+        plan: what to start.
+        start: the start that is committed already.
+        secret: its one-time secret.
+        environment: of `inside_environment`.
+        base: the server's base URL.
+        hub_prefix: base URL of the hub.
+    """
+    profile, folder = plan.profile, job_folder(facility, start.id)
+    task = Task(
+        wall=replace(plan.wall, environment=dict(environment)),
+        report_to=facility.report_to,
+        report_path=f"{hub_prefix}api/leerlab/starts/{start.id}",
+        secret=secret,
+        base=base,
+        publish_on=facility.publish_on,
+        log=folder / LOG,
+        log_limit=facility.log_limit,
+    )
+    return JobRequest(
+        name="leerlab-server",
+        comment=start.comment(facility.hub),
+        partition=profile.partition,
+        cpus=profile.cpus,
+        memory=profile.memory,
+        time=profile.time,
+        gpus=profile.gpus,
+        shards=profile.shards,
+        script=job_script(facility.wrapper),
+        output=folder / SLURM_LOG,
+        environment={VARIABLE: task.to_json()},
+    )

@@ -1,0 +1,99 @@
+"""What a waiting person is told: Slurm's state and reason of a job as a message code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from base.messages import Message
+from cluster.jobs import Job, JobState
+
+# Slurm's reasons (squeue(1), JOB REASON CODES) by what they mean for the person who waits.
+_REASONS = {
+    "None": "start.waiting.scheduling",
+    "Resources": "start.waiting.resources",
+    "Priority": "start.waiting.priority",
+    "Dependency": "start.waiting.dependency",
+    "DependencyNeverSatisfied": "start.waiting.never",
+    "BeginTime": "start.waiting.begin-time",
+    "ReqNodeNotAvail": "start.waiting.nodes",
+    "NodeDown": "start.waiting.nodes",
+    "PartitionDown": "start.waiting.closed",
+    "PartitionInactive": "start.waiting.closed",
+    "Reservation": "start.waiting.reservation",
+    "JobHeldUser": "start.waiting.held",
+    "JobHeldAdmin": "start.waiting.held",
+    "JobLaunchFailure": "start.waiting.launch-failed",
+    "launch_failed_requeued_held": "start.waiting.launch-failed",
+    "PartitionTimeLimit": "start.waiting.never",
+    "PartitionNodeLimit": "start.waiting.never",
+    "BadConstraints": "start.waiting.never",
+    "Licenses": "start.waiting.licences",
+}
+_LIMIT = re.compile(r"^(QOS|Assoc|MaxJobsPer|MaxSubmit|JobArrayTaskLimit)")
+_WORD = re.compile(r"[^A-Za-z0-9_]")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Where a start stands, for one event of its progress.
+
+    Args:
+        progress: how far, of 100.
+        message: what to tell; every code has the parameter `waited`, whole seconds since the request.
+    """
+
+    progress: int
+    message: Message
+
+
+def queued(job: Job, others: Iterable[Job], waited: int, at: datetime) -> Waiting:
+    """A job that Slurm has not started.
+
+    Args:
+        job: the job, pending.
+        others: all jobs that the watcher knows.
+        waited: seconds since the person asked.
+        at: this moment.
+    """
+    reason = _WORD.sub("", (job.reason or "None").partition(",")[0].strip("() "))
+    code = _REASONS.get(reason)
+    if code is None:
+        code = "start.waiting.limit" if _LIMIT.match(reason) else "start.waiting.other"
+    params: dict[str, str | int | float] = {"reason": reason, "waited": waited, "position": position(job, others)}
+    if job.estimate is not None and job.estimate > at:
+        params["starts_in"] = round((job.estimate - at).total_seconds())
+        params["starts_at"] = job.estimate.isoformat()
+    return Waiting(20, Message(code, params))
+
+
+def position(job: Job, others: Iterable[Job]) -> int:
+    """The place in the queue among this hub's own jobs that wait in the same partition, the first being 1.
+
+    Slurm may order them otherwise by priority; among people of one hub, who came first is what they can understand.
+    """
+    return 1 + sum(
+        other.id < job.id and other.state is JobState.PENDING and other.partition == job.partition for other in others
+    )
+
+
+def starting(waited: int) -> Waiting:
+    """The job runs, the server does not answer yet."""
+    return Waiting(60, Message("start.starting", {"waited": waited}))
+
+
+def requested(waited: int) -> Waiting:
+    """Handed to Slurm, which has not shown it yet."""
+    return Waiting(10, Message("start.requested", {"waited": waited}))
+
+
+def answering(waited: int) -> Waiting:
+    """The server answers; the hub is giving it its address."""
+    return Waiting(90, Message("start.answering", {"waited": waited}))
+
+
+def unreachable(waited: int, submitted: bool) -> Waiting:
+    """Slurm does not answer; the start goes on by itself when it does."""
+    return Waiting(5, Message("start.slurm-unreachable" if not submitted else "start.slurm-unknown", {"waited": waited}))
