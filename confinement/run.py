@@ -185,10 +185,10 @@ class Walled:
         for pair in list(self._pairs):
             pair.close()
         with self._lock:
-            self._ended.set()
             self._loop.close()
             if self._bwrap >= 0:
                 os.close(self._bwrap)
+            self._ended.set()
         self._settled.set()
 
     def _launch(self) -> subprocess.Popen[bytes]:
