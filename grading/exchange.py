@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from grading.errors import NotAllowed, NotFound, TooLarge, WrongTree
+from grading.errors import GradingError, NotAllowed, NotFound, TooLarge, WrongTree
 from grading.identity import Caller, Hub
 from grading.names import identifier, person
 from grading.receipt import receipt
@@ -21,6 +21,7 @@ from grading.tree import MEDIA_TYPE, stream
 Record = Callable[[str, str, str, Mapping[str, Any]], object]
 UPLOAD_SECONDS = 900.0
 _LONGEST_KEY = 64
+_DRAINED = 2**30
 
 log = logging.getLogger("grading")
 
@@ -54,9 +55,7 @@ async def received(request: Request, incoming: Incoming) -> Incoming:
         if request.headers.get("content-type", "").partition(";")[0].strip() != MEDIA_TYPE:
             raise WrongTree(f"Only {MEDIA_TYPE} is taken in.")
         async with asyncio.timeout(UPLOAD_SECONDS):
-            async for chunk in request.stream():
-                if chunk:
-                    await asyncio.to_thread(incoming.writer.feed, chunk)
+            await _fed(request, incoming)
     except ClientDisconnect:
         await asyncio.to_thread(incoming.give_up)
         raise WrongTree("The connection was cut.", "Nothing was kept.", "Send it again.") from None
@@ -67,6 +66,23 @@ async def received(request: Request, incoming: Incoming) -> Incoming:
         await asyncio.to_thread(incoming.give_up)
         raise
     return incoming
+
+
+async def _fed(request: Request, incoming: Incoming) -> None:
+    body = request.stream()
+    async for chunk in body:
+        if not chunk:
+            continue
+        try:
+            await asyncio.to_thread(incoming.writer.feed, chunk)
+        except GradingError:
+            # A client that is still sending would see a cut connection instead of the reason.
+            drained = 0
+            async for rest in body:
+                drained += len(rest)
+                if drained > _DRAINED:
+                    break
+            raise
 
 
 def tree_response(deposit: Deposit) -> StreamingResponse:

@@ -1,6 +1,6 @@
 """The job of one graded notebook, outside the wall: runs it behind a wall without any way out, and says how it ended.
 
-Run as `/usr/bin/python3 -I -S grading/job.py` by a Slurm job: standard library and `confinement` only. What to do stands
+Run as `/usr/bin/python3 -I -S grading/job.py` by a Slurm job: standard library and `confinement` only. What to do is
 in the environment variable LEERLAB_JOB, which is removed before anything else. The result stays in the wall's home,
 from which the service collects it; whatever stops this program, what was written by then is not lost.
 """

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from base.paths import Installation, State
 from confinement.settings import ConfinementSettings
-from confinement.wall import HOME, Bind, Relay, Wall
+from confinement.wall import HOME, PATH, Bind, Relay, Wall
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
 
 NOTEBOOK_ENV = Path("/opt/notebook")
 LAB = Path("/opt/leerlab")
+# Commands such as `nbgrader`, which the environment's own scripts cannot be inside (see images/notebook/bin/run).
+COMMANDS = f"{LAB}/bin:{PATH}"
 EXCHANGE_PORT = 8082
 SERVER_PORT = 8888
 HUB_PORT = 8081
@@ -62,6 +64,7 @@ def lab_environment(role: Role) -> dict[str, str]:
         role: which lab settings; the exchange works in all but `PLAIN`, as far as the service allows it.
     """
     return {
+        "PATH": COMMANDS,
         "PYTHONPATH": str(LAB),
         "JUPYTER_CONFIG_PATH": f"{LAB}/config/{role}:{LAB}/config/base",
         "LEERLAB_GRADING_URL": f"http://127.0.0.1:{EXCHANGE_PORT}",
@@ -90,6 +93,7 @@ def formgrader_plan(
         relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
         publish=SERVER_PORT,
         environment={
+            "PATH": COMMANDS,
             "PYTHONPATH": str(LAB),
             "JUPYTER_CONFIG_PATH": f"{LAB}/config/course",
             # Not in the course folder, and gone with the job.
@@ -128,6 +132,7 @@ def execution_wall(
         seccomp=seccomp_of(state),
         binds=notebook_binds(installation),
         environment={
+            "PATH": COMMANDS,
             "PYTHONPATH": str(LAB),
             "NBGRADER_EXECUTION": "autograde",
             "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108

@@ -94,7 +94,7 @@ class TreeWriter:
     """
 
     def __init__(self, folder: Path, limits: TreeLimits) -> None:
-        self._folder = folder
+        self.folder = folder
         self._limits = limits
         self._head = bytearray()
         self._entries: list[FileEntry] | None = None
@@ -136,7 +136,7 @@ class TreeWriter:
         if self._entries is None or self._index < len(self._entries):
             raise WrongTree("The files did not arrive completely.", "Nothing was kept.", "Send them again.")
         with full_disk_said_clearly():
-            sync_folders(self._folder)
+            sync_folders(self.folder)
         return self._entries
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class TreeWriter:
         entries = self._entries or []
         while self._index < len(entries):
             entry = entries[self._index]
-            target = self._folder / entry.path
+            target = self.folder / entry.path
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(descriptor, "wb")

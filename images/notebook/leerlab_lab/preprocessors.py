@@ -78,6 +78,7 @@ class WalledExecute(NbGraderPreprocessor):
             raise ServiceError(f"The cluster did not run this notebook within {self.longest_wait:.0f} seconds.")
         self.log.info("Ran as %s: %s", started["id"], outcome["outcome"])
         executed = service.bytes(f"{execution}/notebook") if outcome["notebook"] else b""
+        service.ask("DELETE", execution)
         return outcome, executed
 
     def _ended(self, service: Service, execution: str) -> dict[str, Any]:

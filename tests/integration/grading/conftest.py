@@ -1,180 +1,22 @@
-"""Real parts for the tests of grading: the service on a unix socket, nbgrader in labs behind real walls; a hub that only
-answers the two questions that the service asks."""
+"""Fixtures of grading's integration tests; the parts are in grading_site.py."""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
+import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from base.paths import Installation, State
-from confinement.run import start
-from confinement.seccomp import write_filter
-from confinement.settings import ConfinementSettings
-from confinement.wall import Bind, Wall
-from grading.exchange import ExchangeRoutes, Journal
-from grading.identity import Hub, hub_client
-from grading.plans import Role, exchange_relay, lab_environment, notebook_binds, seccomp_of
-from grading.receipt import key_from
-from grading.service import application
-from grading.store import Store
-from grading.tree import TreeLimits
+from base.paths import Installation
 
-COURSES = ("alpha", "beta")
-LIMITS = TreeLimits(total=8 * 2**20, files=50)
+# pytest's importlib mode puts no test folder on the path.
+sys.path.insert(0, str(Path(__file__).parent))
 
-
-class Server:
-    """A web application on a unix socket, in a thread of the test's process."""
-
-    def __init__(self, app: Starlette, socket: Path) -> None:
-        self.app = app
-        self.socket = socket
-        self._server: uvicorn.Server | None = None
-
-    def start(self) -> None:
-        config = uvicorn.Config(self.app, uds=str(self.socket), log_config=None, timeout_graceful_shutdown=2)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self._server.started:
-            assert time.monotonic() < deadline and self._thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.should_exit = True
-            self._thread.join(10)
-            self._server = None
-
-
-@dataclass
-class TestHub:
-    """JupyterHub's two answers, for tokens and groups that the test chooses; answers as JupyterHub 6.1 does."""
-
-    __test__ = False
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
-    service_token: str = field(default_factory=lambda: secrets.token_hex(16))
-    server: Server | None = None
-
-    def token(self, name: str, scopes: list[str] | None = None) -> str:
-        """A server's token of a person; with `scopes`, one that may do only that."""
-        token = secrets.token_hex(16)
-        if scopes is None:
-            scopes = [f"access:servers!server={name}/", f"users:activity!user={name}"]
-        self.tokens[token] = {"kind": "user", "name": name, "scopes": scopes}
-        return token
-
-    def app(self) -> Starlette:
-        def asked(request: Request) -> str:
-            return request.headers.get("authorization", "").removeprefix("token ")
-
-        async def user(request: Request) -> Response:
-            model = self.tokens.get(asked(request))
-            return JSONResponse(model) if model else JSONResponse({"status": 403}, status_code=403)
-
-        async def users(request: Request) -> Response:
-            name = request.path_params["name"]
-            if asked(request) != self.service_token:
-                return JSONResponse({"status": 403}, status_code=403)
-            if name not in self.groups:
-                return JSONResponse({"status": 404}, status_code=404)
-            return JSONResponse({"kind": "user", "name": name, "groups": self.groups[name]})
-
-        async def info(request: Request) -> Response:
-            return JSONResponse({"version": "6.1.1"})
-
-        async def activity(request: Request) -> Response:
-            return Response(status_code=200)
-
-        return Starlette(
-            routes=[
-                Route("/hub/api/user", user),
-                Route("/hub/api/users/{name}", users),
-                Route("/hub/api/users/{name}/activity", activity, methods=["POST"]),
-                Route("/hub/api", info),
-                Route("/hub/api/", info),
-            ]
-        )
-
-
-@dataclass
-class Site:
-    """A site of two courses, with its service and everything that the ledger would have remembered."""
-
-    state: State
-    installation: Installation
-    hub: TestHub
-    service: Server
-    store: Store
-    recorded: list[tuple[str, str, str, Mapping[str, Any]]]
-
-    def client(self, token: str) -> httpx.Client:
-        """Somebody who calls the service directly, as code in a lab can."""
-        transport = httpx.HTTPTransport(uds=str(self.service.socket))
-        return httpx.Client(transport=transport, base_url="http://grading", headers={"Authorization": f"token {token}"})
-
-    def lab(
-        self, name: str, token: str, script: str, role: Role = Role.STUDENT, home: Path | None = None, **variables: str
-    ) -> str:
-        """Run a Python script as somebody's lab would: behind a wall, with their token; returns what it printed."""
-        folder = home or self.state.homes / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        scripts = self.state.root / "scripts"
-        scripts.mkdir(exist_ok=True)
-        file = scripts / f"{secrets.token_hex(6)}.py"
-        file.write_text(script)
-        wall = Wall(
-            command=("/opt/notebook/bin/python", f"/opt/scripts/{file.name}"),
-            home=folder,
-            seccomp=seccomp_of(self.state),
-            binds=(*notebook_binds(self.installation), Bind(scripts, Path("/opt/scripts"))),
-            relays=(exchange_relay(self.state),),
-            environment={
-                **lab_environment(role),
-                "JUPYTERHUB_API_TOKEN": token,
-                "JUPYTERHUB_USER": name,
-                **variables,
-            },
-            **ConfinementSettings().sizes(),
-        )
-        with start(wall) as walled:
-            code = walled.wait(100)
-            output = walled.output.decode(errors="replace")
-        assert code == 0, output
-        return output
-
-    def course(self, course: str, script: str) -> str:
-        """Run a Python script as the course's server would, with the course folder as home."""
-        home = self.state.courses / course
-        (home / "nbgrader_config.py").write_text(f"c = get_config()\nc.CourseDirectory.course_id = {course!r}\n")
-        token = self.hub.token(f"course-{course}")
-        return self.lab(
-            f"course-{course}", token, script, home=home, JUPYTER_CONFIG_PATH="/opt/leerlab/config/course"
-        )
-
-
-def last_json(output: str) -> Any:
-    """What the script printed in its last line."""
-    return json.loads(output.strip().splitlines()[-1])
+from grading_site import Site, make_site
 
 
 @pytest.fixture(scope="session")
@@ -187,43 +29,6 @@ def folder() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     yield place
     shutil.rmtree(place)
-
-
-def wait_until(true: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.05)
-    return value
-
-
-def make_site(folder: Path, installation: Installation) -> Site:
-    """A site without graded execution."""
-    state = State(folder / "s")
-    state.make()
-    write_filter(seccomp_of(state))
-    for course in COURSES:
-        (state.courses / course).mkdir()
-    hub = TestHub(
-        groups={
-            "anna": ["nbgrader-alpha"],
-            "bram": ["nbgrader-alpha"],
-            "carla": ["nbgrader-beta"],
-            "docent": ["formgrade-alpha"],
-            "buiten": [],
-        }
-    )
-    hub.server = Server(hub.app(), state.run / "hub.sock")
-    hub.server.start()
-    store = Store(state.exchange, LIMITS)
-    recorded: list[tuple[str, str, str, Mapping[str, Any]]] = []
-    asks = Hub(hub_client(f"unix:{state.run / 'hub.sock'}"), hub.service_token, frozenset(COURSES))
-    journal = Journal(lambda *entry: recorded.append(entry))
-    routes = ExchangeRoutes(store, asks, journal, key_from(state.secrets / "receipts")).routes()
-    service = Server(application(routes), state.run / "grading.sock")
-    service.start()
-    return Site(state, installation, hub, service, store, recorded)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from assignment import solve, write_source
-from conftest import Site, last_json
+from grading_assignment import solve, write_source
+from grading_site import Site, last_json
 
 pytestmark = pytest.mark.integration
 
@@ -102,7 +102,8 @@ def test_the_commands_of_nbgrader_work_in_a_terminal(site: Site) -> None:
     site.course("alpha", RELEASE)
     script = """
 import subprocess
-run = lambda *words: subprocess.run(["nbgrader", *words], check=True, cwd="/home/nb", capture_output=True, text=True).stderr
+def run(*words):
+    return subprocess.run(["nbgrader", *words], check=True, cwd="/home/nb", capture_output=True, text=True).stderr
 said = run("list") + run("fetch_assignment", "week-1", "--course", "alpha")
 said += run("submit", "week-1", "--course", "alpha") + run("list", "--cached", "--course", "alpha")
 print(said)

@@ -1,0 +1,349 @@
+"""Graded notebooks as Slurm jobs behind walls: sent by a course account, run by the cluster, collected without trust.
+
+One execution is one folder `jobs/<id>`: `home` (the wall's), `execution.json` (what was asked), `outcome.json` (written
+by the job's wrapper outside the wall) and the job's log. What an execution's state is follows from that folder and from
+Slurm, so that a restart of the service loses none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from base.paths import Installation, State
+from cluster.commands import SlurmRefused, SlurmUnavailable
+from cluster.jobs import Job, JobRequest, JobState
+from cluster.script import job_script
+from confinement.collect import CollectRefused, read_file
+from confinement.settings import ConfinementSettings
+from grading.errors import NotFound, Unavailable, WrongTree
+from grading.job import VARIABLE, Task
+from grading.names import file_path
+from grading.plans import EXECUTED, FILES, NOTEBOOK, execution_wall
+from grading.settings import GradingSettings
+from grading.store import Incoming
+from grading.tree import TreeLimits, remove
+from spawners.settings import Profile
+
+LARGEST_RESULT = 64 * 2**20
+COMMENT = "grading:"
+PYTHON = "/usr/bin/python3"
+# What the wall's start and end and Slurm's own bookkeeping may take beside the notebook's time.
+SPARE_SECONDS = 90
+_ID = re.compile(r"[0-9a-f]{24}\Z")
+
+log = logging.getLogger("grading")
+
+
+class Outcome(StrEnum):
+    """How an execution ended. `done`, `time`, `memory` and `ended` are the notebook's own doing."""
+
+    DONE = "done"
+    TIME = "time"
+    MEMORY = "memory"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+    NOT_STARTED = "not_started"
+    LOST = "lost"
+
+
+_SENTENCES = {
+    Outcome.DONE: "The notebook was run.",
+    Outcome.TIME: "The notebook took longer than it may and was stopped.",
+    Outcome.MEMORY: "The notebook used more memory than it may and was stopped.",
+    Outcome.ENDED: "The notebook's run ended before all cells had their turn.",
+    Outcome.CANCELLED: "The notebook's job was cancelled.",
+    Outcome.NOT_STARTED: "The wall for this notebook could not be built on the cluster.",
+    Outcome.LOST: "The cluster lost the notebook's job, such as when a machine fails.",
+}
+
+
+class Cluster(Protocol):
+    """What executions need of Slurm; `cluster.commands.Slurm` has it."""
+
+    async def submit(self, request: JobRequest) -> int: ...
+    async def find(self, comment: str) -> Sequence[Job]: ...
+    async def cancel(self, job_ids: Sequence[int]) -> None: ...
+
+
+class Asked(BaseModel):
+    """What was asked of an execution, as its folder keeps it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    course: str
+    by: str
+    time: datetime
+    job: int | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an execution stands.
+
+    Args:
+        state: `waiting`, `running` or `ended`.
+        reason: Slurm's reason why it waits; empty otherwise.
+        outcome: how it ended, or None.
+        notebook: whether there is an executed notebook, maybe a partial one.
+    """
+
+    state: str
+    reason: str = ""
+    outcome: Outcome | None = None
+    notebook: bool = False
+
+
+class Executions:
+    """Starts, watches and cancels executions.
+
+    Args:
+        cluster: Slurm's commands.
+        interval: seconds between two looks at an execution that somebody waits for.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        installation: Installation,
+        settings: GradingSettings,
+        profile: Profile,
+        confinement: ConfinementSettings,
+        cluster: Cluster,
+        interval: float,
+    ) -> None:
+        self._state = state
+        self._installation = installation
+        self._settings = settings
+        self._profile = profile
+        self._confinement = confinement
+        self._cluster = cluster
+        self._interval = interval
+        self._cancelled: set[str] = set()
+
+    @asynccontextmanager
+    async def incoming(self) -> AsyncIterator[tuple[str, Incoming]]:
+        """A new execution's id and the tree that it takes in; removed again when the block fails."""
+        execution = secrets.token_hex(12)
+        limits = TreeLimits(int(self._settings.upload) + LARGEST_RESULT, self._settings.files + 1)
+        incoming = await asyncio.to_thread(Incoming, self._folder(execution), limits)
+        try:
+            yield execution, incoming
+        except BaseException:
+            await asyncio.to_thread(incoming.give_up)
+            raise
+
+    async def start(self, execution: str, incoming: Incoming, course: str, by: str) -> Asked:
+        """Submit the job of an execution whose files have arrived.
+
+        Raises:
+            WrongTree: the files are not one notebook and a folder of files.
+            Unavailable: Slurm does not answer or refuses; nothing was started.
+        """
+        await asyncio.to_thread(self._prepare, execution, incoming)
+        asked = Asked(id=execution, course=course, by=by, time=datetime.now(UTC))
+        await asyncio.to_thread(self._write, asked)
+        try:
+            job = await self._cluster.submit(self._request(execution))
+        except (SlurmUnavailable, SlurmRefused) as error:
+            raise Unavailable(
+                f"The cluster did not take the notebook: {error.what}", "Nothing was graded.", "Try again later."
+            ) from error
+        asked = asked.model_copy(update={"job": job})
+        await asyncio.to_thread(self._write, asked)
+        log.info("Execution %s of %s is job %d", execution, course, job)
+        return asked
+
+    def asked(self, execution: str) -> Asked:
+        """What was asked.
+
+        Raises:
+            NotFound: there is no such execution.
+        """
+        if not _ID.match(execution):
+            raise NotFound("There is no such execution.")
+        try:
+            return Asked.model_validate_json((self._folder(execution) / "execution.json").read_bytes())
+        except FileNotFoundError:
+            raise NotFound("There is no such execution.") from None
+
+    async def standing(self, execution: str, seconds: float = 0) -> Standing:
+        """Where an execution stands; waits for its end, at most so many seconds.
+
+        Raises:
+            Unavailable: Slurm does not answer, so it is not known.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            standing = await self._look(execution)
+            if standing.state == "ended" or loop.time() + self._interval > until:
+                return standing
+            await asyncio.sleep(self._interval)
+
+    async def cancel(self, execution: str) -> None:
+        """Ask Slurm to end an execution; one that has ended stays as it is.
+
+        Raises:
+            Unavailable: Slurm does not answer.
+        """
+        self._cancelled.add(execution)
+        jobs = await self._jobs(execution)
+        try:
+            await self._cluster.cancel([job.id for job in jobs])
+        except (SlurmUnavailable, SlurmRefused) as error:
+            raise _not_known(error) from error
+
+    async def result(self, execution: str) -> bytes:
+        """The executed notebook as the wall left it: untrusted bytes.
+
+        Raises:
+            NotFound: there is none, or what is there is no plain file or too large.
+        """
+        try:
+            return await asyncio.to_thread(self._collect, execution)
+        except CollectRefused as error:
+            raise NotFound(f"There is no usable result ({error.why}).") from error
+
+    async def give_up(self, execution: str) -> bool:
+        """Cancel an execution that still waits or runs; remove the folder of one that has ended.
+
+        Returns:
+            Whether it had to be cancelled.
+
+        Raises:
+            Unavailable: Slurm does not answer.
+        """
+        if (await self._look(execution)).state == "ended":
+            await asyncio.to_thread(remove, self._folder(execution))
+            return False
+        await self.cancel(execution)
+        return True
+
+    def clear_old(self, days: int = 7) -> None:
+        """Remove the folders of executions that nobody asked about for days: their course's server never came back."""
+        oldest = datetime.now(UTC) - timedelta(days=days)
+        for folder in self._state.jobs.iterdir():
+            if (
+                _ID.match(folder.name)
+                and (folder / "execution.json").exists()
+                and self.asked(folder.name).time < oldest
+            ):
+                remove(folder)
+
+    async def _look(self, execution: str) -> Standing:
+        # The job's end counts, not the outcome file alone: nothing may still be writing.
+        jobs = await self._jobs(execution)
+        job = jobs[-1] if jobs else None
+        if job is not None and not job.state.ended:
+            running = job.state is not JobState.PENDING
+            return Standing("running" if running else "waiting", "" if running else job.reason)
+        outcome = await asyncio.to_thread(self._outcome, execution, job)
+        return Standing("ended", "", outcome, await asyncio.to_thread(self._has_result, execution))
+
+    def _outcome(self, execution: str, job: Job | None) -> Outcome:
+        if execution in self._cancelled:
+            return Outcome.CANCELLED
+        try:
+            said = json.loads((self._folder(execution) / "outcome.json").read_text("utf-8"))
+        except FileNotFoundError:
+            said = None
+        by_slurm = {
+            JobState.OUT_OF_MEMORY: Outcome.MEMORY,
+            JobState.TIMEOUT: Outcome.TIME,
+            JobState.CANCELLED: Outcome.CANCELLED,
+        }
+        if job is not None and job.state in by_slurm and (said is None or said["outcome"] != Outcome.DONE):
+            return by_slurm[job.state]
+        if said is None:
+            return Outcome.LOST
+        # The kernel ends what uses too much memory with SIGKILL; so does code that kills itself, which gains nothing.
+        return Outcome.MEMORY if said.get("code") == 137 else Outcome(said["outcome"])
+
+    async def _jobs(self, execution: str) -> Sequence[Job]:
+        try:
+            return await self._cluster.find(COMMENT + execution)
+        except (SlurmUnavailable, SlurmRefused) as error:
+            raise _not_known(error) from error
+
+    def _request(self, execution: str) -> JobRequest:
+        folder = self._folder(execution)
+        wall = execution_wall(
+            folder / "home",
+            self._settings.cell_time.seconds_total,
+            self._state,
+            self._installation,
+            self._confinement,
+        )
+        seconds = self._settings.notebook_time.seconds_total
+        task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log")
+        return JobRequest(
+            name="grading",
+            comment=COMMENT + execution,
+            partition=self._profile.partition,
+            cpus=self._profile.cpus,
+            memory=self._profile.memory,
+            time=type(self._profile.time)(seconds=seconds + SPARE_SECONDS),
+            gpus=self._profile.gpus,
+            shards=self._profile.shards,
+            script=job_script([PYTHON, "-I", "-S", str(self._installation.code / "grading" / "job.py")]),
+            output=folder / "job.log",
+            environment={VARIABLE: task.to_json()},
+        )
+
+    def _prepare(self, execution: str, incoming: Incoming) -> None:
+        entries = incoming.writer.finish()
+        paths = {file_path(entry.path) for entry in entries}
+        if NOTEBOOK not in paths or any(path != NOTEBOOK and not path.startswith(f"{FILES}/") for path in paths):
+            raise WrongTree(f"An execution takes {NOTEBOOK} and files below {FILES}/, nothing else.")
+        home = self._folder(execution) / "home"
+        incoming.writer.folder.rename(home)
+        (home / FILES).mkdir(exist_ok=True)
+
+    def _write(self, asked: Asked) -> None:
+        path = self._folder(asked.id) / "execution.json"
+        fresh = path.with_suffix(".fresh")
+        fresh.write_text(asked.model_dump_json(), encoding="utf-8")
+        fresh.replace(path)
+
+    def _collect(self, execution: str) -> bytes:
+        descriptor = os.open(self._folder(execution) / "home", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return read_file(descriptor, EXECUTED, LARGEST_RESULT)
+        finally:
+            os.close(descriptor)
+
+    def _has_result(self, execution: str) -> bool:
+        try:
+            return bool(self._collect(execution))
+        except CollectRefused:
+            return False
+
+    def _folder(self, execution: str) -> Path:
+        return self._state.jobs / execution
+
+
+def sentence(outcome: Outcome) -> str:
+    """What an outcome means, for the log that a teacher sees in formgrader."""
+    return _SENTENCES[outcome]
+
+
+def _not_known(error: SlurmUnavailable | SlurmRefused) -> Unavailable:
+    return Unavailable(
+        f"The cluster does not answer: {error.what}", "What runs goes on; it is not known how far it is.", "Ask again."
+    )
