@@ -107,6 +107,10 @@ class RotatingLog:
             self._file.write(part)
             self._size += len(part)
 
+    def close(self) -> None:
+        """Nothing is written after this."""
+        self._file.close()
+
     def _open(self) -> Any:
         self._size = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC

