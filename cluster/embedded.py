@@ -172,7 +172,7 @@ def _check_socket_paths(settings: EmbeddedCluster, state: State) -> None:
         raise LeerlabError(
             f"The name of node {name} is too long below the state folder {state.root}.",
             f"Slurm's sockets would need a path of {longest} bytes, and {_LONGEST_SOCKET} is the most.",
-            f"Shorten the node's name by {-(-(longest - _LONGEST_SOCKET) // 2)}, or set XDG_STATE_HOME to a shorter folder.",
+            f"Shorten the name by {-(-(longest - _LONGEST_SOCKET) // 2)}, or set XDG_STATE_HOME to a shorter folder.",
         )
 
 

@@ -195,6 +195,9 @@ class ExistingCluster(_Section):
     slurm_conf: Path = Field(
         description="Absolute path of slurm.conf on the machine of the hub.", examples=["/etc/slurm/slurm.conf"]
     )
+    commands: Path = Field(
+        Path("/usr/bin"), description="Absolute path of the folder that holds sbatch, squeue, scancel and scontrol."
+    )
     partitions: tuple[ExistingPartition, ...] = Field(
         min_length=1, max_length=64, description="Partitions that profiles use."
     )
@@ -202,10 +205,9 @@ class ExistingCluster(_Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        if not self.slurm_conf.is_absolute():
-            raise ValueError(
-                f"slurm_conf {self.slurm_conf} is not an absolute path (allowed: such as /etc/slurm/slurm.conf)"
-            )
+        for name, path in (("slurm_conf", self.slurm_conf), ("commands", self.commands)):
+            if not path.is_absolute():
+                raise ValueError(f"{name} {path} is not an absolute path (allowed: such as /etc/slurm/slurm.conf)")
         _check_partitions(self.partitions)
         return self
 

@@ -1,0 +1,266 @@
+"""Slurm's commands, awaited: submit, ask, find and cancel, each bounded in time and with a typed result."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from base.paths import State
+from cluster import answers
+from cluster.embedded import slurm_conf
+from cluster.errors import InvalidRequest, SlurmError, SlurmRefused, SlurmUnavailable
+from cluster.jobs import ClusterNode, Job, JobRequest, Queue
+from cluster.settings import EmbeddedCluster, ExistingCluster
+
+COMMANDS = Path("/usr/bin")
+ANSWER_SECONDS = 10.0
+
+__all__ = ["InvalidRequest", "Slurm", "SlurmError", "SlurmRefused", "SlurmUnavailable", "slurm_of"]
+
+
+@dataclass(frozen=True)
+class _Output:
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Slurm:
+    """One Slurm, reached through its own commands.
+
+    Args:
+        conf: its slurm.conf.
+        commands: the folder that holds sbatch, squeue, scancel and scontrol.
+        answer: seconds that one command may take; after that it is killed and its outcome is unknown.
+    """
+
+    def __init__(self, conf: Path, *, commands: Path = COMMANDS, answer: float = ANSWER_SECONDS) -> None:
+        self.conf = conf
+        self._commands = commands
+        self._answer = answer
+        self._addresses: dict[str, str] = {}
+
+    async def submit(self, request: JobRequest) -> int:
+        """Submit a job.
+
+        Returns:
+            The job's number.
+
+        Raises:
+            SlurmUnavailable: no answer; the job may exist all the same, so `find` its comment before trying again.
+            SlurmRefused: Slurm does not take it; no job exists.
+        """
+        gres = [f"{kind}:{count}" for kind, count in (("gpu", request.gpus), ("shard", request.shards)) if count]
+        arguments = [
+            "--parsable",
+            "--no-requeue",
+            "--export=ALL",
+            "--nodes=1",
+            "--ntasks=1",
+            f"--job-name={request.name}",
+            f"--comment={request.comment}",
+            f"--partition={request.partition}",
+            f"--cpus-per-task={request.cpus}",
+            f"--mem={request.memory.mebibytes}M",
+            f"--time={math.ceil(request.time.total_seconds() / 60)}",
+            f"--output={request.output}",
+            "--open-mode=append",
+            f"--chdir={request.folder}",
+            *(f"--gres={one}" for one in gres),
+        ]
+        output = await self._run("sbatch", arguments, environment=request.environment, stdin=request.script)
+        if output.code:
+            raise _failure("sbatch", output, f"Slurm does not take job {request.name}.")
+        number = output.stdout.strip().partition(";")[0]
+        if not number.isdecimal():
+            raise answers.not_understood("sbatch", output.stdout)
+        return int(number)
+
+    async def queue(self) -> Queue:
+        """All jobs that have not ended, in one query.
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        asked = datetime.now(UTC)
+        jobs = await self._squeue([])
+        return Queue(jobs, asked, datetime.now(UTC))
+
+    async def find(self, comment: str) -> list[Job]:
+        """The jobs with exactly this comment, also those that ended a short while ago (Slurm's MinJobAge).
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        return [job for job in await self._squeue(["--states=all"]) if job.comment == comment]
+
+    async def jobs(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Those of the given jobs that Slurm knows, ended ones with their exit codes; it forgets them after MinJobAge.
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        if not job_ids:
+            return {}
+        chosen = ["--states=all", f"--jobs={','.join(map(str, sorted(job_ids)))}"]
+        found = {job.id: job for job in await self._squeue(chosen) if job.id in job_ids}
+        if not any(job.state.ended for job in found.values()):
+            return found
+        output = await self._ask("squeue", ["--noheader", *chosen, "--Format=jobid:20,exit_code:20"])
+        codes = answers.parse_exit_codes(output)
+        for number, (code, signal) in codes.items():
+            if number in found and found[number].state.ended:
+                found[number] = replace(found[number], exit_code=code, signal=signal)
+        return found
+
+    async def job(self, job_id: int) -> Job | None:
+        """One job, also when it ended a short while ago; None when Slurm knows no job of this number (any more).
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        return (await self.jobs([job_id])).get(job_id)
+
+    async def cancel(self, job_ids: Collection[int]) -> None:
+        """Have jobs end: SIGTERM to all their processes, SIGKILL after Slurm's KillWait; returns once Slurm agreed.
+
+        Jobs that ended already, or that Slurm does not know, are no error.
+
+        Raises:
+            SlurmUnavailable: no answer; any of the jobs may go on.
+            SlurmRefused: Slurm does not allow it.
+        """
+        if not job_ids:
+            return
+        output = await self._run("scancel", [str(number) for number in sorted(job_ids)])
+        lines = [line for line in output.stderr.splitlines() if line.strip()]
+        wrong = [
+            line for line in lines if "Invalid job id" not in line and "already completing or completed" not in line
+        ]
+        if not output.code or (lines and not wrong):
+            return
+        unanswered = [line for line in wrong if answers.is_no_answer(line)]
+        raise _failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
+
+    async def nodes(self) -> tuple[ClusterNode, ...]:
+        """All nodes.
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        nodes = answers.parse_nodes(await self._ask("scontrol", ["show", "nodes", "--details", "--oneliner"]))
+        self._addresses = {node.name: node.address for node in nodes}
+        return nodes
+
+    async def address(self, node: str) -> str:
+        """Where a node is reached, as Slurm reaches it; its name need not resolve.
+
+        Raises:
+            SlurmUnavailable: no answer, or Slurm knows no such node.
+        """
+        if node not in self._addresses:
+            await self.nodes()
+        try:
+            return self._addresses[node]
+        except KeyError:
+            raise SlurmUnavailable(
+                f"Slurm knows no node {node}.", "What runs there cannot be reached.", "See scontrol show nodes."
+            ) from None
+
+    async def ping(self) -> float:
+        """Seconds that slurmctld takes to answer.
+
+        Raises:
+            SlurmUnavailable: it does not answer.
+        """
+        begin = time.monotonic()
+        output = await self._ask("scontrol", ["ping"])
+        if " UP" not in output:
+            raise _unavailable("scontrol", sentence=output.strip())
+        return time.monotonic() - begin
+
+    async def _squeue(self, choice: Sequence[str]) -> tuple[Job, ...]:
+        form = answers.QueueFormat.fresh()
+        # In the environment, where other accounts cannot read it: a job's owner could else put it into a comment.
+        output = await self._run("squeue", ["--noheader", *choice], environment={"SQUEUE_FORMAT": form.format})
+        if not output.code:
+            return form.parse(output.stdout)
+        if "Invalid job id specified" in output.stderr:
+            return ()
+        raise _unavailable("squeue", sentence=answers.sentence(output.stderr))
+
+    async def _ask(self, program: str, arguments: Sequence[str]) -> str:
+        """The output of a command that only reads: however it fails, the answer is unknown."""
+        output = await self._run(program, arguments)
+        if output.code:
+            raise _unavailable(program, sentence=answers.sentence(output.stderr or output.stdout))
+        return output.stdout
+
+    async def _run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> _Output:
+        # Without a slurm.conf the commands look for one through DNS.
+        if not await asyncio.to_thread(self.conf.is_file):
+            raise _unavailable(program, sentence=f"there is no {self.conf}")
+        own = {"SLURM_CONF": str(self.conf), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+        if program != "sbatch":
+            own |= {"SLURM_TIME_FORMAT": "%s", "TZ": "UTC"}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                str(self._commands / program),
+                *arguments,
+                env={**own, **(environment or {}), "SLURM_CONF": str(self.conf)},
+                stdin=DEVNULL if stdin is None else PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+            )
+        except OSError as error:
+            raise _unavailable(program, sentence=str(error)) from error
+        try:
+            async with asyncio.timeout(self._answer):
+                stdout, stderr = await process.communicate(None if stdin is None else stdin.encode())
+        except TimeoutError:
+            raise _unavailable(program, sentence=f"no answer within {self._answer:g} s") from None
+        finally:
+            await _end(process)
+        return _Output(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+async def _end(process: Process) -> None:
+    """Kill a command that still runs, and reap it, so that none outlives the call that started it."""
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()
+
+
+def _failure(program: str, output: _Output, refused: str) -> SlurmError:
+    sentence = answers.sentence(output.stderr)
+    if answers.is_no_answer(output.stderr):
+        return _unavailable(program, sentence=sentence)
+    return SlurmRefused(refused, sentence)
+
+
+def _unavailable(program: str, *, sentence: str) -> SlurmUnavailable:
+    return SlurmUnavailable(
+        f"Slurm does not answer {program}: {sentence or 'no message'}.",
+        "What was asked is unknown for now; running jobs go on.",
+        "Leerlab keeps asking; if it lasts, see whether slurmctld and munged run.",
+    )
+
+
+def slurm_of(settings: EmbeddedCluster | ExistingCluster, state: State) -> Slurm:
+    """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names."""
+    if isinstance(settings, EmbeddedCluster):
+        return Slurm(slurm_conf(state), answer=settings.interval.answer)
+    return Slurm(settings.slurm_conf, commands=settings.commands, answer=settings.interval.answer)
