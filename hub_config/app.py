@@ -6,14 +6,14 @@ import asyncio
 from pathlib import Path
 
 from jupyterhub import orm
-from jupyterhub.app import JupyterHub
 from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.routing import PathMatches, Rule, RuleRouter
 from traitlets import Float, List, Unicode
 
-from portal.hub_pages import PageApplication, page_handlers
+from hub_config.login.gate import GuardedHub
+from spawners.spawner import LeerlabSpawner
 
 # What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
 # outside the wall, also reports the port. Everything else, the login page above all, is answered with 404 there.
@@ -36,7 +36,7 @@ def inner_router(application: RuleRouter, hub_prefix: str) -> RuleRouter:
     return RuleRouter([Rule(PathMatches(hub_prefix + route + "$"), application) for route in INNER_ROUTES])
 
 
-class LeerlabHub(JupyterHub):
+class LeerlabHub(GuardedHub):
     """JupyterHub for one site. All settings come from `hub_config.jupyterhub`."""
 
     inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(config=True)
@@ -48,11 +48,6 @@ class LeerlabHub(JupyterHub):
     _inner_server: HTTPServer | None = None
     _route_watch: asyncio.Task[None] | None = None
 
-    def init_tornado_application(self) -> None:
-        """Put our own addresses first, and know each request's language."""
-        own = self.add_url_prefix(self.hub_prefix, page_handlers())
-        self.tornado_application = PageApplication([*own, *self.handlers], **self.tornado_settings)
-
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""
         await super().init_users()
@@ -60,6 +55,11 @@ class LeerlabHub(JupyterHub):
             if orm.User.find(self.db, name) is None:
                 self.db.add(orm.User(name=name))
         self.db.commit()
+
+    async def init_spawners(self) -> None:
+        """Start what all spawners share, then find running servers again."""
+        await LeerlabSpawner.open(self.db)
+        await super().init_spawners()
 
     async def start(self) -> None:
         """Start the hub, then open the inner API listener and watch the proxy."""
@@ -90,6 +90,7 @@ class LeerlabHub(JupyterHub):
             self._route_watch.cancel()
         if self._inner_server is not None:
             self._inner_server.stop()
+        await LeerlabSpawner.close()
         await super().cleanup()
 
 

@@ -7,17 +7,16 @@ from typing import Any
 
 from base.paths import Installation, State
 from hub_config.audit import Audit, open_ledger
-from hub_config.login.demo import DemoAuthenticator, DemoLogin, DemoPerson
+from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
+from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.pages import Cards
-from hub_config.plans import HUB_PORT, Plans
+from hub_config.plans import HUB_PORT, facility
 from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles, site_groups
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.site import Site
-from hub_config.slurm import hub_id, slurm_of
 from portal.hub_pages import template_vars
-from portal.language import JINJA_OPTIONS
 from spawners.spawner import LeerlabSpawner
 
 # A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
@@ -80,6 +79,7 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
     names = [*(person.name for person in people), *(COURSE_ACCOUNT + course.id for course in site.courses)]
     hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind))
     c.JupyterHub.authenticator_class = DemoAuthenticator
+    c.GuardedHub.hosts = hosts
     c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record)
 
 
@@ -102,7 +102,7 @@ def set_starts(c: Any, site: Site, state: State, installation: Installation, aud
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
-    Plans(site, state, installation).attach(LeerlabSpawner, slurm_of(site, state), hub_id(state))
+    LeerlabSpawner.facility = facility(site, state, installation)
 
 
 def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:
@@ -121,15 +121,9 @@ def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:
 
 def set_pages(c: Any, site: Site, installation: Installation) -> None:
     """Our templates, in Dutch and English."""
-    portal = installation.code / "portal"
     title = {"nl": site.site.title.nl, "en": site.site.title.en}
-    c.JupyterHub.template_paths = [str(portal / "hub_templates"), str(portal / "templates")]
     c.JupyterHub.template_vars = template_vars(title, Cards(site, installation.code), demo=site.login.kind == "demo")
-    c.JupyterHub.jinja_environment_options = JINJA_OPTIONS
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
-    c.JupyterHub.tornado_settings = {
-        "slow_spawn_timeout": 0,
-        "headers": SECURITY_HEADERS,
-        "leerlab_language": site.site.language,
-    }
+    c.GuardedHub.language = site.site.language
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "headers": SECURITY_HEADERS}

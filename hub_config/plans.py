@@ -4,42 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from base.errors import LeerlabError
+from base.i18n import translate
 from base.paths import Installation, State
-from confinement.wall import Bind, Limits, Relay, Wall
-from grading.plans import formgrader_wall, lab_environment
+from cluster.settings import EmbeddedCluster
+from cluster.watcher import Watcher
+from confinement.wall import Relay, Wall
+from grading.plans import (
+    HUB_PORT,
+    NOTEBOOK_ENV,
+    SERVER_PORT,
+    formgrader_plan,
+    lab_environment,
+    lab_relays,
+    notebook_binds,
+    role_of,
+    seccomp_of,
+)
 from hub_config.roles import COURSE_ACCOUNT
+from hub_config.run.ports import remembered
 from hub_config.site import Site
+from hub_config.slurm import hub_id, slurm_of
+from spawners.facility import Facility, Person
 from spawners.options import choose_profile
 from spawners.plan import ServerPlan
-from spawners.settings import Profile
-
-SERVER_PORT = 8888
-HUB_PORT = 8081
-GRADING_PORT = 8082
-
-
-def base_wall(site: Site, state: State, installation: Installation) -> dict[str, Any]:
-    """What every wall of this site shares, as arguments of `Wall`."""
-    settings = site.confinement
-    return {
-        "seccomp": state.generated / "seccomp.bpf",
-        "binds": (
-            Bind(installation.notebook_env, Path("/opt/notebook")),
-            Bind(installation.code / "images/notebook", Path("/opt/leerlab")),
-        ),
-        "relays": (
-            Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"),
-            Relay(GRADING_PORT, f"unix:{state.run / 'grading.sock'}"),
-        ),
-        "publish": SERVER_PORT,
-        "tmp": int(settings.tmp),
-        "shm": int(settings.shm),
-        "limits": Limits(settings.processes, settings.open_files, int(settings.file_size)),
-    }
 
 
 @dataclass(frozen=True)
@@ -56,43 +44,58 @@ class Plans:
     state: State
     installation: Installation
 
-    def plan_for(self, name: str, groups: Collection[str], options: Mapping[str, object]) -> ServerPlan:
+    def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
         """The plan of one start.
 
         Args:
-            name: the user's name; a course account gets its course's formgrader.
-            groups: the user's groups.
+            person: JupyterHub's user; a course account gets its course's formgrader.
             options: what the person chose; not to be trusted.
 
         Raises:
             spawners.failures.StartRefused: the options are not allowed.
         """
-        course = next((course for course in self.site.courses if COURSE_ACCOUNT + course.id == name), None)
-        if course is not None:
-            wall = formgrader_wall(course, self.site.grading, self.state, base_wall(self.site, self.state, self.installation))
-            return ServerPlan(self.profile(self.site.grading.profile), wall, HUB_PORT)
+        for course in self.site.courses:
+            if person.name == COURSE_ACCOUNT + course.id:
+                profile = self.site.profile(self.site.grading.profile)
+                return formgrader_plan(course.id, profile, self.state, self.installation, self.site.confinement)
+        groups = [group.name for group in person.groups]
+        return ServerPlan(choose_profile(self.site.profiles, groups, options), self._lab(person.name, groups), HUB_PORT)
+
+    def _lab(self, name: str, groups: Collection[str]) -> Wall:
+        role = role_of(tuple(groups))
         home = self.state.homes / name
         home.mkdir(mode=0o700, exist_ok=True)
-        wall = Wall(
-            command=("/opt/notebook/bin/python", "-m", "jupyterhub.singleuser"),
+        return Wall(
+            command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
-            environment=lab_environment(
-                {course.id: role for course in self.site.courses if (role := role_in(course.id, groups))}
-            ),
-            **base_wall(self.site, self.state, self.installation),
+            seccomp=seccomp_of(self.state),
+            binds=notebook_binds(self.installation),
+            relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
+            publish=SERVER_PORT,
+            environment=lab_environment(role),
+            **self.site.confinement.sizes(),
         )
-        return ServerPlan(choose_profile(self.site.profiles, groups, options), wall, HUB_PORT)
 
-    def profile(self, wanted: str) -> Profile:
-        """The profile of that id.
 
-        Raises:
-            LeerlabError: there is none; `leerlab check` finds that first.
-        """
-        for profile in self.site.profiles:
-            if profile.id == wanted:
-                return profile
-        raise LeerlabError(f"The profile {wanted} does not exist.", do="Run leerlab check.")
+def facility(site: Site, state: State, installation: Installation) -> Facility:
+    """All that the site's spawners share."""
+    slurm = slurm_of(site, state)
+    reserved: frozenset[int] = frozenset()
+    if isinstance(site.cluster, EmbeddedCluster):
+        ports = remembered(state)
+        reserved = frozenset({site.hub.port, ports.proxy_api, *ports.slurm})
+    return Facility(
+        hub=hub_id(state),
+        plan_for=Plans(site, state, installation).plan_for,
+        slurm=slurm,
+        watcher=Watcher(slurm, site.cluster.interval),
+        state=state,
+        report_to=f"unix:{state.run / 'hub-api.sock'}",
+        wrapper=("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/job.py")),
+        say=lambda message: translate(message, site.site.language),
+        address_of=lambda node: "127.0.0.1" if isinstance(site.cluster, EmbeddedCluster) else node,
+        reserved_ports=reserved,
+    )
 
 
 def role_in(course: str, groups: Collection[str]) -> str | None:
@@ -100,3 +103,5 @@ def role_in(course: str, groups: Collection[str]) -> str | None:
     if f"formgrade-{course}" in groups:
         return "teacher"
     return "student" if f"nbgrader-{course}" in groups else None
+
+

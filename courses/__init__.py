@@ -1,0 +1,1 @@
+"""The course catalogue and what reads it."""

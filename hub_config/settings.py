@@ -1,0 +1,62 @@
+"""The sections `hub:` and `login:` of site.yaml: where people go, and who they are."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from base.settings import Section
+
+PersonName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+class HubSettings(Section):
+    """The public address."""
+
+    bind: IPv4Address | IPv6Address = Field(IPv4Address("127.0.0.1"), description="Address the proxy listens on.")
+    port: int = Field(8000, ge=1024, le=65535, description="Port the proxy listens on.")
+    domain: str = Field(
+        "leerlab.localhost",
+        pattern=r"^[a-z0-9]([a-z0-9.-]{0,120}[a-z0-9])?$",
+        description="Host name of the site; each person's server gets a name below it.",
+    )
+
+    @property
+    def host(self) -> str:
+        """What a browser sends as Host."""
+        return f"{self.domain}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The address of the site, without a path."""
+        return f"http://{self.host}"
+
+
+class DemoPersonSettings(Section):
+    """One of the demo people."""
+
+    name: PersonName = Field(description="User name; not beginning with course-.")
+    title: str = Field(min_length=1, max_length=80, description="What the pages call this person.")
+    groups: tuple[GroupName, ...] = Field((), description="nbgrader-<course> for a student, formgrade-<course> for a teacher.")
+    operator: bool = Field(False, description="Whether this person operates the site.")
+
+    @model_validator(mode="after")
+    def _not_a_course_account(self) -> DemoPersonSettings:
+        if self.name.startswith("course-"):
+            raise ValueError("names that start with course- are kept for course accounts (allowed: any other name)")
+        return self
+
+    @property
+    def all_groups(self) -> tuple[str, ...]:
+        """The groups, `operators` among them for an operator."""
+        return (*self.groups, "operators") if self.operator else self.groups
+
+
+class DemoLoginSettings(Section):
+    """Demo people, who need no password; on a machine of one's own only."""
+
+    kind: Literal["demo"] = Field(description="`demo`: people of this file, for a browser that has given a one-time key.")
+    people: tuple[DemoPersonSettings, ...] = Field(min_length=1, description="The demo people.")

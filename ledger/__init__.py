@@ -1,0 +1,1 @@
+"""What must be remembered and proven: people and the audit trail."""
