@@ -48,7 +48,6 @@ class Walled:
         self._program = bubblewrap()
         self._deliver, self._kept = _delivery(output)
         self._room = output_limit
-        self._loop = Loop()
         self._lock = threading.Lock()
         self._control: Control | None = None
         self._listener: Listener | None = None
@@ -62,6 +61,7 @@ class Walled:
         self._bwrap = -1
         self._published: tuple[str, int] | None = None
         self._public = self._bind(publish_on) if wall.publish is not None else None
+        self._loop = Loop()
         # bubblewrap dies with the thread that started it (PR_SET_PDEATHSIG), so that thread lives as long as the wall.
         self._thread = threading.Thread(target=self._live, name="wall", daemon=True)
         self._reader: threading.Thread | None = None

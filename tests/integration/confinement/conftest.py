@@ -102,31 +102,26 @@ def framed(body: str) -> str:
     return FRAME.format(body="\n".join(f"    {line}" for line in body.strip("\n").splitlines()))
 
 
-@dataclass(frozen=True)
-class Weaker:
-    """The same wall with named defences removed.
-
-    Args:
-        options: options of bwrap to leave out, with what they take.
-        extra: options to add, after all mounts and before / becomes read-only.
-        edits: replacements in the text of inner.py.
-        host_processes: show the host's processes instead of the wall's own.
-    """
-
-    options: Sequence[str] = ()
-    extra: Sequence[str] = ()
-    edits: Sequence[tuple[str, str]] = ()
-    host_processes: bool = False
-
-
 @pytest.fixture
 def attempt(plain: Wall, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Run the body of an attack in the wall, or in a wall that lacks what `weaker` names."""
+    """Run the body of an attack in the wall, or in the same wall with named defences taken away.
 
-    def attempt(body: str, weaker: Weaker | None = None, **changes: Any) -> Outcome:
+    By name: `without`, options of bwrap to leave out, with what they take; `extra`, options to add after all mounts and
+    before / becomes read-only; `edits`, replacements in the text of inner.py; `host_processes`, show the host's
+    processes instead of the wall's own. All other names change the wall.
+    """
+
+    def attempt(
+        body: str,
+        *,
+        without: Sequence[str] = (),
+        extra: Sequence[str] = (),
+        edits: Sequence[tuple[str, str]] = (),
+        host_processes: bool = False,
+        **changes: Any,
+    ) -> Outcome:
         with monkeypatch.context() as patch:
-            if weaker is not None:
-                patch.setattr(run, "bwrap_arguments", _weakened(weaker, folder))
+            patch.setattr(run, "bwrap_arguments", _weakened(without, extra, edits, host_processes, folder))
             walled = start(replace(plain, command=python(framed(body)), **changes))
             code = walled.wait(60)
         outcome = Outcome(code, walled.output.decode(errors="replace"))
@@ -136,26 +131,35 @@ def attempt(plain: Wall, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     return attempt
 
 
-def bare(body: str) -> Outcome:
+@pytest.fixture
+def bare() -> Callable[[str], Outcome]:
     """Run the body of an attack without any wall."""
-    done = subprocess.run(python(framed(body)), capture_output=True, timeout=60, check=False, text=True)
-    outcome = Outcome(done.returncode, done.stdout + done.stderr)
-    assert outcome.got or outcome.held, outcome.text
-    return outcome
+
+    def bare(body: str) -> Outcome:
+        done = subprocess.run(python(framed(body)), capture_output=True, timeout=60, check=False, text=True)
+        outcome = Outcome(done.returncode, done.stdout + done.stderr)
+        assert outcome.got or outcome.held, outcome.text
+        return outcome
+
+    return bare
 
 
-def _weakened(weaker: Weaker, folder: Path) -> Callable[..., list[str]]:
+def _weakened(
+    without: Sequence[str],
+    extra: Sequence[str],
+    edits: Sequence[tuple[str, str]],
+    host_processes: bool,
+    folder: Path,
+) -> Callable[..., list[str]]:
     def arguments(one: Wall, code: Path, etc: dict[str, int], filter_: int) -> list[str]:
-        if weaker.edits:
-            code = _edited(weaker.edits, folder)
-        options = wall.bwrap_arguments(one, code, etc, filter_)
-        leave_out = list(weaker.options)
-        if weaker.host_processes:
+        options = wall.bwrap_arguments(one, _edited(edits, folder) if edits else code, etc, filter_)
+        leave_out = list(without)
+        if host_processes:
             at = options.index("--proc")
             options[at : at + 2] = ["--bind", "/proc", "/proc"]
             leave_out += ["--unshare-pid", "--as-pid-1"]
         at = options.index("--remount-ro", options.index("/run"))
-        options[at:at] = weaker.extra
+        options[at:at] = extra
         for name in leave_out:
             assert name in options
             while name in options:

@@ -6,7 +6,6 @@ import ctypes
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,15 @@ import pytest
 from confinement import run
 from confinement.wall import Bind, Limits, Relay
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Outcome, Weaker, bare
-
 pytestmark = [pytest.mark.attack, pytest.mark.integration]
 
-Attempt = Callable[..., Outcome]
+# The fixture `attempt` of conftest.py: body, and by name the defences that are taken away.
+Attempt = Callable[..., Any]
+Taken = dict[str, Any]
 
-NO_FILTER = Weaker(options=["--seccomp"])
-NO_NETWORK_NAMESPACE = Weaker(options=["--unshare-net"])
-HOST_PROCESSES = Weaker(host_processes=True)
+NO_FILTER: Taken = {"without": ["--seccomp"]}
+NO_NETWORK_NAMESPACE: Taken = {"without": ["--unshare-net"]}
+HOST_PROCESSES: Taken = {"host_processes": True}
 DUMPABLE = ("_PR_SET_DUMPABLE, 0,", "_PR_SET_DUMPABLE, 1,")
 KEEP_DESCRIPTORS = ('os.closerange(3, os.sysconf("SC_OPEN_MAX"))', "pass")
 
@@ -45,7 +43,7 @@ def test_a_tcp_port_of_the_host_is_out_of_reach(attempt: Attempt) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         body = f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
         assert attempt(body).held
-        assert attempt(body, NO_NETWORK_NAMESPACE).got
+        assert attempt(body, **NO_NETWORK_NAMESPACE).got
 
 
 def test_an_abstract_socket_of_the_host_is_out_of_reach(attempt: Attempt) -> None:
@@ -55,7 +53,7 @@ def test_an_abstract_socket_of_the_host_is_out_of_reach(attempt: Attempt) -> Non
         server.listen()
         body = f"socket.socket(socket.AF_UNIX).connect('\\0{name}')"
         assert attempt(body).held
-        assert attempt(body, NO_NETWORK_NAMESPACE).got
+        assert attempt(body, **NO_NETWORK_NAMESPACE).got
 
 
 def test_a_socket_file_of_the_host_such_as_munges_is_out_of_reach(attempt: Attempt, folder: Path) -> None:
@@ -64,7 +62,7 @@ def test_a_socket_file_of_the_host_such_as_munges_is_out_of_reach(attempt: Attem
         server.listen()
         body = f"socket.socket(socket.AF_UNIX).connect({str(folder / 'munge.sock')!r})"
         assert attempt(body).held
-        assert attempt(body, Weaker(extra=["--ro-bind", str(folder), str(folder)])).got
+        assert attempt(body, extra=["--ro-bind", str(folder), str(folder)]).got
 
 
 @pytest.mark.parametrize(
@@ -82,7 +80,7 @@ def test_socket_families_that_cross_namespaces_are_refused(
     outcome = attempt(body)
     assert outcome.held
     assert "Operation not permitted" in outcome.text
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 @pytest.mark.parametrize("family", [socket.AF_ALG, socket.AF_CAN])
@@ -90,7 +88,7 @@ def test_families_that_this_kernel_may_lack_never_reach_it(attempt: Attempt, fam
     # Where the kernel lacks the family, its own error without the filter shows that the filter answered with it.
     body = f"socket.socket({int(family)}, socket.SOCK_RAW)"
     assert "Operation not permitted" in attempt(body).text
-    assert "Operation not permitted" not in attempt(body, NO_FILTER).text
+    assert "Operation not permitted" not in attempt(body, **NO_FILTER).text
 
 
 @pytest.mark.parametrize("family", [socket.AF_PACKET, 44])
@@ -98,10 +96,10 @@ def test_raw_frames_are_refused_even_with_all_rights_in_the_namespace(attempt: A
     body = f"socket.socket({int(family)}, socket.SOCK_RAW)"
     rights: dict[str, Any] = {"extra": ["--cap-add", "ALL"]}
     assert attempt(body).held
-    assert attempt(body, Weaker(options=["--cap-drop", "--disable-userns"], **rights)).held
+    assert attempt(body, without=["--cap-drop", "--disable-userns"], **rights).held
     # The network namespace belongs to a user namespace in which the command has rights only after making its own.
     body = f"called(libc.unshare(0x40000000))\n{body}"
-    assert attempt(body, Weaker(options=["--cap-drop", "--disable-userns", "--seccomp"], **rights)).got
+    assert attempt(body, without=["--cap-drop", "--disable-userns", "--seccomp"], **rights).got
 
 
 def test_the_port_of_a_relay_cannot_be_taken_over(attempt: Attempt) -> None:
@@ -115,7 +113,7 @@ s.listen()
     relays = (Relay(8081, "tcp:127.0.0.1:1"),)
     assert attempt(body, relays=relays).held
     # Without the port that is opened before the command starts.
-    assert attempt(body, Weaker(edits=[("    inside.open_ports()", "    pass")]), relays=relays).got
+    assert attempt(body, edits=[("    inside.open_ports()", "    pass")], relays=relays).got
 
 
 def test_no_socket_file_of_a_relay_can_be_replaced_because_there_is_none(attempt: Attempt, folder: Path) -> None:
@@ -133,7 +131,7 @@ os.unlink(sockets[0])
     with socket.socket(socket.AF_UNIX) as server:
         (folder / "run").mkdir()
         server.bind(str(folder / "run" / "8081.sock"))
-        assert attempt(body, Weaker(extra=["--bind", str(folder / "run"), "/run/sockets"]), relays=relays).got
+        assert attempt(body, extra=["--bind", str(folder / "run"), "/run/sockets"], relays=relays).got
 
 
 # Files
@@ -145,7 +143,7 @@ def test_another_home_and_the_state_folder_cannot_be_read(attempt: Attempt, fold
     (folder / what).write_text("theirs")
     body = f"assert open({str(folder / what)!r}).read() == 'theirs'"
     assert attempt(body).held
-    assert attempt(body, Weaker(extra=["--ro-bind", str(folder), str(folder)])).got
+    assert attempt(body, extra=["--ro-bind", str(folder), str(folder)]).got
 
 
 def test_a_read_only_folder_cannot_be_changed(attempt: Attempt, folder: Path) -> None:
@@ -159,7 +157,7 @@ def test_a_read_only_folder_cannot_be_changed(attempt: Attempt, folder: Path) ->
 def test_the_walls_own_folders_cannot_be_filled(attempt: Attempt, where: str) -> None:
     body = f"open(os.path.join({where!r}, 'x'), 'w').write('x')"
     assert attempt(body).held
-    assert attempt(body, Weaker(options=["--remount-ro"])).got
+    assert attempt(body, without=["--remount-ro"]).got
 
 
 @pytest.mark.parametrize(("where", "size"), [("/tmp", "tmp"), ("/dev/shm", "shm")])
@@ -181,7 +179,7 @@ def test_a_file_ends_at_the_limit(attempt: Attempt) -> None:
     assert attempt(body, limits=Limits(file_size=2**22)).got
 
 
-def test_a_device_of_the_host_that_was_not_allotted_is_absent(attempt: Attempt) -> None:
+def test_a_device_of_the_host_that_was_not_allotted_is_absent(attempt: Attempt, bare: Attempt) -> None:
     # The account's own terminal stands for another person's GPU: both are device nodes it may open outside.
     main, other = os.openpty()
     try:
@@ -189,13 +187,13 @@ def test_a_device_of_the_host_that_was_not_allotted_is_absent(attempt: Attempt) 
         body = f"os.close(os.open({str(device)!r}, os.O_RDWR | os.O_NOCTTY))"
         assert bare(body).got
         assert attempt(body).held
-        assert attempt(body, Weaker(extra=["--dev-bind", "/dev/pts", "/dev/pts"])).got
+        assert attempt(body, extra=["--dev-bind", "/dev/pts", "/dev/pts"]).got
     finally:
         os.close(main)
         os.close(other)
 
 
-def test_a_setuid_program_gains_nothing(attempt: Attempt) -> None:
+def test_a_setuid_program_gains_nothing(attempt: Attempt, bare: Attempt) -> None:
     body = """
 pipe = subprocess.PIPE
 process = subprocess.Popen(["/usr/bin/su", "nobody"], stdin=pipe, stdout=pipe, stderr=pipe)
@@ -224,14 +222,14 @@ if not seen:
 """
     assert victim.poll() is None
     assert attempt(body).held
-    assert attempt(body, HOST_PROCESSES).got
+    assert attempt(body, **HOST_PROCESSES).got
 
 
 def test_processes_outside_cannot_be_signalled(attempt: Attempt, victim: subprocess.Popen[bytes]) -> None:
     body = f"os.kill({victim.pid}, signal.SIGTERM)"
     assert attempt(body).held
     assert victim.poll() is None
-    assert attempt(body, HOST_PROCESSES).got
+    assert attempt(body, **HOST_PROCESSES).got
     assert victim.wait(5) == -15
 
 
@@ -243,7 +241,7 @@ def test_shared_memory_of_the_host_is_out_of_reach(attempt: Attempt) -> None:
     try:
         body = f"called(libc.shmget({key}, 4096, 0))"
         assert attempt(body).held
-        assert attempt(body, Weaker(options=["--unshare-ipc"])).got
+        assert attempt(body, without=["--unshare-ipc"]).got
     finally:
         libc.shmctl(segment, 0, None)
 
@@ -252,13 +250,13 @@ def test_the_first_process_cannot_be_taken_over_through_its_memory(attempt: Atte
     # Process 1 has no limits and holds the control line; all inside have its user id.
     body = "os.close(os.open('/proc/1/mem', os.O_RDWR))"
     assert attempt(body).held
-    assert attempt(body, Weaker(edits=[DUMPABLE])).got
+    assert attempt(body, edits=[DUMPABLE]).got
 
 
 def test_the_control_line_cannot_be_reached(attempt: Attempt) -> None:
     body = "assert any('socket' in os.readlink(f'/proc/1/fd/{n}') for n in os.listdir('/proc/1/fd'))"
     assert attempt(body).held
-    assert attempt(body, Weaker(edits=[DUMPABLE])).got
+    assert attempt(body, edits=[DUMPABLE]).got
 
 
 def test_the_environment_of_the_launcher_stays_outside(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,20 +271,18 @@ for process in [p for p in os.listdir("/proc") if p.isdigit()]:
 else:
     raise OSError("not there")
 """
-    passed = Weaker(options=["--clearenv"], edits=[DUMPABLE])
+    passed: Taken = dict(without=["--clearenv"], edits=[DUMPABLE])
     assert attempt(body).held
     # bubblewrap starts with an empty environment.
-    assert attempt(body, passed).held
+    assert attempt(body, **passed).held
     monkeypatch.setattr(run, "_ENVIRONMENT", dict(os.environ))
     # Each of the two others is enough without it.
-    assert attempt(body, Weaker(edits=[DUMPABLE])).held
-    assert attempt(body, Weaker(options=["--clearenv"])).held
-    assert attempt(body, passed).got
+    assert attempt(body, edits=[DUMPABLE]).held
+    assert attempt(body, without=["--clearenv"]).held
+    assert attempt(body, **passed).got
 
 
-def test_the_servers_environment_is_in_no_argument_list(
-    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_servers_environment_is_in_no_argument_list(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     body = """
 for process in [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]:
     if b"token-" b"of-this-server" in open(f"/proc/{process}/cmdline", "rb").read():
@@ -328,7 +324,7 @@ raise OSError("no descriptor")
     try:
         monkeypatch.setattr(run.subprocess, "Popen", leaking)
         assert attempt(body).held
-        assert attempt(body, Weaker(edits=[KEEP_DESCRIPTORS])).got
+        assert attempt(body, edits=[KEEP_DESCRIPTORS]).got
     finally:
         os.close(leaked)
 
@@ -341,7 +337,7 @@ if not strange:
     raise OSError("nothing strange")
 """
     assert attempt(body).held
-    assert attempt(body, Weaker(edits=[KEEP_DESCRIPTORS, ("os.set_inheritable(control, False)", "pass")])).got
+    assert attempt(body, edits=[KEEP_DESCRIPTORS, ("os.set_inheritable(control, False)", "pass")]).got
 
 
 def test_the_log_outside_cannot_be_changed_through_its_descriptor(
@@ -382,7 +378,7 @@ finally:
     os.kill(child, signal.SIGKILL)
 """
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 @pytest.mark.parametrize("call", ["libc.unshare(0x10000000)", "libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0)"])
@@ -396,9 +392,9 @@ if os.getpid() != mine:
 """
     assert attempt(body).held
     # Each of two defences is enough.
-    assert attempt(body, NO_FILTER).held
-    assert attempt(body, Weaker(options=["--disable-userns"])).held
-    assert attempt(body, Weaker(options=["--seccomp", "--disable-userns"])).got
+    assert attempt(body, **NO_FILTER).held
+    assert attempt(body, without=["--disable-userns"]).held
+    assert attempt(body, without=["--seccomp", "--disable-userns"]).got
 
 
 def test_clone3_is_absent_because_no_filter_can_read_its_flags(attempt: Attempt) -> None:
@@ -409,10 +405,10 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    outcome = attempt(body, Weaker(options=["--disable-userns"]))
+    outcome = attempt(body, without=["--disable-userns"])
     assert outcome.held
     assert "Function not implemented" in outcome.text
-    assert attempt(body, Weaker(options=["--disable-userns", "--seccomp"])).got
+    assert attempt(body, without=["--disable-userns", "--seccomp"]).got
 
 
 def test_nothing_can_be_mounted(attempt: Attempt) -> None:
@@ -421,11 +417,11 @@ called(libc.unshare(0x00020000))
 called(libc.mount(b"none", b"/tmp", b"tmpfs", 0, None))
 """
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).held
-    all_rights = Weaker(options=["--cap-drop", "--disable-userns"], extra=["--cap-add", "ALL"])
-    assert attempt(body, all_rights).held
-    weakest = Weaker(options=["--cap-drop", "--disable-userns", "--seccomp"], extra=["--cap-add", "ALL"])
-    assert attempt(body, weakest).got
+    assert attempt(body, **NO_FILTER).held
+    all_rights: Taken = dict(without=["--cap-drop", "--disable-userns"], extra=["--cap-add", "ALL"])
+    assert attempt(body, **all_rights).held
+    weakest: Taken = dict(without=["--cap-drop", "--disable-userns", "--seccomp"], extra=["--cap-add", "ALL"])
+    assert attempt(body, **weakest).got
 
 
 def test_nothing_can_be_typed_into_a_terminal(attempt: Attempt) -> None:
@@ -445,25 +441,25 @@ if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
     raise OSError("TIOCSTI refused")
 """
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 def test_io_uring_is_absent(attempt: Attempt) -> None:
     body = "called(libc.syscall(425, 4, ctypes.create_string_buffer(120)))"
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 def test_the_keyring_of_the_account_is_out_of_reach(attempt: Attempt) -> None:
     body = "called(libc.syscall(250, 0, ctypes.c_long(-4), 1))"
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 def test_userfaultfd_is_refused(attempt: Attempt) -> None:
     body = "called(libc.syscall(323, 1))"
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 def test_performance_events_are_refused(attempt: Attempt) -> None:
@@ -476,7 +472,7 @@ called(libc.syscall(298, bytes(event), 0, -1, -1, 0))
 """
     assert int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) <= 2, "the control needs perf events here"
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="32-bit calls by int 0x80 exist on x86-64 only")
@@ -496,7 +492,7 @@ if code == -signal.SIGSYS:
 assert code == 0, code
 """
     assert attempt(body).held
-    assert attempt(body, NO_FILTER).got
+    assert attempt(body, **NO_FILTER).got
 
 
 # Abuse

@@ -118,7 +118,9 @@ def test_environment_folder_and_umask_are_the_walls(begin: Callable[..., Walled]
     assert (folder, umask, name) == ("/home/nb", 0o027, "leerlab")
 
 
-def test_what_is_written_at_home_stays_and_what_is_written_in_tmp_goes(begin: Callable[..., Walled], plain: Wall) -> None:
+def test_what_is_written_at_home_stays_and_what_is_written_in_tmp_goes(
+    begin: Callable[..., Walled], plain: Wall
+) -> None:
     assert begin("open('work.txt','w').write('mine'); open('/tmp/x','w').write('y')").wait(10) == 0
     assert (plain.home / "work.txt").read_text() == "mine"
     assert begin("import os; assert not os.path.exists('/tmp/x')").wait(10) == 0
@@ -380,11 +382,11 @@ def test_a_wall_survives_the_thread_that_started_it(plain: Wall) -> None:
 
 
 def test_walls_leave_no_descriptor_behind(plain: Wall) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(10):
         with start(replace(plain, publish=8888)) as walled:
             walled.wait(10)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 @pytest.mark.fault

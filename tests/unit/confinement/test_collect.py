@@ -141,7 +141,7 @@ def test_a_sparse_file_counts_its_full_size(work: Path, fd: int) -> None:
 
 @pytest.mark.parametrize("name", [b"new\nline", b"esc\x1b[2J", b"\xff\xfe"])
 def test_names_that_would_deceive_are_refused(work: Path, fd: int, name: bytes) -> None:
-    os.close(os.open(os.path.join(os.fsencode(work), name), os.O_CREAT | os.O_WRONLY))
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=fd))
     assert why(lambda: list(walk(fd, Bounds()))) is Why.NAME
 
 
@@ -149,8 +149,8 @@ def test_no_descriptor_is_left_open(work: Path, fd: int) -> None:
     (work / "a").mkdir()
     (work / "a" / "x").write_text("x")
     (work / "link").symlink_to("a")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         why(lambda: list(walk(fd, Bounds())))
         why(lambda: read_file(fd, "a", 10))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
