@@ -147,6 +147,8 @@ class Pair:
         self._loop, self._near, self._far, self._closed = loop, near, far, closed
         self._out, self._in = _Flow(near, far), _Flow(far, near)
         self._over = False
+        # What each socket is watched for; asking the selector anew for every chunk would cost as much as moving it.
+        self._near_events = self._far_events = 0
         for each in (near, far):
             each.setblocking(False)
         self._watch()
@@ -161,14 +163,21 @@ class Pair:
             return
         self._over = True
         for each in (self._near, self._far):
-            self._loop.watch(each, 0, self._ready)
+            self._loop.watch(each, 0, self._near_ready)
             each.close()
         self._closed()
 
-    def _ready(self, _events: int) -> None:
+    def _near_ready(self, events: int) -> None:
+        self._move(self._out if events & _READ else None, self._in if events & _WRITE else None)
+
+    def _far_ready(self, events: int) -> None:
+        self._move(self._in if events & _READ else None, self._out if events & _WRITE else None)
+
+    def _move(self, *flows: _Flow | None) -> None:
         try:
-            self._out.move()
-            self._in.move()
+            for flow in flows:
+                if flow is not None:
+                    flow.move()
         except OSError:
             # The other side learns it in the same way: its connection ends.
             self.close()
@@ -179,9 +188,19 @@ class Pair:
             self._watch()
 
     def _watch(self) -> None:
-        for here, sent, received in ((self._near, self._out, self._in), (self._far, self._in, self._out)):
-            events = 0 if sent.ended or sent.waiting else _READ
-            self._loop.watch(here, events | (_WRITE if received.waiting else 0), self._ready)
+        near = _wanted(self._out, self._in)
+        if near != self._near_events:
+            self._near_events = near
+            self._loop.watch(self._near, near, self._near_ready)
+        far = _wanted(self._in, self._out)
+        if far != self._far_events:
+            self._far_events = far
+            self._loop.watch(self._far, far, self._far_ready)
+
+
+def _wanted(sends: _Flow, receives: _Flow) -> int:
+    """What to watch the socket for that is the source of one flow and the sink of the other."""
+    return (0 if sends.ended or sends.waiting else _READ) | (_WRITE if receives.waiting else 0)
 
 
 class Listener:
