@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from base.paths import State
+from cluster import commands
 from cluster.commands import Slurm
-from cluster.settings import EmbeddedCluster
 from hub_config.run.keys import secret
 from hub_config.site import Site
 
@@ -18,6 +16,4 @@ def hub_id(state: State) -> str:
 
 def slurm_of(site: Site, state: State) -> Slurm:
     """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names."""
-    if isinstance(site.cluster, EmbeddedCluster):
-        return Slurm(state.generated / "slurm.conf")
-    return Slurm(Path(site.cluster.slurm_conf))
+    return commands.slurm_of(site.cluster, state)

@@ -17,7 +17,7 @@ import httpx
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
-from cluster.commands import SlurmError
+from cluster.errors import SlurmError
 from cluster.settings import EmbeddedCluster
 from confinement import seccomp
 from hub_config.courses import release_courses

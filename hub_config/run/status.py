@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from base.paths import State
-from cluster.commands import SlurmError
+from cluster.errors import SlurmError
 from hub_config.run.supervisor_client import Process, Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of

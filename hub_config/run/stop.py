@@ -14,7 +14,7 @@ import psutil
 
 from base.errors import LeerlabError
 from base.paths import State
-from cluster.commands import SlurmError
+from cluster.errors import SlurmError
 from hub_config.run.start import only_one
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site

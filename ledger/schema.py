@@ -1,0 +1,56 @@
+"""The ledger's tables, and bringing a database file up to them with Alembic's migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+person_table = Table(
+    "person",
+    metadata,
+    Column("pseudonym", String(64), primary_key=True),
+    Column("provider", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("title", String(255), nullable=False),
+    Column("first_seen", String(40), nullable=False),
+    UniqueConstraint("provider", "subject"),
+)
+
+entry_table = Table(
+    "entry",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("time", String(40), nullable=False),
+    Column("actor", String(255), nullable=False, index=True),
+    Column("action", String(255), nullable=False, index=True),
+    Column("subject", String(255), nullable=False, index=True),
+    Column("details", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+head_table = Table(
+    "head",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the migrations that the database has not seen; two processes may do this at once.
+
+    Args:
+        engine: the database.
+    """
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    # The transaction holds SQLite's write lock from its first statement, so a second process waits and finds all done.
+    with engine.begin() as connection:
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
