@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What a person is in a course."""
 
     STUDENT = "student"
     TEACHER = "teacher"
 
 
-class ServerState(str, Enum):
+class ServerState(StrEnum):
     """How far a server is: the person's own for a student, the course's formgrader for a teacher."""
 
     STOPPED = "stopped"

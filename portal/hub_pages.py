@@ -1,4 +1,4 @@
-"""Plugs the pages into JupyterHub: its application with a language per request, our own addresses, and template values."""
+"""Plugs the pages into JupyterHub: a language per request, our own addresses, values for the templates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PageApplication(web.Application):
         return super().find_handler(request, **kwargs)
 
 
-class LanguageHandler(BaseHandler):
+class LanguageHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     """`/hub/language?to=nl&next=/hub/home`: remembers the language in this browser and goes back."""
 
     def get(self) -> None:
@@ -48,7 +48,7 @@ class LanguageHandler(BaseHandler):
         self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
 
 
-class StopHandler(BaseHandler):
+class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     """`POST /hub/stop/<person>`: stops a server, or withdraws its start, from a plain form."""
 
     @web.authenticated
@@ -57,7 +57,7 @@ class StopHandler(BaseHandler):
         await self._stop(user_name=user_name)
         self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
 
-    @needs_scope("delete:servers")
+    @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def _stop(self, user_name: str) -> None:
         user = self.find_user(user_name)
         if user is None:
@@ -77,7 +77,7 @@ class StopHandler(BaseHandler):
             await asyncio.wait_for(self.stop_single_user(user), timeout=STOP_SECONDS)
 
 
-class AssetHandler(CacheControlStaticFilesHandler):
+class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # JupyterHub has no types
     """Stylesheet, scripts and pictures; kept by the browser for good when asked for by version."""
 
     def set_extra_headers(self, path: str) -> None:
@@ -120,8 +120,8 @@ def template_vars(
 
     Args:
         site_title: the site's title by language.
-        courses: the courses of a JupyterHub user, with texts in the language of `portal.request.current()`; called on the
-            hub's loop for every page of a person who is logged in, so it must not block.
+        courses: the courses of a JupyterHub user, with texts in the language of `portal.request.current()`; called on
+            the hub's loop for every page of a person who is logged in, so it must not block.
         demo: whether every page says that this is a demonstration.
     """
 

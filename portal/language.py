@@ -54,7 +54,7 @@ def sentence(message: Message) -> str:
 def messages_starting(prefix: str) -> dict[str, str]:
     """All message codes with that prefix and their unfilled texts, for a page that fills them itself."""
     texts = _texts()
-    codes = catalogue("en")._catalog  # type: ignore[attr-defined]  # gettext offers no way to list a catalogue
+    codes = catalogue("en")._catalog  # gettext offers no other way to list a catalogue
     return {code: str(texts.gettext(code)) for code in codes if isinstance(code, str) and code.startswith(prefix)}
 
 
@@ -86,8 +86,8 @@ def template_environment() -> Environment:
 def safe_return(address: str, otherwise: str) -> str:
     """The address when it is a path on this very host, else the other one.
 
-    Browsers drop tabs and newlines, and read a backslash as a slash (WHATWG URL standard, section 4.4): a path that holds
-    one of these could leave the site.
+    Browsers drop tabs and newlines, and read a backslash as a slash (WHATWG URL standard, section 4.4): a path that
+    holds one of these could leave the site.
 
     Args:
         address: what the request asked to go back to.

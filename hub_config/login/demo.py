@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub.auth import Authenticator
 from traitlets import Instance, default
 
-from base.paths import State
 from hub_config.login import keys
-from hub_config.login.attempts import Attempts
-from hub_config.login.hosts import Hosts
+from hub_config.login.handlers import KeyHandler, PeopleHandler, RecordingLogoutHandler
+from hub_config.login.people import BROWSER_COOKIE, DemoLogin, DemoPerson
 
-BROWSER_COOKIE = "leerlab-browser"
 COURSE_ACCOUNTS = "course-"
 
-# Arguments: actor, action, subject, details. Awaited; its errors stop the login, since what is not recorded may not happen.
-Record = Callable[[str, str, str, Mapping[str, str]], Awaitable[None]]
 
-
-@dataclass(frozen=True)
-class DemoPerson:
-    """One of the demo people.
-
-    Args:
-        name: user name.
-        title: how the pages call this person.
-        groups: JupyterHub groups, `operators` among them for operators.
-    """
-
-    name: str
-    title: str
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DemoLogin:
-    """All that the demo login needs.
-
-    Args:
-        people: who may be chosen.
-        hosts: names this site answers to, and the address it listens on.
-        state: the site's state folder, with the one-time keys.
-        record: writes one line of the audit trail.
-        attempts: limit on wrong keys.
-    """
-
-    people: tuple[DemoPerson, ...]
-    hosts: Hosts
-    state: State
-    record: Record
-    attempts: Attempts = field(default_factory=Attempts)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> DemoLogin:
-        """traitlets copies every configured value; this one holds what must stay one."""
-        return self
-
-    def person(self, name: str) -> DemoPerson | None:
-        """The demo person of that name."""
-        return next((person for person in self.people if person.name == name), None)
-
-
-class DemoAuthenticator(Authenticator):
+class DemoAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has no types
     """JupyterHub's authenticator for demo people. Groups come from site.yaml; nobody is a JupyterHub admin."""
 
     demo = Instance(DemoLogin, help="People, hosts, state and record of the demo login.").tag(config=True)
@@ -108,7 +60,4 @@ class DemoAuthenticator(Authenticator):
 
     def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
         """The login page, the one-time key and logging out."""
-        # Imported here: the handlers' module needs this class.
-        from hub_config.login.handlers import KeyHandler, PeopleHandler, RecordingLogoutHandler
-
         return [("/login", PeopleHandler), ("/login/key", KeyHandler), ("/logout", RecordingLogoutHandler)]

@@ -1,14 +1,18 @@
-"""The first door: a request that does not name this site in `Host` never reaches a page."""
+"""JupyterHub with our pages, behind the first door: a request that does not name this site in `Host` sees no page."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from jupyterhub.app import JupyterHub
 from tornado import web
 from tornado.httputil import HTTPServerRequest
+from traitlets import Instance, Unicode
 
 from hub_config.login.hosts import HostRule, Hosts
-from portal.hub_pages import PageApplication
+from portal.assets import HUB_TEMPLATES, TEMPLATES
+from portal.hub_pages import PageApplication, page_handlers
+from portal.language import JINJA_OPTIONS
 
 
 class GuardedApplication(PageApplication):
@@ -25,7 +29,7 @@ class GuardedApplication(PageApplication):
 
 
 class OtherHostHandler(web.RequestHandler):
-    """Answers requests for another name: a page of the hub asked for on a person's origin goes home, the rest is refused."""
+    """Answers for other names: the hub's pages asked for on a person's origin go home, the rest is refused."""
 
     def initialize(self, rule: HostRule, home: str) -> None:
         """Take what the application found out."""
@@ -42,4 +46,30 @@ class OtherHostHandler(web.RequestHandler):
             return
         self.set_status(403)
         template = self.settings["jinja2_env_sync"].get_template("login_refused.html")
-        self.finish(template.render(why="host", base_url="/hub/", address=self._home))
+        self.finish(template.render(why="host", base_url="/hub/"))
+
+
+class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
+    """JupyterHub with our templates, languages and addresses, answering to the site's own host names only."""
+
+    hosts = Instance(Hosts, help="The host names this site answers to.").tag(config=True)
+    language = Unicode("nl", help="The site's language, for who has not chosen and whose browser prefers neither.").tag(
+        config=True
+    )
+
+    def init_handlers(self) -> None:
+        """Our addresses before JupyterHub's own."""
+        super().init_handlers()
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, page_handlers())
+
+    def init_tornado_settings(self) -> None:
+        """Our templates before JupyterHub's own, in two languages."""
+        self.template_paths = [str(HUB_TEMPLATES), str(TEMPLATES), *self.template_paths]
+        self.jinja_environment_options = {**self.jinja_environment_options, **JINJA_OPTIONS}
+        super().init_tornado_settings()
+
+    def init_tornado_application(self) -> None:
+        """The application that knows hosts and languages."""
+        self.tornado_application = GuardedApplication(
+            self.handlers, leerlab_hosts=self.hosts, leerlab_language=self.language, **self.tornado_settings
+        )

@@ -10,19 +10,18 @@ from tornado.httputil import url_concat
 
 from base.messages import Message
 from hub_config.login import keys
-from hub_config.login.demo import BROWSER_COOKIE, DemoAuthenticator, DemoLogin
 from hub_config.login.hosts import HostRule
+from hub_config.login.people import BROWSER_COOKIE, DemoLogin
 
 
-class _DemoPage(LoginHandler):
+class _DemoPage(LoginHandler):  # type: ignore[misc]  # JupyterHub has no types
     """What the pages before login share: whom they refuse before anything else, and how they look."""
 
     @property
     def demo(self) -> DemoLogin:
-        authenticator = self.authenticator
-        if not isinstance(authenticator, DemoAuthenticator):
-            raise TypeError("the demo login's pages need the demo login's authenticator")
-        return authenticator.demo
+        """What the demo login needs; JupyterHub knows it as its authenticator's setting."""
+        demo: DemoLogin = self.authenticator.demo
+        return demo
 
     async def prepare(self) -> None:
         """Refuse a foreign Host, and a site that others can reach, before reading anything of the request."""
@@ -37,7 +36,7 @@ class _DemoPage(LoginHandler):
     async def _refuse(self, why: str) -> None:
         await self.demo.record("anonymous", "login.refused", self.request.host[:200], {"why": why})
         self._jupyterhub_user = None
-        self.expanded_scopes = set()
+        self.expanded_scopes: set[str] = set()
         self.parsed_scopes: dict[str, Any] = {}
         self.set_status(403)
         self.finish(await super(LoginHandler, self).render_template("login_refused.html", why=why))
@@ -124,7 +123,7 @@ class KeyHandler(_DemoPage):
         self.redirect(url_concat(f"{self.hub.base_url}login", {"next": self.get_argument("next", "")}))
 
 
-class RecordingLogoutHandler(LogoutHandler):
+class RecordingLogoutHandler(LogoutHandler):  # type: ignore[misc]  # JupyterHub has no types
     """`/hub/logout`: asks first, so that no other page can log somebody out; then does it and records it."""
 
     async def get(self) -> None:
@@ -138,6 +137,6 @@ class RecordingLogoutHandler(LogoutHandler):
         await self.default_handle_logout()
         await self.handle_logout()
         self._jupyterhub_user = None
-        if isinstance(self.authenticator, DemoAuthenticator):
-            await self.authenticator.demo.record(name, "logout", name, {})
+        demo: DemoLogin = self.authenticator.demo
+        await demo.record(name, "logout", name, {})
         self.redirect(self.settings["login_url"])

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
-# Asked by services and by the proxy itself, over sockets that have no public name; without a cookie or token they say nothing.
+# Asked by services and by the proxy over sockets without a public name; they tell nothing without cookie or token.
 _NAMELESS_PATHS = ("/hub/api/", "/hub/error/", "/hub/health")
 _NAMELESS_EXACT = ("/hub/api", "/hub/health")
 
@@ -50,7 +50,7 @@ class Hosts:
     def rule(self, host: str, path: str) -> HostRule:
         """What to do with a request.
 
-        Pages of the hub are served on the hub's own origin alone: on a person's origin, that person's code could read them.
+        The hub's pages are served on its own origin alone: on a person's origin, that person's code could read them.
 
         Args:
             host: the Host header, exactly as it came.

@@ -4,7 +4,8 @@ const texts = JSON.parse(document.getElementById("start-messages").textContent);
 const now = document.getElementById("start-text");
 const details = document.getElementById("start-details");
 const events = document.getElementById("start-events");
-const language = document.documentElement.lang;
+// English as it is written in Europe: a 24-hour clock.
+const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
 let asked = Date.now();
 
 function duration(seconds) {
@@ -46,8 +47,8 @@ function show(event) {
   last = text;
   now.textContent = text;
   const line = document.createElement("li");
-  const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(new Date());
-  line.textContent = `${clock}  ${text}`;
+  const moment = new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(new Date());
+  line.textContent = `${moment}  ${text}`;
   events.append(line);
   details.hidden = false;
 }
@@ -61,20 +62,22 @@ function fact(name, text) {
 // waited, position, starts_in: see spawners/waiting.py. Durations are whole seconds.
 function facts(params) {
   if (params.waited !== undefined) asked = Date.now() - params.waited * 1000;
+  clock();
   fact("position", params.position === undefined ? "" : String(params.position));
   if (params.starts_in === undefined) {
     fact("estimate", "");
   } else {
-    const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+    const hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
     const at = new Date(Date.now() + params.starts_in * 1000);
-    fact("estimate", `${clock.format(at)} (${duration(params.starts_in)})`);
+    fact("estimate", `${hours.format(at)} (${duration(params.starts_in)})`);
   }
 }
 
-const tick = setInterval(() => {
+function clock() {
   const waited = Math.round((Date.now() - asked) / 1000);
   fact("waited", waited < 2 ? "" : duration(waited));
-}, 1000);
+}
+const tick = setInterval(clock, 1000);
 
 const stream = new EventSource(section.dataset.events);
 stream.onmessage = (message) => {
