@@ -52,6 +52,7 @@ class _Watched:
     asked_at: float
     waiters: int = 0
     end: Answer | None = None
+    end_asked: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,11 @@ class Watcher:
 
     def _watch(self, job_id: int, submitted: datetime) -> _Watched:
         now = asyncio.get_running_loop().time()
-        watched = self._watched.get(job_id)
-        if watched is None or watched.submitted != submitted:
-            # The number was given out again, or somebody knows better when: what was concluded no longer counts.
-            watched = self._watched[job_id] = _Watched(submitted, now)
+        watched = self._watched.setdefault(job_id, _Watched(submitted, now))
+        watched.submitted = max(watched.submitted, submitted)
+        if watched.end_asked is not None and watched.end_asked < submitted:
+            # The number was given out again: what was concluded was about another job.
+            watched.end = watched.end_asked = None
         watched.asked_at = now
         return watched
 
@@ -209,19 +211,27 @@ class Watcher:
         queue = await self._slurm.queue()
         jobs = {job.id: job for job in queue.jobs}
         missing = [
-            (job_id, watched)
+            job_id
             for job_id, watched in self._watched.items()
             if job_id not in jobs and watched.end is None and watched.submitted <= queue.asked
         ]
-        if missing:
-            found = await self._slurm.jobs([job_id for job_id, _ in missing])
-            for job_id, watched in missing:
-                job = found.get(job_id)
-                if job is not None and not job.state.ended:
-                    jobs[job_id] = job
-                else:
-                    watched.end = job or GONE
+        for job_id, end in (await self._ends(missing)).items():
+            if isinstance(end, Job) and not end.state.ended:
+                jobs[job_id] = end
+            else:
+                self._watched[job_id].end, self._watched[job_id].end_asked = end, queue.asked
         return _Snapshot(queue, jobs)
+
+    async def _ends(self, job_ids: Collection[int]) -> dict[int, Answer]:
+        """How missing jobs ended; nothing of any of them when Slurm does not answer."""
+        if not job_ids:
+            return {}
+        try:
+            found = await self._slurm.jobs(job_ids)
+        except SlurmError as error:
+            log.warning("how jobs ended is unknown for now: %s", error)
+            return {}
+        return {job_id: found.get(job_id, GONE) for job_id in job_ids}
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
