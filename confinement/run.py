@@ -81,6 +81,11 @@ class Walled:
         """Whether the command wrote more than the limit, so that the rest was dropped."""
         return self._room < 0
 
+    @property
+    def connections(self) -> int:
+        """How many connections pass through the wall now."""
+        return len(self._pairs)
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait until nothing is left inside.
 

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -429,6 +430,34 @@ def test_a_missing_folder_refuses_the_start_with_its_name(plain: Wall, folder: P
 def test_a_port_that_cannot_be_bound_outside_refuses_the_start(plain: Wall) -> None:
     with pytest.raises(WallRefused, match="No port could be opened"):
         start(replace(plain, publish=8888), publish_on="192.0.2.1")
+
+
+@pytest.mark.fault
+def test_a_wall_that_is_not_ready_in_time_is_refused_and_leaves_nothing(plain: Wall) -> None:
+    marker = f"marker-{os.urandom(8).hex()}"
+    with pytest.raises(WallRefused, match="not ready after"):
+        start(replace(plain, command=("/usr/bin/sleep", "60", marker)), timeout=0.001)
+    assert until(lambda: not alive(marker), 1.0)
+
+
+@pytest.mark.fault
+def test_when_descriptors_run_out_a_connection_ends_and_the_wall_goes_on(begin: Callable[..., Walled]) -> None:
+    walled = begin(ECHO, publish=8888)
+    dial(walled).close()
+    assert until(lambda: walled.connections == 0)
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Room for this test's own end and for the accepted one, not for the pair behind it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, hard))
+    try:
+        with dial(walled) as refused, contextlib.suppress(ConnectionResetError):
+            assert refused.recv(1) == b""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with dial(walled) as line:
+        line.sendall(b"again")
+        assert line.recv(5, socket.MSG_WAITALL) == b"again"
 
 
 def test_limits_hold_for_one_wall_and_not_for_the_account(begin: Callable[..., Walled]) -> None:
