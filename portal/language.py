@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from urllib.parse import urlsplit
 
+from babel.dates import format_timedelta
 from babel.support import Translations
-from babel.units import format_unit
 from jinja2 import Environment, FileSystemLoader
 from jinja2.ext import InternationalizationExtension
 
@@ -15,7 +16,6 @@ from portal import request
 from portal.assets import TEMPLATES, version
 from portal.failures import failure
 
-_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 # JupyterHub builds its own Jinja2 environments; the extension brings all that our templates need into them.
 JINJA_OPTIONS = {"extensions": ["portal.language.PageLanguage"]}
 
@@ -36,8 +36,7 @@ def ngettext(singular: str, plural: str, number: int) -> str:
 
 def duration(seconds: float) -> str:
     """A length of time in words, in its largest unit: `5 minuten`. The same rule as in static/start.js."""
-    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= length), _UNITS[-1])
-    return format_unit(round(seconds / length), f"duration-{unit}", locale=request.current().language)
+    return format_timedelta(timedelta(seconds=seconds), threshold=1, locale=request.current().language)
 
 
 def sentence(message: Message) -> str:

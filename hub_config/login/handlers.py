@@ -23,6 +23,12 @@ class _DemoPage(LoginHandler):  # type: ignore[misc]  # JupyterHub has no types
         demo: DemoLogin = self.authenticator.demo
         return demo
 
+    @property
+    def _onward(self) -> dict[str, str]:
+        """Where the person was going; JupyterHub checks it when it sends them there."""
+        goal = self.get_argument("next", "")
+        return {"next": goal} if goal else {}
+
     async def prepare(self) -> None:
         """Refuse a foreign Host, and a site that others can reach, before reading anything of the request."""
         hosts = self.demo.hosts
@@ -55,7 +61,6 @@ class _DemoPage(LoginHandler):  # type: ignore[misc]  # JupyterHub has no types
         if login_error == "login.form-expired":
             problem = Message("login.form-expired")
         user = self.current_user
-        arguments = {"next": self.get_argument("next", "")}
         return super(LoginHandler, self).render_template(
             "login.html",
             sync=bool(kwargs.get("sync")),
@@ -63,8 +68,8 @@ class _DemoPage(LoginHandler):  # type: ignore[misc]  # JupyterHub has no types
             people=self.demo.people,
             problem=problem,
             chosen=user.name if user else "",
-            login_action=url_concat(f"{self.hub.base_url}login", arguments),
-            key_action=url_concat(f"{self.hub.base_url}login/key", arguments),
+            login_action=url_concat(f"{self.hub.base_url}login", self._onward),
+            key_action=url_concat(f"{self.hub.base_url}login/key", self._onward),
         )
 
 
@@ -120,7 +125,7 @@ class KeyHandler(_DemoPage):
             httponly=True,
             samesite="Lax",
         )
-        self.redirect(url_concat(f"{self.hub.base_url}login", {"next": self.get_argument("next", "")}))
+        self.redirect(url_concat(f"{self.hub.base_url}login", self._onward))
 
 
 class RecordingLogoutHandler(LogoutHandler):  # type: ignore[misc]  # JupyterHub has no types

@@ -9,7 +9,7 @@ const language = document.documentElement.lang === "en" ? "en-GB" : document.doc
 let asked = Date.now();
 
 function duration(seconds) {
-  const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const steps = [["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const [unit, length] = steps.find(([, size]) => seconds >= size) ?? ["second", 1];
   const style = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
   return new Intl.NumberFormat(language, style).format(Math.round(seconds / length));

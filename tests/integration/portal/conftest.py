@@ -99,7 +99,14 @@ def start_pages(root: Path, **changes: Any) -> Pages:
     for name, argv, extra in (
         (
             "proxy",
-            [str(proxy), "--ip=127.0.0.1", f"--port={port}", "--api-ip=127.0.0.1", f"--api-port={proxy_api}", "--host-routing"],
+            [
+                str(proxy),
+                "--ip=127.0.0.1",
+                f"--port={port}",
+                "--api-ip=127.0.0.1",
+                f"--api-port={proxy_api}",
+                "--host-routing",
+            ],
             {"CONFIGPROXY_AUTH_TOKEN": token},
         ),
         ("hub", [sys.executable, str(HERE / "pages_hub.py")], {}),

@@ -63,8 +63,17 @@ def profiles(spawner: Any) -> str:
     dutch = request.current().language == "nl"
     return profile_form(
         [
-            ProfileChoice("cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2 GB", "", "4 uur" if dutch else "4 hours"),
-            ProfileChoice("gpu-part", "Met een stuk GPU" if dutch else "With a part of a GPU", 2, "4 GB", "1/8 GPU", "4 uur" if dutch else "4 hours"),
+            ProfileChoice(
+                "cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2 GB", "", "4 uur" if dutch else "4 hours"
+            ),
+            ProfileChoice(
+                "gpu-part",
+                "Met een stuk GPU" if dutch else "With a part of a GPU",
+                2,
+                "4 GB",
+                "1/8 GPU",
+                "4 uur" if dutch else "4 hours",
+            ),
         ]
     )
 
@@ -83,7 +92,10 @@ COURSES = {
             "nl": "Je ontdekt wat AI in jouw vak doet: in de zorg, op het land, in de werkplaats. Begin met de eerste opdracht.",
             "en": "Find out what AI does in your trade: in care, on the land, in the workshop. Begin with the first assignment.",
         },
-        (("herken-ai", {"nl": "Herken AI", "en": "Spot the AI"}), ("data-is-mensenwerk", {"nl": "Data is mensenwerk", "en": "Data is made by people"})),
+        (
+            ("herken-ai", {"nl": "Herken AI", "en": "Spot the AI"}),
+            ("data-is-mensenwerk", {"nl": "Data is mensenwerk", "en": "Data is made by people"}),
+        ),
     ),
     "voorspel-onderhoud": (
         {"nl": "Voorspel onderhoud", "en": "Predict maintenance"},
@@ -159,7 +171,9 @@ def settings() -> Config:
         },
     }
     if SETTINGS.get("admin_ui"):
-        c.JupyterHub.load_roles = [{"name": "look", "scopes": ["admin-ui", "list:users", "read:servers"], "users": [SETTINGS["admin_ui"]]}]
+        c.JupyterHub.load_roles = [
+            {"name": "look", "scopes": ["admin-ui", "list:users", "read:servers"], "users": [SETTINGS["admin_ui"]]}
+        ]
     return c
 
 
