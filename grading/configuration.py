@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from base.errors import InputError
 from base.paths import State
-from cluster.settings import ClusterSettings
 from confinement.settings import ConfinementSettings
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
@@ -29,9 +28,11 @@ class ServiceConfiguration(BaseModel):
         grading: the section of site.yaml.
         profile: resources of one graded notebook's job.
         confinement: the section of site.yaml.
-        cluster: the section of site.yaml.
         slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_answer: seconds that one command of Slurm may take (`cluster.interval.answer`).
+        slurm_interval: seconds between two looks at a job that somebody waits for (`cluster.interval.starting`).
         ledger: URL of the ledger's database.
+        ledger_key: file with the ledger's key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,9 +44,11 @@ class ServiceConfiguration(BaseModel):
     grading: GradingSettings
     profile: Profile
     confinement: ConfinementSettings = ConfinementSettings()
-    cluster: ClusterSettings
     slurm_conf: Path
+    slurm_answer: float = 10.0
+    slurm_interval: float = 0.5
     ledger: str
+    ledger_key: Path
 
     @property
     def folders(self) -> State:

@@ -11,9 +11,8 @@ from starlette.routing import Route
 
 from grading.errors import NotAllowed, NotFound, WrongTree
 from grading.exchange import Journal, received
-from grading.executions import Asked, Executions, sentence
+from grading.executions import Asked, ExecutionLimits, Executions, sentence
 from grading.identity import Caller, Hub
-from grading.settings import GradingSettings
 from spawners.settings import Profile
 
 LONGEST_WAIT = 30.0
@@ -26,17 +25,17 @@ class ExecutionRoutes:
         executions: what runs them.
         hub: who a token belongs to.
         journal: what is remembered.
-        settings: named in answers, so that a course can say what a limit was.
+        limits: named in answers, so that a course can say what a limit was.
         profile: idem.
     """
 
     def __init__(
-        self, executions: Executions, hub: Hub, journal: Journal, settings: GradingSettings, profile: Profile
+        self, executions: Executions, hub: Hub, journal: Journal, limits: ExecutionLimits, profile: Profile
     ) -> None:
         self._executions = executions
         self._hub = hub
         self._journal = journal
-        self._params = {"seconds": settings.notebook_time.seconds_total, "memory": str(profile.memory)}
+        self._params = {"seconds": limits.notebook_seconds, "memory": str(profile.memory)}
 
     def routes(self) -> list[Route]:
         """The routes, all below `/executions`."""

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from base.paths import Installation, State
-from cluster.commands import SlurmRefused, SlurmUnavailable
+from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job, JobRequest, JobState
 from cluster.script import job_script
 from confinement.collect import CollectRefused, read_file
@@ -33,7 +33,6 @@ from grading.errors import NotFound, Unavailable, WrongTree
 from grading.job import VARIABLE, Task
 from grading.names import file_path
 from grading.plans import EXECUTED, FILES, NOTEBOOK, execution_wall
-from grading.settings import GradingSettings
 from grading.store import Incoming
 from grading.tree import TreeLimits, remove
 from spawners.settings import Profile
@@ -76,7 +75,23 @@ class Cluster(Protocol):
 
     async def submit(self, request: JobRequest) -> int: ...
     async def find(self, comment: str) -> Sequence[Job]: ...
-    async def cancel(self, job_ids: Sequence[int]) -> None: ...
+    async def job(self, job_id: int) -> Job | None: ...
+    async def cancel(self, job_ids: Collection[int]) -> None: ...
+
+
+@dataclass(frozen=True)
+class ExecutionLimits:
+    """How much one execution may take.
+
+    Args:
+        cell_seconds: most time for one cell.
+        notebook_seconds: most time for the notebook as a whole.
+        files: how much one submission may hold.
+    """
+
+    cell_seconds: int
+    notebook_seconds: int
+    files: TreeLimits
 
 
 class Asked(BaseModel):
@@ -121,7 +136,7 @@ class Executions:
         *,
         state: State,
         installation: Installation,
-        settings: GradingSettings,
+        limits: ExecutionLimits,
         profile: Profile,
         confinement: ConfinementSettings,
         cluster: Cluster,
@@ -129,7 +144,7 @@ class Executions:
     ) -> None:
         self._state = state
         self._installation = installation
-        self._settings = settings
+        self._limits = limits
         self._profile = profile
         self._confinement = confinement
         self._cluster = cluster
@@ -140,7 +155,7 @@ class Executions:
     async def incoming(self) -> AsyncIterator[tuple[str, Incoming]]:
         """A new execution's id and the tree that it takes in; removed again when the block fails."""
         execution = secrets.token_hex(12)
-        limits = TreeLimits(int(self._settings.upload) + LARGEST_RESULT, self._settings.files + 1)
+        limits = TreeLimits(self._limits.files.total + LARGEST_RESULT, self._limits.files.files + 1)
         incoming = await asyncio.to_thread(Incoming, self._folder(execution), limits)
         try:
             yield execution, incoming
@@ -251,8 +266,7 @@ class Executions:
         jobs = await self._jobs(execution)
         job = jobs[-1] if jobs else None
         if job is not None and not job.state.ended:
-            running = job.state is not JobState.PENDING
-            return Standing("running" if running else "waiting", "" if running else job.reason)
+            return Standing("waiting", job.reason) if job.state.waiting else Standing("running")
         outcome = await asyncio.to_thread(self._outcome, execution, job)
         return Standing("ended", "", outcome, await asyncio.to_thread(self._has_result, execution))
 
@@ -276,8 +290,13 @@ class Executions:
         return Outcome.MEMORY if said.get("code") == 137 else Outcome(said["outcome"])
 
     async def _jobs(self, execution: str) -> Sequence[Job]:
+        asked = await asyncio.to_thread(self.asked, execution)
         try:
-            return await self._cluster.find(COMMENT + execution)
+            if asked.job is None:
+                return await self._cluster.find(COMMENT + execution)
+            job = await self._cluster.job(asked.job)
+            # After a reset of Slurm the same number can be somebody else's job.
+            return [job] if job is not None and job.comment == COMMENT + execution else []
         except (SlurmUnavailable, SlurmRefused) as error:
             raise _not_known(error) from error
 
@@ -285,12 +304,12 @@ class Executions:
         folder = self._folder(execution)
         wall = execution_wall(
             folder / "home",
-            self._settings.cell_time.seconds_total,
+            self._limits.cell_seconds,
             self._state,
             self._installation,
             self._confinement,
         )
-        seconds = self._settings.notebook_time.seconds_total
+        seconds = self._limits.notebook_seconds
         task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log")
         return JobRequest(
             name="grading",
@@ -298,7 +317,7 @@ class Executions:
             partition=self._profile.partition,
             cpus=self._profile.cpus,
             memory=self._profile.memory,
-            time=type(self._profile.time)(seconds=seconds + SPARE_SECONDS),
+            time=timedelta(seconds=seconds + SPARE_SECONDS),
             gpus=self._profile.gpus,
             shards=self._profile.shards,
             script=job_script([PYTHON, "-I", "-S", str(self._installation.code / "grading" / "job.py")]),

@@ -89,6 +89,10 @@ class Hub:
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
 
+    async def close(self) -> None:
+        """Close the connections to the hub."""
+        await self._client.aclose()
+
     async def caller(self, authorization: str | None) -> Caller:
         """The person behind an `Authorization: token ...` header.
 

@@ -3,37 +3,92 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from base.paths import Installation
+from grading.configuration import ServiceConfiguration
 from grading.errors import GradingError
+from grading.exchange import ExchangeRoutes, Journal, Record
+from grading.execution_routes import ExecutionRoutes
+from grading.executions import Cluster, ExecutionLimits, Executions
+from grading.identity import Hub, hub_client
+from grading.receipt import key_from
+from grading.store import Store
 
 log = logging.getLogger("grading")
 
 
-def application(
-    routes: list[Route], lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None
+def grading_service(
+    configuration: ServiceConfiguration, *, installation: Installation, cluster: Cluster, record: Record
 ) -> Starlette:
+    """The whole service, from its configuration.
+
+    Args:
+        installation: the environments and code that graded notebooks use.
+        cluster: Slurm's commands.
+        record: `ledger.store.Ledger.record`; called in a thread.
+
+    Raises:
+        OSError: the token cannot be read, or the folders cannot be written.
+    """
+    folders = configuration.folders
+    store = Store(folders.exchange, configuration.limits)
+    store.clear_incoming()
+    hub = Hub(
+        hub_client(configuration.hub),
+        configuration.token_file.read_text("ascii").strip(),
+        frozenset(configuration.courses),
+    )
+    limits = ExecutionLimits(
+        configuration.grading.cell_time.seconds_total,
+        configuration.grading.notebook_time.seconds_total,
+        configuration.limits,
+    )
+    executions = Executions(
+        state=folders,
+        installation=installation,
+        limits=limits,
+        profile=configuration.profile,
+        confinement=configuration.confinement,
+        cluster=cluster,
+        interval=configuration.slurm_interval,
+    )
+    executions.clear_old()
+    journal = Journal(record)
+    routes = [
+        *ExchangeRoutes(store, hub, journal, key_from(folders.secrets / "receipts")).routes(),
+        *ExecutionRoutes(executions, hub, journal, limits, configuration.profile).routes(),
+    ]
+    return application(routes, hub.close)
+
+
+def application(routes: list[Route], close: Callable[[], Awaitable[None]]) -> Starlette:
     """The service's web application.
 
     Args:
         routes: of `exchange.ExchangeRoutes` and `execution_routes.ExecutionRoutes`.
-        lifespan: what must run while the service runs.
+        close: called when the service ends.
     """
 
     async def status(_request: Request) -> Response:
         """That the service answers; asks nothing and says nothing else."""
         return JSONResponse({"status": "ok"})
 
+    @asynccontextmanager
+    async def lifespan(_application: Starlette) -> AsyncIterator[None]:
+        yield
+        await close()
+
     return Starlette(
         routes=[Route("/status", status, methods=["GET"]), *routes],
         exception_handlers={GradingError: _said},
-        lifespan=lifespan or _nothing,
+        lifespan=lifespan,
     )
 
 
@@ -45,8 +100,3 @@ async def _said(request: Request, error: Exception) -> Response:
     return JSONResponse(
         {"code": error.code, "what": error.what, "means": error.means, "do": error.do}, status_code=error.status
     )
-
-
-@asynccontextmanager
-async def _nothing(_application: Starlette) -> AsyncIterator[None]:
-    yield

@@ -16,12 +16,21 @@ from base.paths import Installation
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from grading_site import Site, make_site
+from grading_site import Site, make_site  # noqa: E402
+from grading_slurm import RunningSlurm, running_slurm  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def installation() -> Installation:
     return Installation.current()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[RunningSlurm]:
+    root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    with running_slurm(root) as running:
+        yield running
+    shutil.rmtree(root)
 
 
 @pytest.fixture
@@ -32,8 +41,8 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def site(folder: Path, installation: Installation) -> Iterator[Site]:
-    made = make_site(folder, installation)
+def site(folder: Path, installation: Installation, slurm: RunningSlurm) -> Iterator[Site]:
+    made = make_site(folder, installation, slurm.conf)
     yield made
     made.service.stop()
     assert made.hub.server is not None

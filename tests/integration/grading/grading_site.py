@@ -20,20 +20,28 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from base.paths import Installation, State
+from base.quantities import Duration, Size
+from cluster.commands import Slurm
 from confinement.run import start
 from confinement.seccomp import write_filter
 from confinement.settings import ConfinementSettings
 from confinement.wall import Bind, Wall
-from grading.exchange import ExchangeRoutes, Journal
-from grading.identity import Hub, hub_client
+from grading.configuration import ServiceConfiguration
 from grading.plans import Role, exchange_relay, lab_environment, notebook_binds, seccomp_of
-from grading.receipt import key_from
-from grading.service import application
+from grading.service import grading_service
+from grading.settings import GradingSettings
 from grading.store import Store
-from grading.tree import TreeLimits
+from spawners.settings import Profile, Title
 
 COURSES = ("alpha", "beta")
-LIMITS = TreeLimits(total=8 * 2**20, files=50)
+PROFILE = Profile(
+    id="graded",
+    title=Title(nl="Nakijken", en="Grading"),
+    partition="cpu",
+    cpus=1,
+    memory=Size.parse("512M"),
+    time=Duration.parse("10m"),
+)
 
 
 class Server:
@@ -180,8 +188,8 @@ def wait_until(true: Callable[[], Any], seconds: float = 20) -> Any:
     return value
 
 
-def make_site(folder: Path, installation: Installation) -> Site:
-    """A site without graded execution."""
+def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
+    """A site of two courses whose graded notebooks run on the Slurm of a slurm.conf."""
     state = State(folder / "s")
     state.make()
     write_filter(seccomp_of(state))
@@ -198,11 +206,32 @@ def make_site(folder: Path, installation: Installation) -> Site:
     )
     hub.server = Server(hub.app(), state.run / "hub.sock")
     hub.server.start()
-    store = Store(state.exchange, LIMITS)
     recorded: list[tuple[str, str, str, Mapping[str, Any]]] = []
-    asks = Hub(hub_client(f"unix:{state.run / 'hub.sock'}"), hub.service_token, frozenset(COURSES))
-    journal = Journal(lambda *entry: recorded.append(entry))
-    routes = ExchangeRoutes(store, asks, journal, key_from(state.secrets / "receipts")).routes()
-    service = Server(application(routes), state.run / "grading.sock")
+    (state.secrets / "grading-token").write_text(hub.service_token)
+    configuration = ServiceConfiguration(
+        state=state.root,
+        hub=f"unix:{state.run / 'hub.sock'}",
+        token_file=state.secrets / "grading-token",
+        courses=COURSES,
+        grading=GradingSettings(
+            profile="graded",
+            cell_time=Duration.parse("5s"),
+            notebook_time=Duration.parse("40s"),
+            upload=Size.parse("8M"),
+            files=50,
+        ),
+        profile=PROFILE,
+        slurm_conf=slurm,
+        slurm_interval=0.3,
+        ledger="sqlite://",
+    )
+    app = grading_service(
+        configuration,
+        installation=installation,
+        cluster=Slurm(slurm),
+        record=lambda *entry: recorded.append(entry),
+    )
+    store = Store(state.exchange, configuration.limits, process="test")
+    service = Server(app, state.run / "grading.sock")
     service.start()
     return Site(state, installation, hub, service, store, recorded)

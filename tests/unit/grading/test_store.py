@@ -214,7 +214,9 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(
 
 @pytest.mark.fault
 def test_what_was_on_its_way_when_the_service_ended_is_gone_after_its_start(store: Store, tmp_path: Path) -> None:
-    store.incoming().writer.feed(tree(werk_ipynb="12345")[:-2])
+    cut = store.incoming()
+    cut.writer.feed(tree(werk_ipynb="12345")[:-2])
+    cut.writer.close()
     again = Store(tmp_path, LIMITS)
     again.clear_incoming()
     assert not (tmp_path / "incoming" / "service").exists()

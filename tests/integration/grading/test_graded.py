@@ -1,0 +1,54 @@
+"""Grading with real parts: nbgrader in the course's server, graded code in a Slurm job behind a wall."""
+
+from __future__ import annotations
+
+import pytest
+from grading_assignment import solve, write_source
+from grading_scripts import API, LAB
+from grading_site import Site, last_json
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_submission_is_graded_in_a_job_and_its_feedback_reaches_the_student(site: Site) -> None:
+    course = site.state.courses / "alpha"
+    write_source(course)
+    site.course("alpha", API + "act('generate_assignment'); act('release_assignment')")
+    tokens = {name: site.hub.token(name) for name in ("anna", "bram")}
+    answers = {"anna": "def kwadraat(x):\n    return x * x\n", "bram": "def kwadraat(x):\n    return x + x + x\n"}
+    for name, answer in answers.items():
+        site.lab(name, tokens[name], LAB + 'print(lister.fetch_assignment("alpha", "week-1"))')
+        solve(site.state.homes / name / "alpha" / "week-1" / "kwadraten.ipynb", answer)
+        site.lab(name, tokens[name], LAB + 'print(lister.submit_assignment("alpha", "week-1"))')
+    marks = last_json(
+        site.course(
+            "alpha",
+            API
+            + """
+act("collect")
+for name in ("anna", "bram"):
+    act("autograde", name)
+act("generate_feedback"); act("release_feedback")
+print(json.dumps({s["student"]: s["score"] for s in api.get_submissions("week-1")}))
+""",
+        )
+    )
+    assert marks == {"anna": 3, "bram": 1}
+    assert list(site.state.jobs.iterdir()) == []
+    graded = (course / "autograded" / "bram" / "week-1" / "kwadraten.ipynb").read_text()
+    assert "AssertionError" in graded
+
+    fetched = last_json(
+        site.lab(
+            "bram",
+            tokens["bram"],
+            LAB
+            + 'before = lister.list_assignments("alpha")["value"][1]["submissions"][0]\n'
+            + 'assert before["has_exchange_feedback"] and not before["has_local_feedback"], before\n'
+            + 'assert lister.fetch_feedback("alpha", "week-1")["success"]\n'
+            + 'print(json.dumps(lister.list_assignments("alpha")["value"][1]["submissions"][0]))',
+        )
+    )
+    assert fetched["has_local_feedback"] and not fetched["feedback_updated"]
+    page = site.state.homes / "bram" / fetched["local_feedback_path"] / "kwadraten.html"
+    assert "AssertionError" in page.read_text()
