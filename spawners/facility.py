@@ -39,7 +39,6 @@ class Facility:
         report_to: the hub's inner API as jobs reach it: `unix:/path` or `tcp:host:port`.
         wrapper: argument list of the job's wrapper.
         say: a message in the site's language, for JupyterHub's own pages.
-        address_of: from the name of a node to the host under which the hub reaches it.
         publish_on: IP address of the node on which its jobs offer their servers.
         reserved_ports: ports on the hub's machine that no server can have.
         ready_seconds: longest time from the job's start until its server answers.
@@ -54,7 +53,6 @@ class Facility:
     report_to: str
     wrapper: tuple[str, ...]
     say: Callable[[Message], str]
-    address_of: Callable[[str], str]
     publish_on: str = "127.0.0.1"
     reserved_ports: frozenset[int] = frozenset()
     ready_seconds: float = 120.0

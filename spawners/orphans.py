@@ -11,11 +11,12 @@ from jupyterhub import orm
 
 from cluster.commands import Slurm
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job, JobState
+from cluster.jobs import Job
 from cluster.watcher import Watcher
 from spawners.starts import ended_in, of_comment
 
-_ALIVE = (JobState.PENDING, JobState.RUNNING)
+LOOK_SECONDS = 2.0
+"""Between two looks at the watcher's memory, which cost Slurm nothing."""
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +33,7 @@ def orphans(jobs: Iterable[Job], hub: str, ended: Collection[str]) -> list[int]:
     return [
         job.id
         for job in jobs
-        if job.state in _ALIVE and (name := of_comment(job.comment)) is not None and name[0] == hub and name[1] in ended
+        if not job.state.ended and (name := of_comment(job.comment)) is not None and name[0] == hub and name[1] in ended
     ]
 
 
@@ -42,7 +43,7 @@ def ended_starts(session: Any) -> set[str]:
     Args:
         session: the hub's database session.
     """
-    return {each for (state,) in session.query(orm.Spawner.state) for each in ended_in(state)}
+    return {each for spawner in session.query(orm.Spawner) for each in ended_in(spawner.state)}
 
 
 class Sweep:
@@ -61,14 +62,14 @@ class Sweep:
         self._hub = hub
 
     async def run(self) -> None:
-        """Look at every snapshot of the queue, until cancelled."""
+        """Look again and again, until cancelled."""
         while True:
-            await self._watcher.next()
             await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> list[int]:
         """Cancel the orphans in the newest snapshot; returns their ids."""
-        found = orphans(self._watcher.jobs(), self._hub, self.ended)
+        found = orphans(queue.jobs, self._hub, self.ended) if (queue := self._watcher.queue) else []
         if found:
             log.warning("Cancelling jobs %s: their starts have ended", found)
             try:
@@ -76,12 +77,3 @@ class Sweep:
             except (SlurmUnavailable, SlurmRefused) as error:
                 log.warning("Not cancelled now, tried again at the next look: %s", error)
         return found
-
-
-async def run_forever(sweep: Sweep) -> None:
-    """`Sweep.run` as a task's body: ends without noise when it is cancelled."""
-    try:
-        await sweep.run()
-    except asyncio.CancelledError:
-        log.debug("Sweep ended")
-        raise

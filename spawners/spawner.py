@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
 import sqlalchemy
@@ -20,7 +21,7 @@ from traitlets import Integer
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job, JobState
-from cluster.watcher import UNKNOWN, Unknown
+from cluster.watcher import GONE, UNKNOWN, Absence, Answer
 from spawners import report, server_token, waiting
 from spawners.adoption import Adoption, Departed
 from spawners.change import Change, first_of
@@ -30,7 +31,7 @@ from spawners.logs import last_lines
 from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
-from spawners.starts import ENDED_KEPT, Start, ended_in, now
+from spawners.starts import ENDED_KEPT, Start, ended_in, utcnow
 from spawners.submission import LOG, SLURM_LOG, inside_environment, job_folder, job_request
 
 NO_LIMIT = 10**9
@@ -38,11 +39,22 @@ NO_LIMIT = 10**9
 STOP_SECONDS = 30.0
 EVENT_SECONDS = 5.0
 SUBMISSION_SECONDS = 30.0
+RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
 """How long after `sbatch` was called a job may still appear whose id the hub never learned."""
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 _SERVER_NAME = re.compile(r"^(?:[a-z0-9][a-z0-9-]{0,62})?$")
-_ALIVE = (JobState.PENDING, JobState.RUNNING)
+_ENDINGS = {
+    JobState.OUT_OF_MEMORY: "start.failed.memory",
+    JobState.NODE_FAIL: "start.failed.node",
+    JobState.BOOT_FAIL: "start.failed.node",
+    JobState.CANCELLED: "start.failed.cancelled",
+}
+
+
+def _over(answer: Answer) -> bool:
+    """Whether Slurm has said that the job has ended; unknown is alive."""
+    return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
 class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no types
@@ -51,11 +63,11 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
     facility: ClassVar[Facility]
     """Set by hub_config before the hub starts."""
     sweep: ClassVar[Sweep]
-    _background: ClassVar[list[asyncio.Task[None]]] = []
+    _sweeping: ClassVar[asyncio.Task[None] | None] = None
 
-    start_timeout = Integer(NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`.").tag(
-        config=True
-    )
+    start_timeout = Integer(
+        NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`."
+    ).tag(config=True)
     poll_interval = Integer(5, help="Seconds between two looks at the watcher's memory: costs Slurm nothing.").tag(
         config=True
     )
@@ -84,18 +96,16 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         facility = cls.facility
         cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
-        cls._background = [
-            asyncio.create_task(facility.watcher.run(), name="watcher"),
-            asyncio.create_task(cls.sweep.run(), name="sweep"),
-        ]
+        facility.watcher.start()
+        cls._sweeping = asyncio.create_task(cls.sweep.run(), name="sweep")
 
     @classmethod
     async def close(cls) -> None:
         """End what `open` started."""
-        for task in cls._background:
-            task.cancel()
-        await asyncio.gather(*cls._background, return_exceptions=True)
-        cls._background = []
+        if cls._sweeping is not None:
+            cls._sweeping.cancel()
+            await asyncio.wait({cls._sweeping})
+        await cls.facility.watcher.close()
 
     # -- what the hub remembers
 
@@ -156,7 +166,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
 
     # -- start
 
-    def options_from_form(self, form: Mapping[str, list[str]]) -> dict[str, object]:  # type: ignore[override]
+    def options_from_form(self, form: Mapping[str, list[str]]) -> dict[str, object]:
         """The start page's choice."""
         return form_options(form)
 
@@ -193,7 +203,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
     async def _submit(self, plan: ServerPlan) -> None:
         """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
         token = server_token.token_id(self._session, self.api_token)
-        requested = now()
+        requested = utcnow()
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
             job_folder(self.facility, start.id).mkdir(mode=0o700)
@@ -205,7 +215,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
             try:
                 job = await asyncio.shield(self._submission)
             except SlurmRefused as error:
-                self._fail(Message("start.failed.refused", {"reason": str(error.what)}))
+                self._fail(Message("start.failed.refused", {"reason": error.sentence}))
             except SlurmUnavailable as error:
                 self.log.warning("Slurm did not take the job of %s: %s", self._log_name, error)
                 found = await self._after_silence(start)
@@ -262,49 +272,70 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
             start: the start.
             patience: seconds to look again when there is none.
         """
-        facility = self.facility
-        until = asyncio.get_running_loop().time() + patience
+        facility, loop = self.facility, asyncio.get_running_loop()
+        until, pause = loop.time() + patience, RETRY_FIRST_SECONDS
         while True:
             try:
                 jobs = await facility.slurm.find(start.comment(facility.hub))
             except SlurmUnavailable:
-                await facility.watcher.next()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_MOST_SECONDS)
                 continue
             if jobs:
                 return max(job.id for job in jobs)
-            if asyncio.get_running_loop().time() >= until:
+            if loop.time() >= until:
                 return None
-            await facility.watcher.next()
+            await asyncio.sleep(RETRY_FIRST_SECONDS)
 
     async def _until_answering(self) -> str:
         """Wait until the job has reported its port; how long it waits in the queue does not count."""
-        facility, loop = self.facility, asyncio.get_running_loop()
-        running_since: float | None = None
+        loop, running_since = asyncio.get_running_loop(), None
         while True:
             start, job = self._current, self._job()
-            if job is None or (isinstance(job, Job) and job.state not in _ALIVE):
-                self._fail(self._early_end(start, job))
-            left: float | None = None
-            if isinstance(job, Job) and job.state is JobState.RUNNING:
-                if start.port is not None:
-                    host = facility.address_of(job.nodes[0])
-                    self._keep(replace(start, host=host))
-                    return f"http://{host}:{start.port}"
+            if _over(job):
+                self._fail(await self._early_end(start, job))
+            if start.port is not None and (host := await self._host(start, job)) is not None:
+                self._keep(replace(self._current, host=host))
+                return f"http://{host}:{start.port}"
+            left = RETRY_MOST_SECONDS
+            if isinstance(job, Job) and not job.state.waiting:
                 running_since = running_since or loop.time()
-                left = running_since + facility.ready_seconds - loop.time()
+                left = running_since + self.facility.ready_seconds - loop.time()
                 if left <= 0:
                     self._fail(self._too_slow(start))
-            elif start.port is not None:
-                # The job has reported before the watcher saw it running: do not wait for its next look.
-                facility.watcher.hurry()
-            await first_of(self._change.wait(), facility.watcher.next(), timeout=left)
+            await self._news(start, job, left)
 
-    def _early_end(self, start: Start, job: Job | None) -> Message:
-        code = "start.failed.ended" if job is None or job.exit_code is None else "start.failed.exit"
+    async def _news(self, start: Start | None, known: Answer, seconds: float) -> None:
+        """Wait for the report, another word of Slurm about the job, or the end of the time."""
+        waits: list[Any] = [self._change.wait()]
+        if start is not None and start.job is not None and start.submitted is not None:
+            waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
+        await first_of(*waits, timeout=seconds)
+
+    async def _host(self, start: Start, known: Answer) -> str | None:
+        """Where the job's node is reached; None while Slurm cannot tell.
+
+        The report may come before the watcher has seen the job run: then Slurm is asked at once.
+        """
+        slurm = self.facility.slurm
+        try:
+            job = known if isinstance(known, Job) and known.nodes else await slurm.job(start.job or 0)
+            return await slurm.address(job.nodes[0]) if job is not None and job.nodes else None
+        except SlurmUnavailable:
+            return None
+
+    async def _early_end(self, start: Start, known: Answer) -> Message:
+        """Why a job that never answered has ended, as far as Slurm still knows."""
         params: dict[str, str | int | float] = {LAST_LINES: self._last_lines(start)}
-        if job is not None and job.exit_code is not None:
-            params["exit_code"] = job.exit_code
-        return Message(code, params)
+        job = known if isinstance(known, Job) else None
+        if job is None or (job.state not in _ENDINGS and job.exit_code is None):
+            with suppress(SlurmUnavailable):
+                job = await self.facility.slurm.job(start.job or 0)
+        if job is None:
+            return Message("start.failed.ended", params)
+        if job.state in _ENDINGS:
+            return Message(_ENDINGS[job.state], params)
+        return Message("start.failed.exit", {**params, "exit_code": job.exit_code or 0, "signal": job.signal or 0})
 
     def _too_slow(self, start: Start) -> Message:
         return Message(
@@ -337,10 +368,10 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
 
     # -- while it runs
 
-    def _job(self) -> Job | None | Unknown:
-        """The job as the watcher remembers it; None when Slurm has said that it is gone."""
+    def _job(self) -> Answer:
+        """The job as the watcher remembers it."""
         start = self._start
-        if start is None or start.job is None:
+        if start is None or start.job is None or start.submitted is None:
             return UNKNOWN
         return self.facility.watcher.job(start.job, start.submitted)
 
@@ -348,12 +379,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         """None while the server lives or may live, else an exit code; asks nobody and never raises."""
         if self._start is None or self._start.id in self._ended:
             return 0
-        job = self._job()
-        if job is None:
-            return 1
-        if isinstance(job, Job) and job.state not in _ALIVE:
-            return job.exit_code or 0
-        return None
+        return 1 if _over(self._job()) else None
 
     async def stop(self, now: bool = False) -> None:
         """End the server: its token dies at once, its job as soon as Slurm answers.
@@ -373,25 +399,20 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
             return  # Should it turn up, the sweep cancels it.
         try:
             await self.facility.slurm.cancel([job])
-        except SlurmUnavailable as error:
-            self.log.warning("Job %s is cancelled when Slurm answers again: %s", job, error)
+        except (SlurmUnavailable, SlurmRefused) as error:
+            self.log.warning("Job %s is cancelled by the sweep as soon as Slurm does it: %s", job, error)
             return
         if not now:
-            await self._until_gone(start, job)
+            await self._until_gone(job, start.submitted or utcnow())
 
-    async def _until_gone(self, start: Start, job: int) -> None:
+    async def _until_gone(self, job: int, submitted: datetime) -> None:
         """Wait until Slurm has ended the job, at most `STOP_SECONDS`."""
         watcher, loop = self.facility.watcher, asyncio.get_running_loop()
-        until = loop.time() + STOP_SECONDS
-        while True:
-            seen = watcher.job(job, start.submitted)
-            if seen is None or (isinstance(seen, Job) and seen.state not in _ALIVE):
-                return
-            if loop.time() >= until:
-                self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
-                return
-            watcher.hurry()
-            await first_of(watcher.next(), timeout=until - loop.time())
+        until, answer = loop.time() + STOP_SECONDS, watcher.job(job, submitted)
+        while not _over(answer) and (left := until - loop.time()) > 0:
+            answer = await watcher.wait_change(job, submitted, answer, left)
+        if not _over(answer):
+            self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
 
     async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:  # noqa: A002
         """BatchSpawner's way to a shell: closed, so that no forgotten path of it can ever run one."""
@@ -420,26 +441,26 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
                 }
             if self._failure is not None:
                 return
-            await first_of(self._change.wait(), self.facility.watcher.next(), timeout=EVENT_SECONDS)
+            await self._news(self._start, self._job(), EVENT_SECONDS)
 
     def _standing(self) -> waiting.Waiting:
         """Where the start stands now."""
         if self._failure is not None:
             return waiting.Waiting(100, self._failure)
-        start, at = self._start, now()
+        start, at = self._start, utcnow()
         if start is None:
             return waiting.requested(0)
         waited = max(0, round((at - start.requested).total_seconds()))
         job = self._job()
         if self._slurm_silent:
             return waiting.unreachable(waited, submitted=False)
-        if isinstance(job, Unknown):
+        if isinstance(job, Absence):
             silent = start.job is not None and not self.facility.watcher.answering
             return waiting.unreachable(waited, submitted=True) if silent else waiting.requested(waited)
         if start.port is not None:
             return waiting.answering(waited)
-        if job is not None and job.state is JobState.PENDING:
-            return waiting.queued(job, self.facility.watcher.jobs(), waited, at)
+        if job.state.waiting:
+            return waiting.queued(job, waited, at)
         return waiting.starting(waited)
 
     # -- after a restart of the hub
@@ -469,7 +490,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         """
         start = self._current
         if start.job is None:
-            age = (now() - start.attempted).total_seconds()
+            age = (utcnow() - start.attempted).total_seconds()
             job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
             if job is None:
                 self._fail(Message("start.failed.interrupted"))

@@ -55,11 +55,11 @@ class Start:
     def new(cls, profile: str, token: int | None, requested: datetime) -> tuple[Start, str]:
         """A start with a random id, and its secret, which is kept nowhere but in the job."""
         secret = secrets.token_urlsafe(32)
-        return cls(secrets.token_hex(8), hashed(secret), token, profile, requested, now()), secret
+        return cls(secrets.token_hex(8), hashed(secret), token, profile, requested, utcnow()), secret
 
     def with_job(self, job: int) -> Start:
         """The start once Slurm has told the job's id."""
-        return replace(self, job=job, submitted=now())
+        return replace(self, job=job, submitted=utcnow())
 
     def comment(self, hub: str) -> str:
         """The comment of its job in Slurm: `<hub id>:<start id>`."""
@@ -102,7 +102,7 @@ def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def now() -> datetime:
+def utcnow() -> datetime:
     """This moment, with its time zone."""
     return datetime.now(UTC)
 

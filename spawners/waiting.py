@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,34 +48,25 @@ class Waiting:
     message: Message
 
 
-def queued(job: Job, others: Iterable[Job], waited: int, at: datetime) -> Waiting:
+def queued(job: Job, waited: int, at: datetime) -> Waiting:
     """A job that Slurm has not started.
 
     Args:
-        job: the job, pending.
-        others: all jobs that the watcher knows.
+        job: the job, which waits.
         waited: seconds since the person asked.
         at: this moment.
     """
     reason = _WORD.sub("", (job.reason or "None").partition(",")[0].strip("() "))
-    code = _REASONS.get(reason)
+    code = "start.waiting.preparing" if job.state is JobState.CONFIGURING else _REASONS.get(reason)
     if code is None:
         code = "start.waiting.limit" if _LIMIT.match(reason) else "start.waiting.other"
-    params: dict[str, str | int | float] = {"reason": reason, "waited": waited, "position": position(job, others)}
+    params: dict[str, str | int | float] = {"reason": reason, "waited": waited}
+    if job.position is not None:
+        params["position"] = job.position
     if job.estimate is not None and job.estimate > at:
         params["starts_in"] = round((job.estimate - at).total_seconds())
         params["starts_at"] = job.estimate.isoformat()
     return Waiting(20, Message(code, params))
-
-
-def position(job: Job, others: Iterable[Job]) -> int:
-    """The place in the queue among this hub's own jobs that wait in the same partition, the first being 1.
-
-    Slurm may order them otherwise by priority; among people of one hub, who came first is what they can understand.
-    """
-    return 1 + sum(
-        other.id < job.id and other.state is JobState.PENDING and other.partition == job.partition for other in others
-    )
 
 
 def starting(waited: int) -> Waiting:
@@ -96,4 +86,6 @@ def answering(waited: int) -> Waiting:
 
 def unreachable(waited: int, submitted: bool) -> Waiting:
     """Slurm does not answer; the start goes on by itself when it does."""
-    return Waiting(5, Message("start.slurm-unreachable" if not submitted else "start.slurm-unknown", {"waited": waited}))
+    return Waiting(
+        5, Message("start.slurm-unreachable" if not submitted else "start.slurm-unknown", {"waited": waited})
+    )

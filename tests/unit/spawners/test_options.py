@@ -12,7 +12,15 @@ from spawners.settings import Profile
 
 ALL = [
     Profile.model_validate(
-        {"id": name, "title": {"nl": name, "en": name}, "partition": "cpu", "cpus": 1, "memory": "1G", "time": "1h", "groups": groups}
+        {
+            "id": name,
+            "title": {"nl": name, "en": name},
+            "partition": "cpu",
+            "cpus": 1,
+            "memory": "1G",
+            "time": "1h",
+            "groups": groups,
+        }
     )
     for name, groups in (("small", ()), ("gpu", ("teachers", "nbgrader-ai")), ("large", ("teachers",)))
 ]

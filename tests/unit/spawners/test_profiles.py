@@ -13,7 +13,14 @@ from spawners.settings import Profile, check_profiles
 
 
 def profile(**changes: Any) -> Profile:
-    values = {"id": "one", "title": {"nl": "Een", "en": "One"}, "partition": "gpu", "cpus": 2, "memory": "4G", "time": "4h"}
+    values = {
+        "id": "one",
+        "title": {"nl": "Een", "en": "One"},
+        "partition": "gpu",
+        "cpus": 2,
+        "memory": "4G",
+        "time": "4h",
+    }
     return Profile.model_validate({**values, **changes})
 
 
