@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import uvicorn
-from ledger.store import Ledger
 
 from base.errors import LeerlabError
 from base.log import configure
@@ -13,6 +12,7 @@ from base.paths import Installation
 from cluster.commands import Slurm
 from grading.configuration import ServiceConfiguration
 from grading.service import grading_service
+from ledger.store import Ledger
 
 # A person's tree may take minutes to arrive; everything else is short.
 KEEP_ALIVE_SECONDS = 30

@@ -16,8 +16,8 @@ from base.paths import Installation
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from grading_site import Site, make_site  # noqa: E402
-from grading_slurm import RunningSlurm, running_slurm  # noqa: E402
+from grading_site import Site, make_site
+from grading_slurm import RunningSlurm, running_slurm
 
 
 @pytest.fixture(scope="session")

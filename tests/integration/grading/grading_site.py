@@ -224,6 +224,7 @@ def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
         slurm_conf=slurm,
         slurm_interval=0.3,
         ledger="sqlite://",
+        ledger_key=state.secrets / "ledger-key",
     )
     app = grading_service(
         configuration,
