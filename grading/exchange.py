@@ -18,7 +18,7 @@ from grading.receipt import receipt
 from grading.store import Deposit, Incoming, Store
 from grading.tree import MEDIA_TYPE, stream
 
-Record = Callable[[str, str, str, Mapping[str, Any]], object]
+Record = Callable[[str, str, str, Mapping[str, str]], object]
 UPLOAD_SECONDS = 900.0
 _LONGEST_KEY = 64
 _DRAINED = 2**30
@@ -38,10 +38,11 @@ class Journal:
 
     async def write(self, actor: str, action: str, subject: str, **details: Any) -> None:
         """Record one event. A ledger that cannot be written does not undo what was kept: it is said in the log."""
+        said = {name: str(value) for name, value in details.items()}
         try:
-            await asyncio.to_thread(self._record, actor, action, subject, details)
+            await asyncio.to_thread(self._record, actor, action, subject, said)
         except Exception:
-            log.exception("Not recorded in the ledger: %s %s %s %s", actor, action, subject, details)
+            log.exception("Not recorded in the ledger: %s %s %s %s", actor, action, subject, said)
 
 
 async def received(request: Request, incoming: Incoming) -> Incoming:

@@ -1,0 +1,230 @@
+"""Brings a course of the catalogue into the site and releases assignments, without ever undoing a teacher's work.
+
+What a course's folder got from the catalogue is remembered in `.leerlab.json` beside it. An assignment that still is as
+it came is brought up to date when the catalogue changes, as long as nobody handed it in; one that a teacher changed, or
+that students handed in, stays as it is, and the result says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from base.errors import LeerlabError
+from base.messages import Message
+from base.paths import Installation, State
+from confinement.run import start
+from confinement.settings import ConfinementSettings
+from confinement.wall import Wall
+from grading.errors import NotFound
+from grading.names import identifier
+from grading.plans import COMMANDS, LAB, NOTEBOOK_ENV, notebook_binds, seccomp_of
+from grading.store import Store
+from grading.tree import TreeLimits, describe, digest, remove
+
+GENERATE_SECONDS = 180
+REMEMBERED = ".leerlab.json"
+BY = "leerlab"
+_CONFIGURATION = "# Written by Leerlab at every start.\nc = get_config()\nc.CourseDirectory.course_id = {course!r}\n"
+
+
+class Done(StrEnum):
+    """What became of one assignment; the value is the code of a message with `course` and `assignment`."""
+
+    RELEASED = "grading.release.released"
+    UNCHANGED = "grading.release.unchanged"
+    ADDED = "grading.release.added"
+    TEACHERS_OWN = "grading.release.teachers_own"
+    HANDED_IN = "grading.release.handed_in"
+    TAKEN_BACK = "grading.release.taken_back"
+
+
+class ReleaseFailed(LeerlabError):
+    """An assignment could not be made ready for students."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one assignment."""
+
+    assignment: str
+    done: Done
+    course: str
+
+    @property
+    def message(self) -> Message:
+        """The same, to say to a person."""
+        return Message(self.done.value, {"course": self.course, "assignment": self.assignment})
+
+
+class _Remembered(BaseModel):
+    """Digests of each assignment's source: as it came from the catalogue, and as it was released."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    came: dict[str, str] = {}
+    released: dict[str, str] = {}
+
+
+def release(
+    course: str,
+    catalogue: Path,
+    released: Sequence[str],
+    *,
+    state: State,
+    installation: Installation,
+    confinement: ConfinementSettings,
+    limits: TreeLimits,
+) -> list[Result]:
+    """Bring all assignments of a course into the site, and release those that are named.
+
+    Args:
+        course: the course's id.
+        catalogue: the course's folder, with `source/<assignment>`.
+        released: assignments that students get.
+        limits: how much one assignment may hold.
+
+    Returns:
+        What became of each assignment, in order.
+
+    Raises:
+        ReleaseFailed: the catalogue lacks an assignment that is to be released, or nbgrader does not accept it.
+        LeerlabError: the wall cannot be built, the disk is full, or a folder holds links.
+    """
+    home = state.courses / identifier("course", course)
+    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "source").mkdir(exist_ok=True)
+    _write(home / "nbgrader_config.py", _CONFIGURATION.format(course=course))
+    store = Store(state.exchange, limits, process="up")
+    store.clear_incoming()
+    remembered = _remembered(home)
+    offered = sorted(folder.name for folder in (catalogue / "source").iterdir() if folder.is_dir())
+    missing = [name for name in released if name not in offered and not (home / "source" / name).is_dir()]
+    if missing:
+        raise ReleaseFailed(
+            f"{course} has no assignment {missing[0]}.",
+            f"The catalogue's folder {catalogue} offers {', '.join(offered) or 'none'}.",
+            "Change `released` of this course in site.yaml.",
+        )
+    results = []
+    for assignment in sorted({*offered, *released}):
+        done = _bring(home, catalogue, identifier("assignment", assignment), store, course, remembered)
+        if assignment in released:
+            released_now = _release(home, assignment, store, course, remembered, state, installation, confinement)
+            done = released_now if released_now is not Done.UNCHANGED else done
+        # Also when a later assignment fails: what was done is not done again.
+        _write(home / REMEMBERED, remembered.model_dump_json(indent=1))
+        results.append(Result(assignment, done, course))
+    return results
+
+
+def _bring(home: Path, catalogue: Path, assignment: str, store: Store, course: str, remembered: _Remembered) -> Done:
+    offered, own = catalogue / "source" / assignment, home / "source" / assignment
+    if not offered.is_dir():
+        return Done.TEACHERS_OWN
+    new = digest(describe(offered))
+    if own.is_dir():
+        now = digest(describe(own))
+        if now == new:
+            remembered.came[assignment] = new
+            return Done.UNCHANGED
+        if now != remembered.came.get(assignment):
+            return Done.TEACHERS_OWN
+        if store.submissions(course, assignment):
+            return Done.HANDED_IN
+    fresh = own.with_name(f".{assignment}.fresh")
+    remove(fresh)
+    shutil.copytree(offered, fresh, copy_function=shutil.copyfile)
+    remove(own)
+    fresh.rename(own)
+    remembered.came[assignment] = new
+    return Done.ADDED
+
+
+def _release(
+    home: Path,
+    assignment: str,
+    store: Store,
+    course: str,
+    remembered: _Remembered,
+    state: State,
+    installation: Installation,
+    confinement: ConfinementSettings,
+) -> Done:
+    now = digest(describe(home / "source" / assignment))
+    before = remembered.released.get(assignment)
+    try:
+        store.release_of(course, assignment)
+    except NotFound:
+        if before is not None:
+            return Done.TAKEN_BACK
+    else:
+        # A teacher's changed source is released by the teacher, in formgrader.
+        if before is None or before == now or remembered.came.get(assignment) != now:
+            return Done.UNCHANGED
+    _generate(home, assignment, state, installation, confinement)
+    incoming = store.incoming_copy(home / "release" / assignment)
+    try:
+        store.release(course, assignment, incoming, by=BY, force=True)
+    finally:
+        incoming.give_up()
+    remembered.released[assignment] = now
+    return Done.RELEASED
+
+
+def _generate(
+    home: Path, assignment: str, state: State, installation: Installation, confinement: ConfinementSettings
+) -> None:
+    """nbgrader makes the student version, behind a wall: the catalogue's notebooks are somebody's work too."""
+    wall = Wall(
+        command=(
+            f"{NOTEBOOK_ENV}/bin/python",
+            "-m",
+            "nbgrader",
+            "generate_assignment",
+            assignment,
+            "--force",
+        ),
+        home=home,
+        seccomp=seccomp_of(state),
+        binds=notebook_binds(installation),
+        environment={
+            "PATH": COMMANDS,
+            "PYTHONPATH": str(LAB),
+            "JUPYTER_CONFIG_PATH": f"{LAB}/config/course",
+            "JUPYTER_CONFIG_DIR": "/tmp/jupyter",  # noqa: S108 - the wall's own
+            "JUPYTER_DATA_DIR": "/tmp/jupyter",  # noqa: S108
+            "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
+        },
+        **confinement.sizes(),
+    )
+    with start(wall) as walled:
+        try:
+            code = walled.wait(GENERATE_SECONDS)
+        except TimeoutError:
+            code = walled.terminate()
+        said = walled.output.decode(errors="replace")
+    if code:
+        raise ReleaseFailed(
+            f"nbgrader made no student version of {assignment} (exit code {code}).",
+            "It said: " + " ".join(said.split())[-1500:],
+            "Repair the assignment's source.",
+        )
+
+
+def _remembered(home: Path) -> _Remembered:
+    try:
+        return _Remembered.model_validate_json((home / REMEMBERED).read_bytes())
+    except FileNotFoundError:
+        return _Remembered()
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
