@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from jupyterhub import orm
 from tornado.httpclient import HTTPClientError
@@ -56,10 +57,10 @@ class LeerlabHub(GuardedHub):
                 self.db.add(orm.User(name=name))
         self.db.commit()
 
-    async def init_spawners(self) -> None:
+    async def init_spawners(self) -> Any:
         """Start what all spawners share, then find running servers again."""
         await LeerlabSpawner.open(self.db)
-        await super().init_spawners()
+        return await super().init_spawners()
 
     async def start(self) -> None:
         """Start the hub, then open the inner API listener and watch the proxy."""

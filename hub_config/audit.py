@@ -13,9 +13,18 @@ from hub_config.site import Site
 from ledger.store import Ledger
 
 
+LEDGER_KEY = "ledger-key"
+
+
+def ledger_url(site: Site, state: State) -> str:
+    """The address of the ledger's database."""
+    return site.ledger.url or f"sqlite:///{state.ledger}"
+
+
 def open_ledger(site: Site, state: State) -> Ledger:
     """The site's ledger, at the address of site.yaml or in the state folder."""
-    return Ledger(site.ledger.url or f"sqlite:///{state.ledger}", bytes.fromhex(secret(state, "ledger-key")))
+    secret(state, LEDGER_KEY)
+    return Ledger.open(ledger_url(site, state), state.secrets / LEDGER_KEY)
 
 
 @dataclass(frozen=True)

