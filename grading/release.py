@@ -102,7 +102,6 @@ def release(
     _write(home / "nbgrader_config.py", _CONFIGURATION.format(course=course))
     store = Store(state.exchange, limits, process="up")
     store.clear_incoming()
-    remembered = _remembered(home)
     offered = sorted(folder.name for folder in (catalogue / "source").iterdir() if folder.is_dir())
     missing = [name for name in released if name not in offered and not (home / "source" / name).is_dir()]
     if missing:
@@ -111,110 +110,106 @@ def release(
             f"The catalogue's folder {catalogue} offers {', '.join(offered) or 'none'}.",
             "Change `released` of this course in site.yaml.",
         )
+    work = _Course(course, home, catalogue, store, _remembered(home), state, installation, confinement)
     results = []
     for assignment in sorted({*offered, *released}):
-        done = _bring(home, catalogue, identifier("assignment", assignment), store, course, remembered)
-        if assignment in released:
-            released_now = _release(home, assignment, store, course, remembered, state, installation, confinement)
-            done = released_now if released_now is not Done.UNCHANGED else done
+        done = work.bring(identifier("assignment", assignment))
+        if assignment in released and (now := work.release(assignment)) is not Done.UNCHANGED:
+            done = now
         # Also when a later assignment fails: what was done is not done again.
-        _write(home / REMEMBERED, remembered.model_dump_json(indent=1))
+        _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
         results.append(Result(assignment, done, course))
     return results
 
 
-def _bring(home: Path, catalogue: Path, assignment: str, store: Store, course: str, remembered: _Remembered) -> Done:
-    offered, own = catalogue / "source" / assignment, home / "source" / assignment
-    if not offered.is_dir():
-        return Done.TEACHERS_OWN
-    new = digest(describe(offered))
-    if own.is_dir():
-        now = digest(describe(own))
-        if now == new:
-            remembered.came[assignment] = new
-            return Done.UNCHANGED
-        if now != remembered.came.get(assignment):
+@dataclass(frozen=True)
+class _Course:
+    """One course while it is brought in."""
+
+    course: str
+    home: Path
+    catalogue: Path
+    store: Store
+    remembered: _Remembered
+    state: State
+    installation: Installation
+    confinement: ConfinementSettings
+
+    def bring(self, assignment: str) -> Done:
+        """Bring the assignment's source in, or up to date."""
+        offered, own = self.catalogue / "source" / assignment, self.home / "source" / assignment
+        if not offered.is_dir():
             return Done.TEACHERS_OWN
-        if store.submissions(course, assignment):
-            return Done.HANDED_IN
-    fresh = own.with_name(f".{assignment}.fresh")
-    remove(fresh)
-    shutil.copytree(offered, fresh, copy_function=shutil.copyfile)
-    remove(own)
-    fresh.rename(own)
-    remembered.came[assignment] = new
-    return Done.ADDED
+        new = digest(describe(offered))
+        if own.is_dir():
+            now = digest(describe(own))
+            if now == new:
+                self.remembered.came[assignment] = new
+                return Done.UNCHANGED
+            if now != self.remembered.came.get(assignment):
+                return Done.TEACHERS_OWN
+            if self.store.submissions(self.course, assignment):
+                return Done.HANDED_IN
+        fresh = own.with_name(f".{assignment}.fresh")
+        remove(fresh)
+        shutil.copytree(offered, fresh, copy_function=shutil.copyfile)
+        remove(own)
+        fresh.rename(own)
+        self.remembered.came[assignment] = new
+        return Done.ADDED
 
-
-def _release(
-    home: Path,
-    assignment: str,
-    store: Store,
-    course: str,
-    remembered: _Remembered,
-    state: State,
-    installation: Installation,
-    confinement: ConfinementSettings,
-) -> Done:
-    now = digest(describe(home / "source" / assignment))
-    before = remembered.released.get(assignment)
-    try:
-        store.release_of(course, assignment)
-    except NotFound:
-        if before is not None:
-            return Done.TAKEN_BACK
-    else:
-        # A teacher's changed source is released by the teacher, in formgrader.
-        if before is None or before == now or remembered.came.get(assignment) != now:
-            return Done.UNCHANGED
-    _generate(home, assignment, state, installation, confinement)
-    incoming = store.incoming_copy(home / "release" / assignment)
-    try:
-        store.release(course, assignment, incoming, by=BY, force=True)
-    finally:
-        incoming.give_up()
-    remembered.released[assignment] = now
-    return Done.RELEASED
-
-
-def _generate(
-    home: Path, assignment: str, state: State, installation: Installation, confinement: ConfinementSettings
-) -> None:
-    """nbgrader makes the student version, behind a wall: the catalogue's notebooks are somebody's work too."""
-    wall = Wall(
-        command=(
-            f"{NOTEBOOK_ENV}/bin/python",
-            "-m",
-            "nbgrader",
-            "generate_assignment",
-            assignment,
-            "--force",
-        ),
-        home=home,
-        seccomp=seccomp_of(state),
-        binds=notebook_binds(installation),
-        environment={
-            "PATH": COMMANDS,
-            "PYTHONPATH": str(LAB),
-            "JUPYTER_CONFIG_PATH": f"{LAB}/config/course",
-            "JUPYTER_CONFIG_DIR": "/tmp/jupyter",  # noqa: S108 - the wall's own
-            "JUPYTER_DATA_DIR": "/tmp/jupyter",  # noqa: S108
-            "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
-        },
-        **confinement.sizes(),
-    )
-    with start(wall) as walled:
+    def release(self, assignment: str) -> Done:
+        """Release the assignment, if that is due."""
+        now = digest(describe(self.home / "source" / assignment))
+        before = self.remembered.released.get(assignment)
         try:
-            code = walled.wait(GENERATE_SECONDS)
-        except TimeoutError:
-            code = walled.terminate()
-        said = walled.output.decode(errors="replace")
-    if code:
-        raise ReleaseFailed(
-            f"nbgrader made no student version of {assignment} (exit code {code}).",
-            "It said: " + " ".join(said.split())[-1500:],
-            "Repair the assignment's source.",
+            self.store.release_of(self.course, assignment)
+        except NotFound:
+            if before is not None:
+                return Done.TAKEN_BACK
+        else:
+            # A teacher's changed source is released by the teacher, in formgrader.
+            if before is None or before == now or self.remembered.came.get(assignment) != now:
+                return Done.UNCHANGED
+        self._generate(assignment)
+        incoming = self.store.incoming_copy(self.home / "release" / assignment)
+        try:
+            self.store.release(self.course, assignment, incoming, by=BY, force=True)
+        finally:
+            incoming.give_up()
+        self.remembered.released[assignment] = now
+        return Done.RELEASED
+
+    def _generate(self, assignment: str) -> None:
+        """nbgrader makes the student version, behind a wall: the catalogue's notebooks are somebody's work too."""
+        python = f"{NOTEBOOK_ENV}/bin/python"
+        wall = Wall(
+            command=(python, "-m", "nbgrader", "generate_assignment", assignment, "--force"),
+            home=self.home,
+            seccomp=seccomp_of(self.state),
+            binds=notebook_binds(self.installation),
+            environment={
+                "PATH": COMMANDS,
+                "PYTHONPATH": str(LAB),
+                "JUPYTER_CONFIG_PATH": f"{LAB}/config/course",
+                "JUPYTER_CONFIG_DIR": "/tmp/jupyter",  # noqa: S108 - the wall's own
+                "JUPYTER_DATA_DIR": "/tmp/jupyter",  # noqa: S108
+                "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
+            },
+            **self.confinement.sizes(),
         )
+        with start(wall) as walled:
+            try:
+                code = walled.wait(GENERATE_SECONDS)
+            except TimeoutError:
+                code = walled.terminate()
+            said = walled.output.decode(errors="replace")
+        if code:
+            raise ReleaseFailed(
+                f"nbgrader made no student version of {assignment} (exit code {code}).",
+                "It said: " + " ".join(said.split())[-1500:],
+                "Repair the assignment's source.",
+            )
 
 
 def _remembered(home: Path) -> _Remembered:
