@@ -159,7 +159,8 @@ def test_nothing_but_formgrader_answers_in_a_course_s_server(site: Site) -> None
 def test_the_same_requests_are_answered_in_an_ordinary_lab_where_nothing_is_switched_off(site: Site) -> None:
     """The positive control of the test before: the same payloads, without the course's server in front of them."""
     with served(site, lab_wall(site, Role.STUDENT), "anna", "anna") as page:
-        answered = [path for method, path in DEAD if page.request(method, path).status_code < 400]
+        asked = [(method, path) for method, path in DEAD if path != "api/shutdown"]
+        answered = [path for method, path in asked if page.request(method, path).status_code < 400]
     assert {"api/kernels", "api/kernelspecs", "api/sessions", "api/contents", "lab"} <= set(answered)
 
 

@@ -70,7 +70,7 @@ class CourseSingleUser(JupyterHubSingleUser):
     @classmethod
     def get_extension_package(cls) -> str:
         """JupyterHub's own extension, not this module, gives the server its identity."""
-        return "jupyterhub.singleuser.extension"
+        return "jupyterhub"
 
     @classmethod
     def make_serverapp(cls, **kwargs: Any) -> ServerApp:
