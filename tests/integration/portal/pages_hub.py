@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from traitlets.config import Config
+
 from base.messages import Message
 from base.paths import State
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.gate import GuardedHub
 from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
-from jupyterhub.spawner import SimpleLocalProcessSpawner
 from portal import request
 from portal.cards import AssignmentCard, CourseCard, Role, ServerState
 from portal.hub_pages import template_vars
 from portal.profiles import ProfileChoice, profile_form
-from traitlets.config import Config
-
 from spawners.failures import StartFailed
 
 SETTINGS = json.loads(os.environ["PAGES_SETTINGS"])
@@ -31,7 +31,7 @@ ROLES = ("nbgrader-", "formgrade-")
 
 
 class WaitingSpawner(SimpleLocalProcessSpawner):
-    """Starts when a file `go` appears in the test's folder; fails when a file `fail` does. Tells what files `event-*` say."""
+    """Starts when a file `go` appears in the test's folder, fails when `fail` does, tells what `event-*.json` say."""
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(ROOT.glob("event-*.json"))]
@@ -89,8 +89,8 @@ COURSES = {
     "ai-in-je-vak": (
         {"nl": "AI in je vak", "en": "AI in your trade"},
         {
-            "nl": "Je ontdekt wat AI in jouw vak doet: in de zorg, op het land, in de werkplaats. Begin met de eerste opdracht.",
-            "en": "Find out what AI does in your trade: in care, on the land, in the workshop. Begin with the first assignment.",
+            "nl": "Ontdek wat AI in jouw vak doet: in de zorg, op het land, in de werkplaats. Begin met opdracht 1.",
+            "en": "Find out what AI does in your trade: in care, on the land, in the workshop. Begin with number 1.",
         },
         (
             ("herken-ai", {"nl": "Herken AI", "en": "Spot the AI"}),
@@ -167,7 +167,7 @@ def settings() -> Config:
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
         "headers": {
-            "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+            "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'",
         },
     }
     if SETTINGS.get("admin_ui"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_IMODE
 
 import pytest
+
 from base.paths import State
 from hub_config.login import keys
 from hub_config.login.attempts import Attempts

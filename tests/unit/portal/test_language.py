@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from base.messages import Message
 from portal import request
 from portal.failures import failure
@@ -84,7 +85,8 @@ def test_the_language_switch_returns_to_a_page_of_this_site(address: str) -> Non
 @pytest.mark.parametrize(
     "address",
     [
-        "https://evil.example/", "//evil.example/", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
+        "https://evil.example/", "//evil.example/", "///evil.example",
+        "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
         "/\n/evil.example", "javascript:alert(1)", "hub/home", "", "/hub/home\r\nSet-Cookie: a=b", "/hub/\u2215evil",
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+
 from base.i18n import LANGUAGES, LOCALE
 
 CODE = Path(__file__).resolve().parents[3]

@@ -1,0 +1,188 @@
+"""A real hub with our pages and a real proxy, each test's state in a folder of its own, all ports free ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from base.paths import State
+from hub_config.login import keys
+
+HERE = Path(__file__).parent
+CODE = HERE.parents[2]
+START_SECONDS = 60
+DOMAIN = "leerlab.localhost"
+PEOPLE = [
+    ("sanne", "Sanne", ["nbgrader-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
+    ("docent", "Mevrouw Bakker", ["formgrade-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
+    ("beheer", "Beheer", ["operators"]),
+    ("gast", "Nieuwe collega", []),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class ToLoopback(httpx.HTTPTransport):
+    """Resolves every name to this machine, as Chromium does for `*.localhost` and a hostile name server for any name."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        here = request.url.copy_with(host="127.0.0.1")
+        return super().handle_request(
+            httpx.Request(
+                request.method, here, headers=request.headers, stream=request.stream, extensions=request.extensions
+            )
+        )
+
+
+@dataclass
+class Pages:
+    """A running hub with its proxy.
+
+    Args:
+        root: folder of everything it writes, and of the files by which a test steers its spawner.
+        port: public port.
+    """
+
+    root: Path
+    port: int
+    hub_port: int
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"http://{DOMAIN}:{self.port}"
+
+    @property
+    def state(self) -> State:
+        return State(self.root / "state")
+
+    def key(self) -> str:
+        return keys.mint(self.state)
+
+    def records(self) -> list[list[Any]]:
+        path = self.root / "record.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def steer(self, **files: str | None) -> None:
+        """Write or remove the files that the spawner looks at."""
+        for name, text in files.items():
+            path = self.root / name.replace("__", "-").replace("_json", ".json")
+            if text is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(text)
+
+    def browser(self, host: str | None = None, language: str = "nl") -> httpx.Client:
+        """A client that keeps cookies and asks like a person's browser: by public name, navigating."""
+        return httpx.Client(
+            base_url=f"http://{host or f'{DOMAIN}:{self.port}'}",
+            headers={"Accept-Language": language, "Sec-Fetch-Mode": "navigate"},
+            timeout=20,
+            transport=ToLoopback(),
+        )
+
+
+def start_pages(root: Path, **changes: Any) -> Pages:
+    port, hub_port, proxy_api = free_port(), free_port(), free_port()
+    token = secrets.token_hex(16)
+    settings = {
+        "root": str(root), "domain": DOMAIN, "port": port, "hub_port": hub_port, "proxy_api": proxy_api,
+        "proxy_token": token, "people": PEOPLE, "bind": "127.0.0.1", **changes,
+    }  # fmt: skip
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(root), "PYTHONPATH": str(CODE), "PAGES_SETTINGS": json.dumps(settings),
+        "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8",
+        "LEERLAB_NOTEBOOK_ENV": os.environ["LEERLAB_NOTEBOOK_ENV"],
+    }  # fmt: skip
+    pages = Pages(root, port, hub_port)
+    proxy = Path(os.environ["LEERLAB_PROXY"]) / "node_modules/.bin/configurable-http-proxy"
+    for name, argv, extra in (
+        (
+            "proxy",
+            [
+                str(proxy),
+                "--ip=127.0.0.1",
+                f"--port={port}",
+                "--api-ip=127.0.0.1",
+                f"--api-port={proxy_api}",
+                "--host-routing",
+            ],
+            {"CONFIGPROXY_AUTH_TOKEN": token},
+        ),
+        ("hub", [sys.executable, str(HERE / "pages_hub.py")], {}),
+    ):
+        with (root / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(argv, cwd=root, env={**environment, **extra}, stdout=log, stderr=log)
+        pages.processes.append(process)
+    try:
+        wait_for(lambda: answers(pages), START_SECONDS, lambda: (root / "hub.log").read_text()[-3000:])
+    except AssertionError:
+        stop_pages(pages)
+        raise
+    return pages
+
+
+def answers(pages: Pages) -> bool:
+    try:
+        with pages.browser() as browser:
+            return browser.get("/hub/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def wait_for(done: Callable[[], Any], seconds: float, explain: Callable[[], str] = str) -> Any:
+    """Wait until something holds, or fail with the explanation."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := done():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {explain()}")
+
+
+def stop_pages(pages: Pages) -> None:
+    for process in reversed(pages.processes):
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=5)
+    shutil.rmtree(pages.root, ignore_errors=True)
+
+
+def token_of(html: str) -> str:
+    """The XSRF token in a page's first form."""
+    found = re.search(r'name="_xsrf" value="([^"]+)"', html)
+    assert found, html[:2000]
+    return found[1]
+
+
+def give_key(browser: httpx.Client, key: str) -> httpx.Response:
+    """Give a one-time key as the login page's form does."""
+    token = token_of(browser.get("/hub/login").text)
+    return browser.post("/hub/login/key", data={"_xsrf": token, "key": key})
+
+
+def choose(browser: httpx.Client, name: str, goal: str = "") -> httpx.Response:
+    """Choose a demo person as the login page's form does."""
+    address = "/hub/login" + (f"?next={goal}" if goal else "")
+    token = token_of(browser.get("/hub/login").text)
+    return browser.post(address, data={"_xsrf": token, "username": name})
