@@ -7,6 +7,7 @@ that students handed in, stays as it is, and the result says so.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from grading.tree import TreeLimits, describe, digest, remove
 GENERATE_SECONDS = 180
 REMEMBERED = ".leerlab.json"
 BY = "leerlab"
+# The line of a traceback that names the reason.
+_WHY = re.compile(r"^\s*((?:[\w.]*(?:Error|Exception)): .{1,400})$", re.MULTILINE)
 _CONFIGURATION = "# Written by Leerlab at every start.\nc = get_config()\nc.CourseDirectory.course_id = {course!r}\n"
 
 
@@ -207,7 +210,7 @@ class _Course:
         if code:
             raise ReleaseFailed(
                 f"nbgrader made no student version of {assignment} (exit code {code}).",
-                "It said: " + " ".join(said.split())[-1500:],
+                "It said: " + "; ".join(_WHY.findall(said)[:1] or said.split("\n")[-3:]),
                 "Repair the assignment's source.",
             )
 

@@ -62,7 +62,7 @@ def test_an_assignment_that_nbgrader_refuses_stops_with_its_reason(site: Site, t
     source = write_source(tmp_path)
     notebook = source / "kwadraten.ipynb"
     notebook.write_text(notebook.read_text().replace("### END SOLUTION", "### einde"))
-    with pytest.raises(ReleaseFailed, match="No matching"):
+    with pytest.raises(ReleaseFailed, match="no end solution statement"):
         release(
             "alpha",
             tmp_path,
