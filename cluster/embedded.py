@@ -13,7 +13,6 @@ import os
 import pwd
 import re
 import secrets
-import socket
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,16 @@ from cluster.settings import EmbeddedCluster, Node
 MUNGED = Path("/usr/sbin/munged")
 SLURMCTLD = Path("/usr/sbin/slurmctld")
 SLURMD = Path("/usr/sbin/slurmd")
+
+# The name that the daemons take this machine to have. With NoInAddrAny they listen on whatever address the machine's
+# own name resolves to, and fail where it resolves to none; so they run in a UTS namespace where it is this name. A
+# machine may then also be renamed, as laptops are, while they run.
+_HOST = "localhost"
+_AS_LOCALHOST = (
+    *("/usr/bin/unshare", "--user", "--map-current-user", "--uts", "--keep-caps", "--", "/bin/sh", "-c"),
+    f'hostname {_HOST} && exec setpriv --inh-caps=-all --ambient-caps=-all -- "$@"',
+    "sh",
+)
 
 ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 # Seconds between SIGTERM and SIGKILL: what a notebook server gets to save and close its kernels.
@@ -96,9 +105,7 @@ def gpu_devices(nodes: Sequence[Node], folder: Path = Path("/dev")) -> GpuDevice
     return GpuDevices({node.name: tuple(stand_ins[: node.gpus]) for node in nodes}, real=False)
 
 
-def prepare(
-    settings: EmbeddedCluster, state: State, ports: Sequence[int], hostname: str | None = None
-) -> tuple[Daemon, ...]:
+def prepare(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tuple[Daemon, ...]:
     """Write the embedded Slurm's files and say which daemons make it run.
 
     Slurm's own state stays from one start to the next, so that jobs are found again.
@@ -107,7 +114,6 @@ def prepare(
         settings: the site's cluster.
         state: the site's state folder; files go below `generated`, `secrets`, `slurm` and `run`.
         ports: free loopback ports, slurmctld's first, then one for each node in order.
-        hostname: this machine's name, without domain; need not resolve. The machine's own by default.
 
     Returns:
         The daemons in starting order.
@@ -121,12 +127,11 @@ def prepare(
     account = _account()
     _check_socket_paths(settings, state)
     state.make()
-    host = (hostname or socket.gethostname()).partition(".")[0]
     for folder in (state.slurm / "controller", *(state.slurm / node.name for node in settings.nodes)):
         folder.mkdir(mode=0o700, exist_ok=True)
     _write_key(munge_key(state))
     devices = gpu_devices(settings.nodes)
-    _write(slurm_conf(state), _slurm_conf_text(settings, state, ports, host, account))
+    _write(slurm_conf(state), _slurm_conf_text(settings, state, ports, account))
     _write(state.generated / "gres.conf", _gres_conf_text(settings.nodes, devices))
     # No plugin that we configure uses cgroups: an ordinary account may not write them.
     _write(state.generated / "cgroup.conf", "CgroupPlugin=autodetect\n")
@@ -176,11 +181,11 @@ def _check_socket_paths(settings: EmbeddedCluster, state: State) -> None:
         )
 
 
-def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[int], host: str, account: str) -> str:
+def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[int], account: str) -> str:
     lines = [
         "# Written from site.yaml at every start; changes here are lost.",
         "ClusterName=leerlab",
-        f"SlurmctldHost={host}(127.0.0.1)",
+        f"SlurmctldHost={_HOST}(127.0.0.1)",
         f"SlurmctldPort={ports[0]}",
         f"SlurmUser={account}",
         f"SlurmdUser={account}",
@@ -225,7 +230,7 @@ def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[in
     for node, port in zip(settings.nodes, ports[1:], strict=True):
         gres = [f"{name}:{count}" for name, count in (("gpu", node.gpus), ("shard", node.shards)) if count]
         lines.append(
-            f"NodeName={node.name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={node.cpus} Sockets=1 "
+            f"NodeName={node.name} NodeHostname={_HOST} NodeAddr=127.0.0.1 Port={port} CPUs={node.cpus} Sockets=1 "
             f"CoresPerSocket={node.cpus} ThreadsPerCore=1 RealMemory={node.memory.mebibytes}"
             + (f" Gres={','.join(gres)}" if gres else "")
         )
@@ -261,9 +266,14 @@ def _daemons(settings: EmbeddedCluster, state: State) -> tuple[Daemon, ...]:
     conf = str(slurm_conf(state))
     return (
         Daemon("munged", munged, environment, priority=100),
-        Daemon("slurmctld", (str(SLURMCTLD), "-D", "-f", conf), environment, priority=110),
+        Daemon("slurmctld", (*_AS_LOCALHOST, str(SLURMCTLD), "-D", "-f", conf), environment, priority=110),
         *(
-            Daemon(f"slurmd-{node.name}", (str(SLURMD), "-D", "-f", conf, "-N", node.name), environment, priority=120)
+            Daemon(
+                f"slurmd-{node.name}",
+                (*_AS_LOCALHOST, str(SLURMD), "-D", "-f", conf, "-N", node.name),
+                environment,
+                priority=120,
+            )
             for node in settings.nodes
         ),
     )

@@ -61,6 +61,7 @@ class RunningSlurm:
     """The daemons of one embedded Slurm, each of which a test may stop, kill and start again."""
 
     state: State
+    settings: EmbeddedCluster
     daemons: dict[str, Daemon]
     wrapper: tuple[str, ...] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -69,11 +70,20 @@ class RunningSlurm:
     def slurm(self) -> Slurm:
         return Slurm(embedded.slurm_conf(self.state))
 
+    def prepare_again(self) -> None:
+        """Write its files anew, with other ports, as the next `leerlab up` does."""
+        daemons = embedded.prepare(self.settings, self.state, free_ports(len(self.settings.nodes) + 1))
+        self.daemons = {daemon.name: daemon for daemon in daemons}
+
     def start(self, name: str) -> None:
         daemon = self.daemons[name]
         with (self.state.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*self.wrapper, *daemon.argv], env=dict(daemon.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self.wrapper, *daemon.argv],
+                env=dict(daemon.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
@@ -119,17 +129,27 @@ class RunningSlurm:
     async def ended(self, job_id: int, seconds: float = 20) -> Job:
         return await self.job_once(job_id, lambda job: job.state.ended, seconds)
 
+    async def saved(self) -> None:
+        """Once slurmctld has written down what it knows now; it does so every few seconds, and at its end."""
+        file, now = self.state.slurm / "controller" / "job_state", time.time()
+
+        def when() -> float:
+            return file.stat().st_mtime if file.exists() else 0
+
+        await self.until(lambda: asyncio.to_thread(when), lambda written: written > now)
+
     async def text_in(self, path: Path, wanted: str) -> str:
         """The file's text once it holds what is wanted."""
 
-        async def read() -> str:
+        def read() -> str:
             return path.read_text() if path.exists() else ""
 
-        return await self.until(read, lambda text: wanted in text)
+        return await self.until(lambda: asyncio.to_thread(read), lambda text: wanted in text)
 
     def end_all(self) -> None:
-        with contextlib.suppress(SlurmUnavailable):
-            asyncio.run(self._cancel_all())
+        if self.daemons.keys() == self.processes.keys():
+            with contextlib.suppress(SlurmUnavailable):
+                asyncio.run(self._cancel_all())
         for name in list(reversed(self.processes)):
             self.processes[name].send_signal(signal.SIGCONT)
             self.end(name)
@@ -145,31 +165,32 @@ class RunningSlurm:
 def running_slurm(
     settings: EmbeddedCluster = SETTINGS,
     *,
-    hostname: str | None = None,
     wrapper: Sequence[str] = (),
     change: Callable[[State], None] | None = None,
+    only: Sequence[str] = (),
 ) -> Iterator[RunningSlurm]:
     """An embedded Slurm that is ready.
 
     Args:
         settings: its nodes and partitions.
-        hostname: the machine's name that its configuration is for.
         wrapper: words before every daemon's command.
         change: called once its files are written, before anything starts.
+        only: start just these daemons, and do not wait for anything.
     """
     if os.geteuid() == 0:
         pytest.fail("the embedded Slurm never runs as root: run these tests as an ordinary account")
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     state = State(root / "s")
     try:
-        daemons = embedded.prepare(settings, state, free_ports(len(settings.nodes) + 1), hostname)
+        daemons = embedded.prepare(settings, state, free_ports(len(settings.nodes) + 1))
         if change:
             change(state)
-        running = RunningSlurm(state, {daemon.name: daemon for daemon in daemons}, tuple(wrapper))
+        running = RunningSlurm(state, settings, {daemon.name: daemon for daemon in daemons}, tuple(wrapper))
         try:
-            for daemon in daemons:
-                running.start(daemon.name)
-            running.wait_ready()
+            for name in only or running.daemons:
+                running.start(name)
+            if not only:
+                running.wait_ready()
             yield running
         finally:
             running.end_all()
@@ -190,6 +211,11 @@ def cluster() -> Iterator[RunningSlurm]:
 @pytest.fixture
 def start_slurm() -> StartSlurm:
     """Starts one more Slurm, with settings of the test's own."""
+    return running_slurm
+
+
+@pytest.fixture(scope="module")
+def start_slurm_for_module() -> StartSlurm:
     return running_slurm
 
 
