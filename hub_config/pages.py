@@ -43,14 +43,21 @@ class Cards:
             titles = {assignment.id: assignment.title(language) for assignment in course.assignments()}
             account = COURSE_ACCOUNT + settings.id
             teacher = role == "teacher"
+
+            def opened(path: str, profile: str = settings.profile) -> str:
+                return start_url(user.name, url_path_join("/user", user.name, path), profile)
+
             cards.append(
                 CourseCard(
                     id=settings.id,
                     title=course.title(language),
                     role=Role.TEACHER if teacher else Role.STUDENT,
                     summary=course.summary(language),
-                    assignments=tuple(AssignmentCard(name, titles[name]) for name in settings.released),
-                    open_url=start_url(user.name, url_path_join("/user", user.name, "lab"), settings.profile),
+                    assignments=tuple(
+                        AssignmentCard(name, titles[name], opened(f"leerlab/open/{settings.id}/{name}"))
+                        for name in settings.released
+                    ),
+                    open_url=opened("lab"),
                     formgrader_url=start_url(account, url_path_join("/user", account, "formgrader")) if teacher else "",
                     server_state=server_state(account if teacher else user.name),
                 )

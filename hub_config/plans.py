@@ -12,6 +12,7 @@ from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
 from grading.plans import (
     HUB_PORT,
+    LAB,
     NOTEBOOK_ENV,
     SERVER_PORT,
     formgrader_plan,
@@ -25,6 +26,7 @@ from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
+from portal import request as page_request
 from spawners.facility import Facility, Person
 from spawners.options import choose_profile
 from spawners.plan import ServerPlan
@@ -72,9 +74,20 @@ class Plans:
             binds=notebook_binds(self.installation),
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
-            environment=lab_environment(role),
+            environment=in_language(lab_environment(role), page_request.current().language),
             **self.site.confinement.sizes(),
         )
+
+
+def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]:
+    """A lab's environment with the menus in the language in which the person asked for it.
+
+    Args:
+        environment: as `grading.plans.lab_environment` gives it.
+        language: `nl` or `en`; English needs no settings.
+    """
+    folder = f":{LAB}/config/{language}" if language != "en" else ""
+    return {**environment, "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder}
 
 
 def facility(site: Site, state: State, installation: Installation) -> Facility:

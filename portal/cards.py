@@ -24,10 +24,18 @@ class ServerState(StrEnum):
 
 @dataclass(frozen=True)
 class AssignmentCard:
-    """One assignment of a course, with its title in the person's language."""
+    """One assignment of a course.
+
+    Args:
+        id: the assignment's id.
+        title: in the person's language.
+        open_url: starts the person's server when needed and opens the assignment's notebook in it; empty where the title
+            is only shown.
+    """
 
     id: str
     title: str
+    open_url: str = ""
 
 
 @dataclass(frozen=True)
