@@ -80,6 +80,12 @@ function clock() {
 const tick = setInterval(clock, 1000);
 
 const stream = new EventSource(section.dataset.events);
+// Whoever cancels is on the way to another page: the end of the start must not load this one again.
+let leaving = false;
+document.addEventListener("submit", () => {
+  leaving = true;
+  stream.close();
+});
 stream.onmessage = (message) => {
   const event = JSON.parse(message.data);
   // JupyterHub's own first event says nothing that the page does not say already.
@@ -88,7 +94,7 @@ stream.onmessage = (message) => {
     facts(event.params ?? {});
     show(event);
   }
-  if (event.ready || event.failed) {
+  if ((event.ready || event.failed) && !leaving) {
     stream.close();
     clearInterval(tick);
     // The page itself knows where to go next: to the workplace, or to the reason of the failure.
@@ -97,5 +103,5 @@ stream.onmessage = (message) => {
 };
 stream.onerror = () => {
   // A stream that the browser will not open again (the start ended, or the hub restarts): ask the page.
-  if (stream.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 3000);
+  if (stream.readyState === EventSource.CLOSED && !leaving) setTimeout(() => location.reload(), 3000);
 };

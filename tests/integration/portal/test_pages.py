@@ -1,0 +1,309 @@
+"""JupyterHub's pages as people meet them, in Chromium on a real hub: languages, keyboard, phone, starting, failing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from hub_config.login import keys
+from portal_site import Pages
+
+pytestmark = pytest.mark.integration
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+PHONE = {"width": 390, "height": 844}
+Visitor = Callable[..., httpx.Client]
+LOG = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(pages: Pages) -> Iterator[None]:
+    """Each test leaves the spawner as it found it."""
+    yield
+    pages.steer(go=None, fail=None, choices=None, event__1_json=None, event__2_json=None, event__3_json=None)
+
+
+@pytest.fixture
+def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
+    """Opens a browser of a person's own, logged in through the link that `up` prints."""
+    contexts: list[BrowserContext] = []
+
+    def log_in(name: str, **options: Any) -> Page:
+        context = chromium.new_context(**{"locale": "nl-NL", **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(keys.link(pages.address, pages.key()))
+        page.click(f"button[value={name}]")
+        page.wait_for_url("**/hub/home")
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+def tell(pages: Pages, number: int, code: str, **params: Any) -> None:
+    """Let the spawner report one event of its progress."""
+    event = {"progress": 20, "message": "in the site's language", "code": code, "params": params}
+    pages.steer(**{f"event__{number}_json": json.dumps(event)})
+
+
+def stop(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.address}/hub/home")
+    if page.locator(".server form button").count():
+        page.click(".server form button")
+        expect(page.locator(".server")).to_have_count(0)
+
+
+def test_the_link_logs_a_browser_in_and_leaves_no_key_behind(chromium: Browser, pages: Pages) -> None:
+    context = chromium.new_context(locale="nl-NL")
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url + str(request.headers)))
+    page = context.new_page()
+    key = pages.key()
+    page.goto(keys.link(pages.address, key))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Wie wil je zijn?")
+    assert key not in page.url
+    assert not [text for text in asked if key in text.partition("#")[0] + text.partition("{")[2]]
+    page.go_back()
+    assert key not in page.url
+    assert key not in "".join(path.read_text() for path in pages.root.glob("*.log"))
+    context.close()
+
+
+def test_the_link_works_in_a_tab_that_shows_the_login_page_already(chromium: Browser, pages: Pages) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{pages.address}/hub/login")
+    page.goto(keys.link(pages.address, pages.key()))
+    expect(page.locator(".people button")).to_have_count(4)
+    context.close()
+
+
+def test_the_language_changes_in_one_click_and_the_page_stays(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    page.goto(f"{pages.address}/hub/token?a=1")
+    page.click(".languages a[hreflang=en]")
+    assert page.url == f"{pages.address}/hub/token?a=1"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Access for programs")
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_a_browser_that_prefers_english_gets_english(visitor: Visitor) -> None:
+    assert "My courses" in visitor("sanne", language="en-GB,en;q=0.9").get("/hub/home").text
+
+
+def test_the_whole_login_works_from_the_keyboard(chromium: Browser, pages: Pages) -> None:
+    context = chromium.new_context(locale="nl-NL")
+    page = context.new_page()
+    page.goto(f"{pages.address}/hub/login")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#key")).to_be_focused()
+    page.keyboard.type(pages.key())
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".people")
+    page.locator("main").focus()
+    page.keyboard.press("Tab")
+    ring = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert ring == "3px"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/hub/home")
+    context.close()
+
+
+@pytest.mark.parametrize(("language", "scheme"), [("nl", "light"), ("en", "dark")])
+def test_no_page_has_a_problem_for_who_cannot_see_or_point(
+    chromium: Browser, pages: Pages, scheme: Any, language: str
+) -> None:
+    context = chromium.new_context(color_scheme=scheme, locale=language, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{pages.address}/hub/login")
+    found = {"key": page.evaluate(AUDIT)}
+    page.goto(keys.link(pages.address, pages.key()))
+    page.wait_for_selector(".people")
+    found["people"] = page.evaluate(AUDIT)
+    for name in ("gast", "docent", "sanne"):
+        page.goto(f"{pages.address}/hub/login")
+        page.click(f"button[value={name}]")
+        page.wait_for_url("**/hub/home")
+        found[f"home of {name}"] = page.evaluate(AUDIT)
+    pages.steer(choices="1")
+    for path in ("token", "logout", "nothing", "admin", "spawn/sanne", "user/sanne/"):
+        page.goto(f"{pages.address}/hub/{path}")
+        found[path] = page.evaluate(AUDIT)
+    pages.steer(choices=None)
+    tell(pages, 1, "start.waiting.resources", waited=42, position=3, starts_in=320)
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    page.wait_for_selector("#fact-position:not([hidden])")
+    found["waiting"] = page.evaluate(AUDIT)
+    page.goto(f"{pages.address}/hub/home")
+    found["home while starting"] = page.evaluate(AUDIT)
+    pages.steer(fail=json.dumps({"code": "start.failed.memory", "params": {"log": "x"}, "sentence": "x"}))
+    page.goto(f"{pages.address}/hub/spawn-pending/sanne")
+    page.wait_for_selector(".notice.bad")
+    found["failed"] = page.evaluate(AUDIT)
+    context.close()
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_a_waiting_person_sees_why_for_how_long_and_how_many_come_first(
+    person: Callable[..., Page], pages: Pages
+) -> None:
+    page = person("sanne")
+    tell(pages, 1, "start.waiting.resources", waited=61, position=3, starts_in=320, reason="Resources")
+    page.click(".card >> nth=0 >> text=Starten")
+    expect(page.locator("#start-text")).to_have_text(
+        "Alle rekenkracht is nu in gebruik. Je bent aan de beurt zodra er genoeg vrij is."
+    )
+    expect(page.locator("#fact-waited dd")).to_have_text("1 minuut")
+    expect(page.locator("#fact-position dd")).to_have_text("3")
+    expect(page.locator("#fact-estimate dd")).to_contain_text("(5 minuten)")
+    tell(pages, 2, "start.starting", waited=62)
+    expect(page.locator("[aria-current=step]")).to_have_text("Openen")
+    expect(page.locator("#fact-position")).to_be_hidden()
+    stop(page, pages)
+
+
+def test_a_start_ends_in_the_lab_and_stop_ends_the_lab(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    page.click(".card >> nth=0 >> text=Starten")
+    pages.steer(go="1")
+    page.wait_for_url("http://sanne.leerlab.localhost:*/user/sanne/lab*", timeout=60_000)
+    page.goto(f"{pages.address}/hub/home")
+    expect(page.locator("#server-title")).to_have_text("Je werkplek draait")
+    stop(page, pages)
+
+
+def test_cancelling_a_start_leaves_nothing_waiting(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    page.click("text=Annuleren")
+    page.wait_for_url("**/hub/home")
+    expect(page.locator(".server")).to_have_count(0)
+
+
+@pytest.mark.attack
+def test_the_log_of_a_failed_start_is_text_and_never_part_of_the_page(
+    person: Callable[..., Page], pages: Pages, chromium: Browser
+) -> None:
+    page = person("sanne")
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    pages.steer(
+        fail=json.dumps(
+            {"code": "start.failed.exit", "params": {"exit_code": 1, "signal": 0, "log": LOG}, "sentence": LOG}
+        )
+    )
+    # The page notices by itself.
+    expect(page.locator(".notice.bad")).to_contain_text("code 1, signaal 0")
+    page.click("summary")
+    expect(page.locator("pre")).to_have_text(LOG)
+    assert page.locator("pre *").count() == 0
+    assert "broken in" not in page.title()
+    # Positive control: the same text, put in as HTML on a page without a content security policy.
+    bare = chromium.new_page()
+    bare.set_content(LOG)
+    bare.wait_for_function("document.title === 'broken in'")
+    bare.close()
+
+
+@pytest.mark.attack
+def test_a_hostile_progress_event_is_text_and_never_part_of_the_page(
+    person: Callable[..., Page], pages: Pages, chromium: Browser
+) -> None:
+    page = person("sanne")
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    tell(pages, 1, "start.waiting.other", reason=LOG, position=LOG, waited=1)
+    expect(page.locator("#start-text")).to_contain_text("<img src=x")
+    assert page.locator("#start img, #start script").count() == 0
+    assert "broken in" not in page.title()
+    # Positive control: the same text, put in as HTML on a page without a content security policy.
+    bare = chromium.new_page()
+    bare.set_content(LOG)
+    bare.wait_for_function("document.title === 'broken in'")
+    bare.close()
+    stop(page, pages)
+
+
+def test_without_javascript_the_start_page_looks_again_and_tells_of_the_failure(
+    chromium: Browser, pages: Pages, visitor: Visitor
+) -> None:
+    client = visitor("sanne")
+    context = chromium.new_context(java_script_enabled=False, locale="nl-NL")
+    for cookie in client.cookies.jar:
+        host = {"domain": "leerlab.localhost", "path": cookie.path}
+        context.add_cookies([{"name": cookie.name, "value": str(cookie.value).strip('"'), **host}])  # type: ignore[list-item]
+    page = context.new_page()
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Je werkplek wordt klaargezet")
+    pages.steer(fail=json.dumps({"code": "start.failed.memory", "params": {}, "sentence": "x"}))
+    expect(page.locator(".notice.bad")).to_contain_text("meer geheugen", timeout=15_000)
+    context.close()
+
+
+def test_the_choice_of_a_profile_is_a_plain_form(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    pages.steer(choices="1")
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    expect(page.get_by_label("Gewoon")).to_be_checked()
+    page.check("input[value=gpu-part]")
+    page.click("main button:has-text('Starten')")
+    page.wait_for_url("**/hub/spawn-pending/sanne**")
+    stop(page, pages)
+
+
+def test_nobody_stops_another_persons_server(visitor: Visitor) -> None:
+    browser = visitor("docent")
+    token = browser.get("/hub/home").text.partition('name="_xsrf" value="')[2].partition('"')[0]
+    assert browser.post("/hub/stop/sanne", data={"_xsrf": token}).status_code in (403, 404)
+    assert browser.post("/hub/stop/docent", data={"_xsrf": token}).status_code == 302
+    assert browser.post("/hub/stop/docent", data={}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/hub/nothing", 404, "Deze pagina bestaat niet"),
+        ("/hub/admin", 403, "Je mag deze pagina niet zien"),
+        ("/hub/error/503", 200, "Nu niet bereikbaar"),
+        ("/hub/language?to=fy", 400, "Dit verzoek kan niet worden uitgevoerd"),
+        ("/hub/user/sanne/", 424, "Je werkplek draait niet"),
+    ],
+)
+def test_an_error_says_what_happened_in_the_persons_language(
+    visitor: Visitor, path: str, status: int, words: str
+) -> None:
+    answer = visitor("sanne").get(path)
+    assert (answer.status_code, words in answer.text) == (status, True)
+
+
+def test_a_token_is_made_shown_once_and_withdrawn(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    page.goto(f"{pages.address}/hub/token")
+    page.fill("#token-note", "<b>script</b>")
+    page.click("text=Token maken")
+    expect(page.locator("#token-value")).to_have_text(re.compile("^[0-9a-zA-Z_-]{20,}$"))
+    page.reload()
+    row = page.locator("tr", has_text="<b>script</b>")
+    row.get_by_role("button").click()
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(page.locator("tr", has_text="<b>script</b>")).to_have_count(0)
+
+
+def test_static_files_are_kept_by_version(visitor: Visitor) -> None:
+    browser = visitor()
+    address = browser.get("/hub/login").text.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
+    assert "immutable" in browser.get(address).headers["cache-control"]
+    assert browser.get("/hub/portal/leerlab.css").headers["cache-control"] == "no-cache"
+    assert browser.get("/hub/portal/../hub_pages.py").status_code == 404
