@@ -117,6 +117,8 @@ def release(
     results = []
     for assignment in sorted({*offered, *released}):
         done = work.bring(identifier("assignment", assignment))
+        # Before the release, which may fail: else the next start would take this for a teacher's own work.
+        _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
         if assignment in released and (now := work.release(assignment)) is not Done.UNCHANGED:
             done = now
         # Also when a later assignment fails: what was done is not done again.
