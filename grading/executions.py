@@ -42,6 +42,10 @@ COMMENT = "grading:"
 PYTHON = "/usr/bin/python3"
 # What the wall's start and end and Slurm's own bookkeeping may take beside the notebook's time.
 SPARE_SECONDS = 90
+# Slurm ends such a job like any other and tells the reason only in the job's output (slurm 22.05, jobacct_gather.c and
+# task/cgroup).
+_OVER_MEMORY = re.compile(r"slurmstepd[^\n]*(?:exceeded memory limit|oom[-_ ]kill)", re.IGNORECASE)
+_LOG_CHARACTERS = 2**16
 _ID = re.compile(r"[0-9a-f]{24}\Z")
 
 log = logging.getLogger("grading")
@@ -282,12 +286,21 @@ class Executions:
             JobState.TIMEOUT: Outcome.TIME,
             JobState.CANCELLED: Outcome.CANCELLED,
         }
+        if _OVER_MEMORY.search(self._job_log(execution)):
+            return Outcome.MEMORY
         if job is not None and job.state in by_slurm and (said is None or said["outcome"] != Outcome.DONE):
             return by_slurm[job.state]
         if said is None:
             return Outcome.LOST
         # The kernel ends what uses too much memory with SIGKILL; so does code that kills itself, which gains nothing.
         return Outcome.MEMORY if said.get("code") == 137 else Outcome(said["outcome"])
+
+    def _job_log(self, execution: str) -> str:
+        """What the wrapper and Slurm itself wrote: nothing inside the wall can write here."""
+        try:
+            return (self._folder(execution) / "job.log").read_text("utf-8", "replace")[-_LOG_CHARACTERS:]
+        except FileNotFoundError:
+            return ""
 
     async def _jobs(self, execution: str) -> Sequence[Job]:
         asked = await asyncio.to_thread(self.asked, execution)
