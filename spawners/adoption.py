@@ -71,8 +71,9 @@ class Adoption:
         self._future = spawner._spawn_future = asyncio.get_running_loop().create_future()
         self._future.add_done_callback(_seen)
         spawner._spawn_pending = True
-        finish = asyncio.create_task(spawner.finish_start())
-        await asyncio.wait({finish, self._future}, return_when=asyncio.FIRST_COMPLETED)
+        finish: asyncio.Task[str] = asyncio.create_task(spawner.finish_start())
+        waits: set[asyncio.Future[Any]] = {finish, self._future}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if self._future.cancelled():
             finish.cancel()
             await asyncio.wait({finish})

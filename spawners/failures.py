@@ -24,7 +24,7 @@ class StartRefused(LeerlabError):
         super().__init__(what)
 
 
-class SpawnRefused(SpawnException):
+class SpawnRefused(SpawnException):  # type: ignore[misc]  # jupyterhub has no types
     """`StartRefused` as JupyterHub reports it: status 400 with the sentence."""
 
     def __init__(self, refusal: StartRefused, sentence: str) -> None:
@@ -33,7 +33,7 @@ class SpawnRefused(SpawnException):
         super().__init__(sentence, reason="refused", log_message=refusal.what, status_code=400)
 
 
-class StartFailed(SpawnException):
+class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub has no types
     """A start that cannot succeed any more: the job ended, Slurm refused it, or it took too long.
 
     Args:

@@ -38,6 +38,8 @@ NO_LIMIT = 10**9
 """Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
 STOP_SECONDS = 30.0
 EVENT_SECONDS = 5.0
+FIRST_WORD_SECONDS = 5.0
+"""How long a restarted hub waits for Slurm before it believes that a server which was ready still is."""
 SUBMISSION_SECONDS = 30.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
@@ -74,6 +76,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
 
     _start: Start | None = None
     _ended: tuple[str, ...] = ()
+    _planned: ServerPlan | None = None
     _failure: Message | None = None
     _submission: asyncio.Task[int] | None = None
     _slurm_silent = False
@@ -183,10 +186,15 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
             SpawnRefused: the request is not allowed (status 400).
             StartFailed: the job ended, was refused, or did not answer in time.
         """
-        self._failure = None
-        plan = self._plan()
+        plan, self._planned = self._planned or self._plan(), None
         await self._submit(plan)
         return await self._until_answering()
+
+    def run_pre_spawn_hook(self) -> Any:
+        """Plan first: a refusal here is still the answer to the request itself, whatever JupyterHub's patience is."""
+        self._failure = None
+        self._planned = self._plan()
+        return super().run_pre_spawn_hook()
 
     def _plan(self) -> ServerPlan:
         """What to start, or a refusal; nothing of the request goes further than this."""
@@ -414,7 +422,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         if not _over(answer):
             self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
 
-    async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:  # noqa: A002
+    async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:
         """BatchSpawner's way to a shell: closed, so that no forgotten path of it can ever run one."""
         raise RuntimeError("BatchSpawner's shell commands are not used: cluster.commands talks to Slurm.")
 
@@ -447,21 +455,13 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         """Where the start stands now."""
         if self._failure is not None:
             return waiting.Waiting(100, self._failure)
-        start, at = self._start, utcnow()
-        if start is None:
+        if self._start is None:
             return waiting.requested(0)
-        waited = max(0, round((at - start.requested).total_seconds()))
-        job = self._job()
-        if self._slurm_silent:
-            return waiting.unreachable(waited, submitted=False)
-        if isinstance(job, Absence):
-            silent = start.job is not None and not self.facility.watcher.answering
-            return waiting.unreachable(waited, submitted=True) if silent else waiting.requested(waited)
-        if start.port is not None:
-            return waiting.answering(waited)
-        if job.state.waiting:
-            return waiting.queued(job, waited, at)
-        return waiting.starting(waited)
+        watcher = self.facility.watcher
+        return waiting.standing(
+            self._start, self._job(), utcnow(),
+            silent=self._slurm_silent or (self._start.job is not None and not watcher.answering),
+        )  # fmt: skip
 
     # -- after a restart of the hub
 
@@ -478,9 +478,19 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         """The server's URL; JupyterHub asks after a restart, so an interrupted start is finished here."""
         start = self._start
         if start is not None and start.host is not None and start.port is not None:
-            return f"http://{start.host}:{start.port}{self.server.base_url}"
+            url = f"http://{start.host}:{start.port}{self.server.base_url}"
+            if await self._ended_meanwhile():
+                self._departed = Departed(url, cleaned=False)
+            return url
         self._adoption = Adoption(self)
         return await self._adoption.url()
+
+    async def _ended_meanwhile(self) -> bool:
+        """Whether Slurm's first word after a restart of the hub is that the job has ended."""
+        start, answer = self._start, self._job()
+        if answer is UNKNOWN and start is not None and start.job is not None and start.submitted is not None:
+            answer = await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_WORD_SECONDS)
+        return _over(answer)
 
     async def finish_start(self) -> str:
         """Go on with a start that a hub before this one began.

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from base.messages import Message
 from cluster.jobs import Job, JobState
+from cluster.watcher import Absence, Answer
+from spawners.starts import Start
 
 # Slurm's reasons (squeue(1), JOB REASON CODES) by what they mean for the person who waits.
 _REASONS = {
@@ -69,23 +71,24 @@ def queued(job: Job, waited: int, at: datetime) -> Waiting:
     return Waiting(20, Message(code, params))
 
 
-def starting(waited: int) -> Waiting:
-    """The job runs, the server does not answer yet."""
-    return Waiting(60, Message("start.starting", {"waited": waited}))
+def standing(start: Start, answer: Answer, at: datetime, *, silent: bool) -> Waiting:
+    """Where a start stands.
 
-
-def requested(waited: int) -> Waiting:
-    """Handed to Slurm, which has not shown it yet."""
-    return Waiting(10, Message("start.requested", {"waited": waited}))
-
-
-def answering(waited: int) -> Waiting:
-    """The server answers; the hub is giving it its address."""
-    return Waiting(90, Message("start.answering", {"waited": waited}))
-
-
-def unreachable(waited: int, submitted: bool) -> Waiting:
-    """Slurm does not answer; the start goes on by itself when it does."""
-    return Waiting(
-        5, Message("start.slurm-unreachable" if not submitted else "start.slurm-unknown", {"waited": waited})
-    )
+    Args:
+        start: the start.
+        answer: what the watcher says of its job.
+        at: this moment.
+        silent: Slurm does not answer now.
+    """
+    waited: dict[str, str | int | float] = {"waited": max(0, round((at - start.requested).total_seconds()))}
+    if start.port is not None:
+        return Waiting(90, Message("start.answering", waited))
+    if silent:
+        # A job that Slurm has keeps its place; one that it has not is handed over when it answers.
+        code = "start.slurm-unreachable" if start.job is None else "start.slurm-unknown"
+        return Waiting(5, Message(code, waited))
+    if isinstance(answer, Absence):
+        return Waiting(10, Message("start.requested", waited))
+    if answer.state.waiting:
+        return queued(answer, int(waited["waited"]), at)
+    return Waiting(60, Message("start.starting", waited))

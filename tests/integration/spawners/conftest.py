@@ -127,7 +127,9 @@ def cluster() -> Iterator[Cluster]:
             if name == "munged":
                 until(lambda: (state.run / "munge.sock").exists(), 10, "munge")
         until(
-            lambda: made.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() == ["cpu01", "small"], 30, "Slurm's nodes idle"
+            lambda: made.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() == ["cpu01", "small"],
+            30,
+            "Slurm's nodes idle",
         )
         yield made
         made.cancel_all()
@@ -158,6 +160,8 @@ class Hub:
     settings: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
     proxy: subprocess.Popen[bytes] | None = None
+
+    until = staticmethod(until)
 
     @property
     def public(self) -> str:
