@@ -36,6 +36,12 @@ class WaitingSpawner(SimpleLocalProcessSpawner):
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(ROOT.glob("event-*.json"))]
 
+    @property
+    def last_message(self) -> Message | None:
+        """What the last event said, for a page without scripts."""
+        events = self.events()
+        return Message(events[-1]["code"], events[-1]["params"]) if events else None
+
     async def start(self) -> Any:
         while not (ROOT / "go").exists():
             if (ROOT / "fail").exists():

@@ -246,6 +246,8 @@ def test_without_javascript_the_start_page_looks_again_and_tells_of_the_failure(
     page = context.new_page()
     page.goto(f"{pages.address}/hub/spawn/sanne")
     expect(page.get_by_role("heading", level=1)).to_have_text("Je werkplek wordt klaargezet")
+    tell(pages, 1, "start.waiting.priority", waited=5)
+    expect(page.locator("#start-text")).to_contain_text("Anderen zijn eerst aan de beurt", timeout=15_000)
     pages.steer(fail=json.dumps({"code": "start.failed.memory", "params": {}, "sentence": "x"}))
     expect(page.locator(".notice.bad")).to_contain_text("meer geheugen", timeout=15_000)
     context.close()
