@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import nbformat
 import pytest
 from grading_assignment import solve, write_source
 from grading_scripts import LAB
@@ -93,10 +94,18 @@ def formgrader(site: Site, course: str = "alpha") -> Iterator[httpx.Client]:
         yield client
 
 
+EVIL = "<script>window.fout = 1</script><img src=x onerror='fout()'>"
+
+
 def hand_in(site: Site, name: str, answer: str) -> None:
     token = site.hub.token(name)
     site.lab(name, token, LAB + 'print(lister.fetch_assignment("alpha", "week-1"))')
-    solve(site.state.homes / name / "alpha" / "week-1" / "kwadraten.ipynb", answer)
+    work = site.state.homes / name / "alpha" / "week-1"
+    solve(work / "kwadraten.ipynb", answer)
+    notebook = nbformat.read(work / "kwadraten.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(f"{EVIL} tekst", id="evil"))
+    nbformat.write(notebook, work / "kwadraten.ipynb")
+    (work / "evil.html").write_text(EVIL)
     site.lab(name, token, LAB + 'print(lister.submit_assignment("alpha", "week-1"))')
 
 
@@ -128,6 +137,18 @@ def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer
 
         for action in ("generate_feedback", "release_feedback"):
             assert page.post(f"formgrader/api/assignment/week-1/anna/{action}").json()["success"]
+        feedback = site.state.courses / "alpha" / "feedback" / "anna" / "week-1" / "kwadraten.html"
+        assert "tekst" in feedback.read_text()
+        assert "window.fout" not in feedback.read_text() and "onerror" not in feedback.read_text()
+        (notebook,) = page.get("formgrader/api/submitted_notebooks/week-1/kwadraten").json()
+        shown = page.get(f"formgrader/submissions/{notebook['id']}/")
+        assert shown.status_code == 200 and "tekst" in shown.text
+        assert "<script>window.fout" not in shown.text and "onerror=" not in shown.text
+        assert "default-src 'self'" in shown.headers["content-security-policy"]
+        handed_in = page.get(f"formgrader/submissions/{notebook['id']}/evil.html")
+        assert handed_in.status_code == 200
+        assert handed_in.headers["content-security-policy"].startswith("sandbox;")
+        assert handed_in.headers["content-disposition"] == "attachment"
         for path in ("formgrader/gradebook", "formgrader/manage_submissions/week-1", "formgrader/manage_students"):
             answer = page.get(path)
             assert answer.status_code == 200 and "/terminals/" not in answer.text
