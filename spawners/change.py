@@ -29,11 +29,11 @@ class Change:
             self._waiting.discard(future)
 
 
-async def first_of(*waits: Coroutine[Any, Any, object], timeout: float | None) -> None:
-    """Wait until the first of these ends, or until the timeout in seconds; the others are cancelled."""
+async def first_of(*waits: Coroutine[Any, Any, object], seconds: float) -> None:
+    """Wait until the first of these ends, or until so many seconds have passed; the others are cancelled."""
     tasks = {asyncio.ensure_future(each) for each in waits}
     try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What every spawner of a hub shares: the cluster, the plans, the state folder and the languages. Made by hub_config."""
+"""What every spawner of a hub shares: the cluster, the plans, the state folder and the language; made by hub_config."""
 
 from __future__ import annotations
 

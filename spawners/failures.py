@@ -6,9 +6,10 @@ from jupyterhub.spawner import SpawnException
 
 from base.errors import LeerlabError
 from base.messages import Message
+from cluster.jobs import Job, JobState
 
 LAST_LINES = "log"
-"""The parameter of a failure's message that holds the job's last lines: written by a person's own code, so text only."""
+"""The parameter of a failure's message that holds the job's last lines: of a person's own code, so text only."""
 
 
 class StartRefused(LeerlabError):
@@ -46,3 +47,31 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub has no ty
         # JupyterHub shows this attribute, escaped; it is never set as HTML, because log lines are a person's own text.
         self.jupyterhub_message = sentence
         super().__init__(sentence, reason="start-failed", status_code=500)
+
+
+_ENDINGS = {
+    JobState.OUT_OF_MEMORY: "start.failed.memory",
+    JobState.NODE_FAIL: "start.failed.node",
+    JobState.BOOT_FAIL: "start.failed.node",
+    JobState.CANCELLED: "start.failed.cancelled",
+}
+
+
+def ended_early(job: Job | None, log: str) -> Message:
+    """Why a server's job ended before it answered.
+
+    Args:
+        job: the ended job; None when Slurm does not know it any more.
+        log: its last lines.
+    """
+    params: dict[str, str | int | float] = {LAST_LINES: log}
+    if job is None:
+        return Message("start.failed.ended", params)
+    if job.state in _ENDINGS:
+        return Message(_ENDINGS[job.state], params)
+    return Message("start.failed.exit", {**params, "exit_code": job.exit_code or 0, "signal": job.signal or 0})
+
+
+def too_slow(seconds: float, log: str) -> Message:
+    """The job runs, but nothing answered for so many seconds."""
+    return Message("start.failed.slow", {"seconds": round(seconds), LAST_LINES: log})

@@ -1,4 +1,4 @@
-"""The job of a notebook server, outside the wall: starts the wall, reports the port once the server answers, ends with it.
+"""The job of a notebook server, outside the wall: starts the wall, reports the port once the server answers.
 
 Run as `/usr/bin/python3 -I -S spawners/job.py` by a Slurm job: standard library and `confinement` only. What to do
 stands in the environment variable LEERLAB_JOB (see `spawners.submission`), which is removed before anything else.

@@ -14,24 +14,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
-import sqlalchemy
-from batchspawner import SlurmSpawner
 from traitlets import Integer
 
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job, JobState
-from cluster.watcher import GONE, UNKNOWN, Absence, Answer
-from spawners import report, server_token, waiting
+from cluster.jobs import Job
+from cluster.watcher import GONE, UNKNOWN, Answer
+from spawners import server_token, waiting
 from spawners.adoption import Adoption, Departed
-from spawners.change import Change, first_of
-from spawners.facility import Facility
-from spawners.failures import LAST_LINES, SpawnRefused, StartFailed, StartRefused
+from spawners.change import first_of
+from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
 from spawners.logs import last_lines
+from spawners.memory import RememberingSpawner
 from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
-from spawners.starts import ENDED_KEPT, Start, ended_in, utcnow
+from spawners.starts import Start, utcnow
 from spawners.submission import LOG, SLURM_LOG, inside_environment, job_folder, job_request
 
 NO_LIMIT = 10**9
@@ -46,12 +44,6 @@ LATE_SUBMISSION_SECONDS = 15.0
 """How long after `sbatch` was called a job may still appear whose id the hub never learned."""
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 _SERVER_NAME = re.compile(r"^(?:[a-z0-9][a-z0-9-]{0,62})?$")
-_ENDINGS = {
-    JobState.OUT_OF_MEMORY: "start.failed.memory",
-    JobState.NODE_FAIL: "start.failed.node",
-    JobState.BOOT_FAIL: "start.failed.node",
-    JobState.CANCELLED: "start.failed.cancelled",
-}
 
 
 def _over(answer: Answer) -> bool:
@@ -59,12 +51,9 @@ def _over(answer: Answer) -> bool:
     return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
-class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no types
+class LeerlabSpawner(RememberingSpawner):
     """One server of one person as one Slurm job at a time."""
 
-    facility: ClassVar[Facility]
-    """Set by hub_config before the hub starts."""
-    sweep: ClassVar[Sweep]
     _sweeping: ClassVar[asyncio.Task[None] | None] = None
 
     start_timeout = Integer(
@@ -74,18 +63,9 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         config=True
     )
 
-    _start: Start | None = None
-    _ended: tuple[str, ...] = ()
     _planned: ServerPlan | None = None
-    _failure: Message | None = None
-    _submission: asyncio.Task[int] | None = None
     _slurm_silent = False
-    _adoption: Adoption | None = None
     _departed: Departed | None = None
-
-    def __init__(self, **kwargs: Any) -> None:
-        self._change = Change()
-        super().__init__(**kwargs)
 
     # -- the hub's start and end
 
@@ -109,63 +89,6 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
             cls._sweeping.cancel()
             await asyncio.wait({cls._sweeping})
         await cls.facility.watcher.close()
-
-    # -- what the hub remembers
-
-    @property
-    def _session(self) -> Any:
-        return sqlalchemy.inspect(self.orm_spawner).session
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what the hub's database says, after a restart of the hub."""
-        super().load_state(state)
-        self._ended = tuple(ended_in(state))
-        self._start = Start.from_state(state.get("start"))
-        if self._start is not None and self._start.id not in self._ended:
-            self._expect_report()
-
-    def get_state(self) -> dict[str, Any]:
-        """What to store: the start, and which starts of this server have ended. Nothing in it is secret."""
-        state: dict[str, Any] = super().get_state()
-        if self._start is not None:
-            state["start"] = self._start.to_state()
-        if self._ended:
-            state["ended"] = list(self._ended)
-        return state
-
-    def clear_state(self) -> None:
-        """Forget the start; that it has ended stays known."""
-        super().clear_state()
-        if self._start is not None:
-            self._end()
-        self._start = None
-        self._submission = None
-        self._change.announce()
-        if self._adoption is not None:
-            self._adoption.cleared(self._failure)
-
-    def _keep(self, start: Start) -> None:
-        """Commit the start, so that it survives the hub from here on."""
-        self._start = start
-        self.job_id = "" if start.job is None else str(start.job)
-        self._commit()
-        self._change.announce()
-
-    def _commit(self) -> None:
-        # A new dict: the column does not see changes inside one (SQLAlchemy, mutation tracking).
-        self.orm_spawner.state = self.get_state()
-        self._session.commit()
-
-    def _end(self) -> None:
-        """This start has ended, whatever its job does: no report, no token, and the sweep may cancel the job."""
-        start = self._start
-        if start is None or start.id in self._ended:
-            return
-        report.EXPECTED.pop(start.id, None)
-        self._ended = (*self._ended, start.id)[-ENDED_KEPT:]
-        type(self).sweep.ended.add(start.id)
-        server_token.revoke(self._session, start.token, self.user.orm_user)
-        self._commit()
 
     # -- start
 
@@ -310,7 +233,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
                 running_since = running_since or loop.time()
                 left = running_since + self.facility.ready_seconds - loop.time()
                 if left <= 0:
-                    self._fail(self._too_slow(start))
+                    self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
             await self._news(start, job, left)
 
     async def _news(self, start: Start | None, known: Answer, seconds: float) -> None:
@@ -318,7 +241,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         waits: list[Any] = [self._change.wait()]
         if start is not None and start.job is not None and start.submitted is not None:
             waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
-        await first_of(*waits, timeout=seconds)
+        await first_of(*waits, seconds=seconds)
 
     async def _host(self, start: Start, known: Answer) -> str | None:
         """Where the job's node is reached; None while Slurm cannot tell.
@@ -334,21 +257,11 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
 
     async def _early_end(self, start: Start, known: Answer) -> Message:
         """Why a job that never answered has ended, as far as Slurm still knows."""
-        params: dict[str, str | int | float] = {LAST_LINES: self._last_lines(start)}
         job = known if isinstance(known, Job) else None
-        if job is None or (job.state not in _ENDINGS and job.exit_code is None):
+        if job is None or job.exit_code is None:
             with suppress(SlurmUnavailable):
-                job = await self.facility.slurm.job(start.job or 0)
-        if job is None:
-            return Message("start.failed.ended", params)
-        if job.state in _ENDINGS:
-            return Message(_ENDINGS[job.state], params)
-        return Message("start.failed.exit", {**params, "exit_code": job.exit_code or 0, "signal": job.signal or 0})
-
-    def _too_slow(self, start: Start) -> Message:
-        return Message(
-            "start.failed.slow", {"seconds": round(self.facility.ready_seconds), LAST_LINES: self._last_lines(start)}
-        )
+                job = await self.facility.slurm.job(start.job or 0) or job
+        return ended_early(job, self._last_lines(start))
 
     def _last_lines(self, start: Start) -> str:
         return last_lines(job_folder(self.facility, start.id), (LOG, SLURM_LOG))
@@ -358,21 +271,6 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         self._failure = message
         self._change.announce()
         raise StartFailed(message, self.facility.say(message))
-
-    # -- the report
-
-    def _expect_report(self) -> None:
-        start = self._start
-        if start is not None:
-            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, burnt=start.port is not None)
-
-    def _accept(self, port: int) -> bool:
-        """Store the port that the job reported, unless another server or the hub itself has it."""
-        start = self._start
-        if start is None or port in self.facility.reserved_ports:
-            return False
-        self._keep(replace(start, port=port))
-        return True
 
     # -- while it runs
 
@@ -456,7 +354,7 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
         if self._failure is not None:
             return waiting.Waiting(100, self._failure)
         if self._start is None:
-            return waiting.requested(0)
+            return waiting.Waiting(0, Message("start.requested", {"waited": 0}))
         watcher = self.facility.watcher
         return waiting.standing(
             self._start, self._job(), utcnow(),
@@ -468,11 +366,11 @@ class LeerlabSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner has no
     @property
     def server(self) -> Any:
         """JupyterHub's Server row; while a restart check of an ended start goes on, its stand-in."""
-        return self._departed or SlurmSpawner.server.fget(self)
+        return self._departed or RememberingSpawner.server.fget(self)
 
     @server.setter
     def server(self, server: Any) -> None:
-        SlurmSpawner.server.fset(self, server)
+        RememberingSpawner.server.fset(self, server)
 
     async def get_url(self) -> str:
         """The server's URL; JupyterHub asks after a restart, so an interrupted start is finished here."""

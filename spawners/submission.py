@@ -1,4 +1,4 @@
-"""From a plan to a Slurm job: typed values in the request, secrets in its environment, nothing of a person's choosing."""
+"""From a plan to a Slurm job: typed values in the request, secrets in its environment, nothing that a person chose."""
 
 from __future__ import annotations
 

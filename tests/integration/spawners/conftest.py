@@ -86,7 +86,7 @@ class Cluster:
 
     def ask(self, *command: str, seconds: float = 20) -> str:
         result = subprocess.run(
-            command, env={**os.environ, "SLURM_CONF": str(slurm_conf(self.state))}, capture_output=True, text=True,
+            command, check=False, env={**os.environ, "SLURM_CONF": str(slurm_conf(self.state))}, capture_output=True, text=True,
             timeout=seconds,
         )  # fmt: skip
         return result.stdout if result.returncode == 0 else ""
@@ -125,7 +125,7 @@ def cluster() -> Iterator[Cluster]:
         for name in made.daemons:
             made.start(name)
             if name == "munged":
-                until(lambda: (state.run / "munge.sock").exists(), 10, "munge")
+                until((state.run / "munge.sock").exists, 10, "munge")
         until(
             lambda: made.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() == ["cpu01", "small"],
             30,
