@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from jupyterhub import orm
+from jupyterhub import orm, roles
 from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
@@ -49,6 +49,12 @@ class LeerlabHub(GuardedHub):
     _inner_server: HTTPServer | None = None
     _route_watch: asyncio.Task[None] | None = None
 
+    def init_tornado_settings(self) -> None:
+        """A course's formgrader is ours and runs nobody's code: its teachers are not asked whether they trust it."""
+        super().init_tornado_settings()
+        clients = {f"jupyterhub-user-{name}" for name in self.course_accounts}
+        self.tornado_settings["oauth_no_confirm_list"] |= clients
+
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""
         await super().init_users()
@@ -56,6 +62,12 @@ class LeerlabHub(GuardedHub):
             if orm.User.find(self.db, name) is None:
                 self.db.add(orm.User(name=name))
         self.db.commit()
+
+    async def init_role_assignment(self) -> None:
+        """Give course accounts what every user may do with a server of their own."""
+        await super().init_role_assignment()
+        for name in self.course_accounts:
+            roles.assign_default_roles(self.db, entity=orm.User.find(self.db, name))
 
     async def init_spawners(self) -> Any:
         """Start what all spawners share, then find running servers again."""
