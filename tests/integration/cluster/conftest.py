@@ -62,6 +62,7 @@ class RunningSlurm:
 
     state: State
     settings: EmbeddedCluster
+    ports: list[int]
     daemons: dict[str, Daemon]
     wrapper: tuple[str, ...] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -71,8 +72,8 @@ class RunningSlurm:
         return Slurm(embedded.slurm_conf(self.state))
 
     def prepare_again(self) -> None:
-        """Write its files anew, with other ports, as the next `leerlab up` does."""
-        daemons = embedded.prepare(self.settings, self.state, free_ports(len(self.settings.nodes) + 1))
+        """Write its files anew, as a restart does."""
+        daemons = embedded.prepare(self.settings, self.state, self.ports)
         self.daemons = {daemon.name: daemon for daemon in daemons}
 
     def start(self, name: str) -> None:
@@ -182,10 +183,11 @@ def running_slurm(
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     state = State(root / "s")
     try:
-        daemons = embedded.prepare(settings, state, free_ports(len(settings.nodes) + 1))
+        ports = free_ports(len(settings.nodes) + 1)
+        daemons = embedded.prepare(settings, state, ports)
         if change:
             change(state)
-        running = RunningSlurm(state, settings, {daemon.name: daemon for daemon in daemons}, tuple(wrapper))
+        running = RunningSlurm(state, settings, ports, {daemon.name: daemon for daemon in daemons}, tuple(wrapper))
         try:
             for name in only or running.daemons:
                 running.start(name)

@@ -170,7 +170,7 @@ async def test_a_job_outlives_its_slurmd(breakable, request_for, tmp_path):
     assert (tmp_path / "log").read_text() == "done\n"
 
 
-async def test_after_a_restart_of_all_daemons_on_other_ports_jobs_are_found_again(breakable, request_for, tmp_path):
+async def test_after_a_restart_of_all_daemons_jobs_are_found_again(breakable, request_for, tmp_path):
     slurm = breakable.slurm
     request = request_for("/bin/sh", "-c", "sleep 6; echo done")
     job_id = await slurm.submit(request)

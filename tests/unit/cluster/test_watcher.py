@@ -1,0 +1,146 @@
+"""The watcher concludes nothing that Slurm did not say."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cluster.errors import SlurmUnavailable
+from cluster.jobs import Job, JobState, Queue
+from cluster.settings import Interval
+from cluster.watcher import GONE, UNKNOWN, Watcher
+
+QUICK = Interval(starting=0.2, idle=0.5, failing=1.0)
+EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def job(number: int, state: JobState = JobState.RUNNING) -> Job:
+    return Job(number, state, "", ("n1",), "hub:1", "lab", "cpu", EARLIER)
+
+
+class ScriptedSlurm:
+    """A Slurm whose answers the test writes; real ones are in the integration tests."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.alive = {job.id: job for job in jobs}
+        self.remembered: dict[int, Job] = {}
+        self.broken = False
+        self.asked: datetime | None = None
+        self.queries = 0
+        self.looked_up: list[int] = []
+
+    async def queue(self) -> Queue:
+        self.queries += 1
+        now = datetime.now(UTC)
+        await asyncio.sleep(0)
+        if self.broken:
+            raise SlurmUnavailable("no answer")
+        return Queue(tuple(self.alive.values()), self.asked or now, datetime.now(UTC))
+
+    async def jobs(self, job_ids):
+        self.looked_up += job_ids
+        return {number: self.remembered[number] for number in job_ids if number in self.remembered}
+
+
+async def final(watcher: Watcher, number: int, submitted: datetime):
+    async with asyncio.timeout(5):
+        return [answer async for answer in watcher.updates(number, submitted)]
+
+
+async def test_a_job_missing_from_a_snapshot_older_than_its_submission_is_unknown():
+    slurm = ScriptedSlurm()
+    submitted = datetime.now(UTC)
+    slurm.asked = submitted - timedelta(milliseconds=1)
+    async with Watcher(slurm, QUICK) as watcher:
+        assert await watcher.wait_change(5, submitted, UNKNOWN, timeout=0.6) is UNKNOWN
+        assert slurm.looked_up == []
+        slurm.asked = None
+        assert await watcher.wait_change(5, submitted, UNKNOWN, timeout=5) is GONE
+    assert slurm.looked_up == [5]
+
+
+async def test_how_a_job_ended_is_looked_up_once_and_remembered():
+    slurm = ScriptedSlurm(job(5))
+    async with Watcher(slurm, QUICK) as watcher:
+        running = await watcher.wait_change(5, EARLIER, UNKNOWN, timeout=5)
+        slurm.remembered = {5: job(5, JobState.FAILED)}
+        slurm.alive = {}
+        ended = await watcher.wait_change(5, EARLIER, running, timeout=5)
+        slurm.broken = True
+        await asyncio.sleep(0.6)
+        assert watcher.job(5, EARLIER) == ended == job(5, JobState.FAILED)
+    assert slurm.looked_up == [5]
+
+
+async def test_while_slurm_fails_a_running_job_is_unknown_and_never_gone():
+    slurm = ScriptedSlurm(job(5))
+    async with Watcher(slurm, QUICK) as watcher:
+        running = await watcher.wait_change(5, EARLIER, UNKNOWN, timeout=5)
+        slurm.broken, slurm.alive = True, {}
+        assert await watcher.wait_change(5, EARLIER, running, timeout=5) is UNKNOWN
+        slurm.broken, slurm.alive = False, {5: job(5)}
+        assert await watcher.wait_change(5, EARLIER, UNKNOWN, timeout=5) == running
+
+
+async def test_a_number_given_out_again_is_another_job():
+    slurm = ScriptedSlurm()
+    async with Watcher(slurm, QUICK) as watcher:
+        assert await final(watcher, 5, EARLIER) == [UNKNOWN, GONE]
+        assert watcher.job(5, datetime.now(UTC)) is UNKNOWN
+
+
+async def test_many_who_wait_share_one_query():
+    slurm = ScriptedSlurm(*(job(number, JobState.PENDING) for number in range(1, 101)))
+    async with Watcher(slurm, QUICK) as watcher:
+        waits = [
+            asyncio.create_task(watcher.wait_change(n, EARLIER, job(n, JobState.PENDING), 1.0)) for n in range(1, 101)
+        ]
+        await asyncio.gather(*waits)
+    assert 2 <= slurm.queries <= 7
+
+
+async def test_it_asks_fast_while_somebody_waits_slower_when_idle_and_slower_still_when_slurm_fails():
+    async def queries(slurm: ScriptedSlurm, wait: bool) -> int:
+        async with Watcher(slurm, Interval(starting=0.2, idle=1.0, failing=5.0)) as watcher:
+            if wait:
+                watcher.job(5, EARLIER)
+            await asyncio.sleep(1.9)
+        return slurm.queries
+
+    broken = ScriptedSlurm()
+    broken.broken = True
+    fast, idle, failing = await asyncio.gather(
+        queries(ScriptedSlurm(job(5, JobState.PENDING)), True), queries(ScriptedSlurm(), False), queries(broken, True)
+    )
+    assert fast >= 6
+    assert idle == 2
+    assert failing <= 3
+
+
+async def test_closing_tells_everybody_who_waits():
+    watcher = Watcher(ScriptedSlurm(job(5)), QUICK)
+    assert watcher.job(5, EARLIER) is UNKNOWN
+    watcher.start()
+    running = await watcher.wait_change(5, EARLIER, UNKNOWN, timeout=5)
+    waiting = asyncio.create_task(watcher.wait_change(5, EARLIER, running, timeout=60))
+    await asyncio.sleep(0)
+    await watcher.close()
+    async with asyncio.timeout(1):
+        assert await waiting is UNKNOWN
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "slurm-watcher"]
+
+
+@pytest.mark.fault
+async def test_an_error_that_nobody_expected_makes_everything_unknown():
+    class Broken(ScriptedSlurm):
+        async def queue(self) -> Queue:
+            raise ZeroDivisionError
+
+    watcher = Watcher(Broken(), QUICK)
+    watcher.start()
+    assert await watcher.wait_change(5, EARLIER, UNKNOWN, timeout=1) is UNKNOWN
+    assert not watcher.answering
+    with pytest.raises(ZeroDivisionError):
+        await watcher.close()
