@@ -29,8 +29,8 @@ class AssignmentCard:
     Args:
         id: the assignment's id.
         title: in the person's language.
-        open_url: starts the person's server when needed and opens the assignment's notebook in it; empty where the title
-            is only shown.
+        open_url: starts the person's server when needed and opens the assignment's notebook in it; empty where the
+            title is only shown.
     """
 
     id: str

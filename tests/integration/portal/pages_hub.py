@@ -176,8 +176,17 @@ def settings() -> Config:
             "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'",
         },
     }
+    c.JupyterHub.services = [
+        {
+            "name": "look",
+            "url": "http://127.0.0.1:9",
+            "api_token": SETTINGS["proxy_token"] * 2,
+            "oauth_redirect_uri": f"http://look--service.{domain}:{port}/services/look/oauth_callback",
+        }
+    ]
+    c.JupyterHub.load_roles = [{"name": "may-look", "scopes": ["access:services!service=look"], "users": ["sanne"]}]
     if SETTINGS.get("admin_ui"):
-        c.JupyterHub.load_roles = [
+        c.JupyterHub.load_roles += [
             {"name": "look", "scopes": ["admin-ui", "list:users", "read:servers"], "users": [SETTINGS["admin_ui"]]}
         ]
     return c

@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class ToLoopback(httpx.HTTPTransport):
-    """Resolves every name to this machine, as Chromium does for `*.localhost` and a hostile name server for any name."""
+    """Resolves every name to this machine, as a browser does for `*.localhost` and a hostile name server for any."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         here = request.url.copy_with(host="127.0.0.1")

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from portal_site import Pages, token_of
 
 from hub_config.login import keys
-from portal_site import Pages
 
 pytestmark = pytest.mark.integration
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
@@ -309,3 +309,16 @@ def test_static_files_are_kept_by_version(visitor: Visitor) -> None:
     assert "immutable" in browser.get(address).headers["cache-control"]
     assert browser.get("/hub/portal/leerlab.css").headers["cache-control"] == "no-cache"
     assert browser.get("/hub/portal/../hub_pages.py").status_code == 404
+
+
+def test_a_program_that_wants_to_know_who_a_person_is_asks_first(visitor: Visitor, pages: Pages) -> None:
+    browser = visitor("sanne")
+    goal = f"http://look--service.leerlab.localhost:{pages.port}/services/look/oauth_callback"
+    question = {"client_id": "service-look", "response_type": "code", "redirect_uri": goal}
+    page = browser.get("/hub/api/oauth2/authorize", params=question)
+    assert "Toestemming geven" in page.text and "wil weten wie je bent" in page.text
+    form = {"_xsrf": token_of(page.text), "scopes": re.findall(r'name="scopes" value="([^"]+)"', page.text)}
+    answer = browser.post("/hub/api/oauth2/authorize", params=question, data=form)
+    assert answer.headers["location"].startswith(f"{goal}?code=")
+    form.pop("_xsrf")
+    assert browser.post("/hub/api/oauth2/authorize", params=question, data=form).status_code == 403
