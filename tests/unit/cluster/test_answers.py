@@ -93,7 +93,7 @@ def test_host_lists_are_expanded(text, names):
 
 NODE = (
     "NodeName=gpu01 Arch=x86_64 CPUAlloc=2 CPUTot=8 Gres=gpu:a100:2(S:0),shard:8 GresUsed=gpu:a100:1(IDX:0),"
-    "shard:(null):0 NodeAddr=10.0.0.1 OS=Linux #1 State=x RealMemory=8192 AllocMem=200 State={state} Partitions=gpu,all "
+    "shard:(null):0 NodeAddr=10.0.0.1 RealMemory=8192 AllocMem=200 State={state} Partitions=gpu,all "
     "Reason=State=IDLE by hand\n"
 )
 
@@ -104,7 +104,7 @@ NODE = (
      ("IDLE+NOT_RESPONDING", False), ("NEWSTATE", False)],
 )  # fmt: skip
 def test_a_node_is_usable_only_in_states_known_to_take_work(state, usable):
-    (node,) = answers.parse_nodes(NODE.replace("OS=Linux #1 State=x ", "").format(state=state))
+    (node,) = answers.parse_nodes(NODE.format(state=state))
     assert (node.name, node.address, node.gpus, node.gpus_used) == ("gpu01", "10.0.0.1", 2, 1)
     assert (node.cpus_used, node.memory_used) == (2, 200 * 2**20)
     assert node.usable is usable
@@ -119,9 +119,12 @@ def test_a_node_is_usable_only_in_states_known_to_take_work(state, usable):
         ("sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received", True),
         ("", True),
         ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
-        ("sbatch: error: invalid partition specified: munge\nsbatch: error: Batch job submission failed: Invalid partition name "
-         "specified", False),
-        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", False),
+        (
+            "sbatch: error: invalid partition specified: munge\n"
+            "sbatch: error: Batch job submission failed: Invalid partition name specified",
+            False,
+        ),
+        ("sbatch: error: Batch job submission failed: Invalid account or partition combination specified", False),
     ],
 )  # fmt: skip
 def test_no_answer_is_told_from_a_no(said, unanswered):

@@ -94,6 +94,7 @@ async def test_a_number_given_out_again_is_another_job():
 async def test_many_who_wait_share_one_query():
     slurm = ScriptedSlurm(*(job(number, JobState.PENDING) for number in range(1, 101)))
     async with Watcher(slurm, QUICK) as watcher:
+        await watcher.wait_change(1, EARLIER, UNKNOWN, timeout=5)
         waits = [
             asyncio.create_task(watcher.wait_change(n, EARLIER, job(n, JobState.PENDING), 1.0)) for n in range(1, 101)
         ]
