@@ -32,6 +32,7 @@ class RememberingSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner ha
     _failure: Message | None = None
     _submission: asyncio.Task[int] | None = None
     _adoption: Adoption | None = None
+    _unseen = False
 
     def __init__(self, **kwargs: Any) -> None:
         self._change = Change()
@@ -47,6 +48,7 @@ class RememberingSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner ha
         self._ended = tuple(ended_in(state))
         self._start = Start.from_state(state.get("start"))
         if self._start is not None and self._start.id not in self._ended:
+            self._unseen = True
             self._expect_report()
 
     def get_state(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from spawners.submission import LOG, SLURM_LOG, inside_environment, job_folder, 
 NO_LIMIT = 10**9
 """Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
 STOP_SECONDS = 30.0
+FIRST_LOOK_SECONDS = 3.0
 EVENT_SECONDS = 5.0
 FIRST_WORD_SECONDS = 5.0
 """How long a restarted hub waits for Slurm before it believes that a server which was ready still is."""
@@ -282,9 +283,14 @@ class LeerlabSpawner(RememberingSpawner):
         return self.facility.watcher.job(start.job, start.submitted)
 
     async def poll(self) -> int | None:
-        """None while the server lives or may live, else an exit code; asks nobody and never raises."""
-        if self._start is None or self._start.id in self._ended:
+        """None while the server lives or may live, else an exit code; from memory, and never raises."""
+        start = self._start
+        if start is None or start.id in self._ended:
             return 0
+        if self._unseen and start.job is not None and start.submitted is not None:
+            # After a restart of the hub the watcher has not looked yet, and JupyterHub would wait for a dead server's page.
+            await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_LOOK_SECONDS)
+        self._unseen = False
         return 1 if _over(self._job()) else None
 
     async def stop(self, now: bool = False) -> None:
