@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import bleach
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade
+
+from leerlab_lab.pages import clean
 
 # What a page may show of what a student's code made. Everything else is left out; scripts cannot be in these, and
 # HTML is cleaned.
@@ -18,29 +19,6 @@ LARGEST_OUTPUT = 2**20
 LARGEST_IMAGE = 2**22
 MOST_OUTPUTS = 200
 
-_TAGS = frozenset(
-    {
-        "a",
-        "abbr",
-        "b",
-        "blockquote",
-        "br",
-        "caption",
-        "code",
-        "col",
-        "colgroup",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "h1",
-        "h2",
-    }
-    | {"h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p", "pre", "s", "samp", "small", "span", "strong", "sub"}
-    | {"sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"}
-)
-_ATTRIBUTES = {"*": ["class", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
 _IDS = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
 
@@ -141,9 +119,7 @@ def _safe(kind: str, value: Any) -> str | None:
     if kind == "text/plain":
         return _text(text)
     if kind == "text/html":
-        return (
-            bleach.clean(text, tags=_TAGS, attributes=_ATTRIBUTES, strip=True) if len(text) <= LARGEST_OUTPUT else None
-        )
+        return clean(text) if len(text) <= LARGEST_OUTPUT else None
     return text if len(text) <= LARGEST_IMAGE and _BASE64.match(text) else None
 
 

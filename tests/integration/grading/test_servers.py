@@ -104,6 +104,7 @@ def hand_in(site: Site, name: str, answer: str) -> None:
     solve(work / "kwadraten.ipynb", answer)
     notebook = nbformat.read(work / "kwadraten.ipynb", as_version=4)
     notebook.cells.append(nbformat.v4.new_markdown_cell(f"{EVIL} tekst", id="evil"))
+    notebook.cells.append(nbformat.v4.new_raw_cell(EVIL, id="raw", metadata={"raw_mimetype": "text/html"}))
     nbformat.write(notebook, work / "kwadraten.ipynb")
     (work / "evil.html").write_text(EVIL)
     site.lab(name, token, LAB + 'print(lister.submit_assignment("alpha", "week-1"))')
@@ -139,7 +140,7 @@ def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer
             assert page.post(f"formgrader/api/assignment/week-1/anna/{action}").json()["success"]
         feedback = site.state.courses / "alpha" / "feedback" / "anna" / "week-1" / "kwadraten.html"
         assert "tekst" in feedback.read_text()
-        assert "window.fout" not in feedback.read_text() and "onerror" not in feedback.read_text()
+        assert "<script>window.fout" not in feedback.read_text() and "onerror" not in feedback.read_text()
         (notebook,) = page.get("formgrader/api/submitted_notebooks/week-1/kwadraten").json()
         shown = page.get(f"formgrader/submissions/{notebook['id']}/")
         assert shown.status_code == 200 and "tekst" in shown.text

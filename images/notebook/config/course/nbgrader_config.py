@@ -9,6 +9,7 @@ from leerlab_lab.exchange import (
     ServiceReleaseFeedback,
     ServiceSubmit,
 )
+from leerlab_lab.pages import SafePages
 from leerlab_lab.preprocessors import WalledExecute
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader.preprocessors import (
@@ -64,4 +65,5 @@ c.GenerateAssignment.preprocessors = [
 c.OverwriteCells.add_missing_cells = True
 # Texts and outputs that students wrote are shown without scripts.
 c.HTMLExporter.sanitize_html = True
+c.GenerateFeedback.exporter_class = SafePages
 c.FormgradeExtension.debug = False

@@ -25,6 +25,8 @@ from nbgrader.server_extensions.formgrader.base import BaseApiHandler, BaseHandl
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from tornado import web
 
+from leerlab_lab.pages import SafePages
+
 EXTENSION = "leerlab_lab.formgrader"
 TEMPLATES = Path(__file__).parent / "templates"
 # nbgrader's pages have scripts in their text, so that these must be allowed; what students made is cleaned before it is
@@ -178,6 +180,7 @@ class CourseFormgrader(FormgradeExtension):
     def init_tornado_settings(self, webapp: web.Application) -> None:
         """As nbgrader's, with our templates before its own; what pages show is escaped."""
         super().init_tornado_settings(webapp)
+        webapp.settings["nbgrader_exporter"] = SafePages(config=self.config)
         theirs = FileSystemLoader([handlers.template_path])
         webapp.settings["nbgrader_jinja2_env"] = Environment(
             loader=ChoiceLoader([FileSystemLoader([TEMPLATES]), PrefixLoader({"nbgrader": theirs}), theirs]),

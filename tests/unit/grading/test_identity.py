@@ -1,0 +1,52 @@
+"""Who a token belongs to is asked of the hub, and believed for a few seconds only."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from grading.errors import Unavailable
+from grading.identity import CACHE_SECONDS, Hub
+
+
+class Answers:
+    """A hub that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.groups = ["nbgrader-alpha"]
+        self.status = 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        if self.status != 200:
+            return httpx.Response(self.status)
+        if request.url.path.endswith("/user"):
+            return httpx.Response(200, json={"kind": "user", "name": "anna", "scopes": ["users:activity!user=anna"]})
+        return httpx.Response(200, json={"kind": "user", "name": "anna", "groups": self.groups})
+
+
+async def test_an_answer_is_kept_for_at_most_five_seconds() -> None:
+    answers, now = Answers(), [0.0]
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answers), base_url="http://hub/hub/api/")
+    hub = Hub(client, "g", frozenset({"alpha"}), clock=lambda: now[0])
+    assert (await hub.caller("token abc")).studies == {"alpha"}
+    now[0] = CACHE_SECONDS - 0.1
+    await hub.caller("token abc")
+    assert len(answers.asked) == 2
+    answers.groups = []
+    now[0] = CACHE_SECONDS + 0.1
+    assert (await hub.caller("token abc")).studies == frozenset()
+    assert CACHE_SECONDS <= 5
+    await hub.close()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("status", [500, 502, 503, 404, 302])
+async def test_a_hub_that_says_nothing_usable_grants_nothing(status: int) -> None:
+    answers = Answers()
+    answers.status = status
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answers), base_url="http://hub/hub/api/")
+    with pytest.raises(Unavailable):
+        await Hub(client, "g", frozenset({"alpha"})).caller("token abc")
+    await client.aclose()
