@@ -179,7 +179,7 @@ def settings() -> Config:
     c.JupyterHub.services = [
         {
             "name": "look",
-            "url": "http://127.0.0.1:9",
+            "oauth_client_id": "service-look",
             "api_token": SETTINGS["proxy_token"] * 2,
             "oauth_redirect_uri": f"http://look--service.{domain}:{port}/services/look/oauth_callback",
         }
