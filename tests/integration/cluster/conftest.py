@@ -90,7 +90,11 @@ class RunningSlurm:
     def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
         process.send_signal(how)
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait(5)
 
     def send(self, name: str, what: signal.Signals) -> None:
         self.processes[name].send_signal(what)

@@ -256,8 +256,10 @@ async def test_a_secret_in_a_jobs_environment_shows_nowhere_else(cluster, slurm,
 
     assert secret not in await shown()
     # The control: the same value as an argument is there for everybody.
-    control = await slurm.submit(request_for("/bin/sh", "-c", "sleep 60", secret, output=tmp_path / "control"))
-    await cluster.running(control)
+    control = await slurm.submit(
+        request_for("/bin/sh", "-c", "echo up; sleep 60; :", secret, output=tmp_path / "control")
+    )
+    await cluster.text_in(tmp_path / "control", "up")
     assert secret in await shown()
     # Slurm keeps environments in its state folder, which nobody else may enter.
     assert [path for path in (cluster.state.root, cluster.state.slurm) if path.stat().st_mode & 0o077] == []
