@@ -86,8 +86,8 @@ class Cluster:
 
     def ask(self, *command: str, seconds: float = 20) -> str:
         result = subprocess.run(
-            command, check=False, env={**os.environ, "SLURM_CONF": str(slurm_conf(self.state))}, capture_output=True, text=True,
-            timeout=seconds,
+            command, check=False, env={**os.environ, "SLURM_CONF": str(slurm_conf(self.state))},
+            capture_output=True, text=True, timeout=seconds,
         )  # fmt: skip
         return result.stdout if result.returncode == 0 else ""
 
@@ -291,7 +291,8 @@ def make_hub(cluster: Cluster) -> Iterator[Callable[..., Hub]]:
             "state": str(cluster.state.root), "slurm_conf": str(slurm_conf(cluster.state)), "code": str(CODE),
             "hub": HUB_ID, "public": public, "proxy_api": proxy_api, "hub_port": hub_port,
             "report_to": f"tcp:127.0.0.1:{hub_port}", "reserved": [public, proxy_api, hub_port],
-            "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32), "token": secrets.token_hex(16),
+            "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32),
+            "token": secrets.token_hex(16),
             "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 40.0, "delay": "4",
             "binds": [[notebook, "/opt/notebook"], [str(config), "/opt/config"]], "version": hub_version,
             "groups": {"staff": ["docent"]}, **changes,

@@ -10,7 +10,6 @@ from typing import Any
 from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
-
 from base.messages import Message
 from base.paths import State
 from cluster.commands import Slurm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -95,7 +96,8 @@ def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def begin(program: str, **environment: str) -> subprocess.Popen[bytes]:
         wall = Wall(
-            command=("/usr/bin/python3", "-c", program), home=folder / "home", seccomp=folder / "seccomp.bpf", publish=8888,
+            command=("/usr/bin/python3", "-c", program), home=folder / "home",
+            seccomp=folder / "seccomp.bpf", publish=8888,
             relays=(Relay(8081, f"unix:{folder}/hub.sock"),), environment={"JUPYTERHUB_API_TOKEN": "abc"},
         )  # fmt: skip
         task = Task(
@@ -103,7 +105,8 @@ def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
         )  # fmt: skip
         process = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", str(JOB)], env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **environment},
+            ["/usr/bin/python3", "-I", "-S", str(JOB)],
+            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **environment},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
         )  # fmt: skip
         started.append(process)
@@ -197,7 +200,12 @@ def test_a_wall_that_cannot_be_built_starts_nothing_and_says_why(begin: Callable
 
 def test_without_a_task_it_says_who_starts_it() -> None:
     result = subprocess.run(
-        ["/usr/bin/python3", "-I", "-S", str(JOB)], env={"PATH": "/usr/bin"}, capture_output=True, text=True, timeout=10
+        ["/usr/bin/python3", "-I", "-S", str(JOB)],
+        check=False,
+        env={"PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        timeout=10,
     )
     assert result.returncode == 2
     assert VARIABLE in result.stderr
@@ -213,7 +221,7 @@ def test_the_secret_is_not_in_the_environment_of_the_job_after_its_start(
     reported(listening)
     children = [int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     threads = [Path(each, "children").read_text().split() for each in Path(f"/proc/{process.pid}/task").iterdir()]
-    children += [int(each) for each in sum(threads, [])]
+    children += [int(each) for each in itertools.chain.from_iterable(threads)]
     assert children
     for child in set(children):
         assert b"s3cret" not in Path(f"/proc/{child}/environ").read_bytes()

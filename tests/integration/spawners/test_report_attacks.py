@@ -13,7 +13,10 @@ import pytest
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]
 
-LENIENT = "import json, spawners.report as r; r.BODY_LIMIT = 10**6; r.read_port = lambda body: int(float(json.loads(body)['port']))"
+LENIENT = (
+    "import json, spawners.report as r; r.BODY_LIMIT = 10**6; "
+    "r.read_port = lambda body: int(float(json.loads(body)['port']))"
+)
 ANY_SECRET = "from spawners.starts import Start; Start.is_secret = lambda self, secret: True"
 NEVER_BURNT = (
     "from spawners.report import Expected; Expected.burnt = property(lambda self: False, lambda self, value: None)"
@@ -105,7 +108,8 @@ def test_control_without_burning_the_second_report_wins(make_hub: Callable[..., 
 
 
 BODIES = [
-    b'{"port": true}', b'{"port": 40000.0}', b'{"port": "40000"}', b'{"port": 40000, "ip": "10.0.0.1"}', b'{"port": 80}',
+    b'{"port": true}', b'{"port": 40000.0}', b'{"port": "40000"}', b'{"port": 40000, "ip": "10.0.0.1"}',
+    b'{"port": 80}',
     b'{"port": 40000, "cmd": ["sh"]}', b'{"port": 40000}' + b" " * 100_000,
 ]  # fmt: skip
 

@@ -46,7 +46,8 @@ def test_somebody_without_any_profile_is_refused() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"profile": "large"}, {"profile": "none"}, {"profile": ["large"]}, {"profile": {"id": "large"}}, {"profile": True},
+        {"profile": "large"}, {"profile": "none"}, {"profile": ["large"]}, {"profile": {"id": "large"}},
+        {"profile": True},
         {"profile": "small", "partition": "gpu"}, {"cmd": "sh"}, {"req_prologue": "id"}, {"profile": "small\n"},
         {"profile": "small", "": ""}, {"profile": ""},
     ],

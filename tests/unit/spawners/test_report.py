@@ -19,9 +19,11 @@ def test_a_port_is_read() -> None:
     "body",
     [
         b"", b"1", b"[]", b"null", b'"port"', b"{}", b'{"port": true}', b'{"port": null}', b'{"port": "40123"}',
-        b'{"port": 40123.0}', b'{"port": 4e4}', b'{"port": 1023}', b'{"port": 65536}', b'{"port": -40123}', b'{"port": 0}',
+        b'{"port": 40123.0}', b'{"port": 4e4}', b'{"port": 1023}', b'{"port": 65536}', b'{"port": -40123}',
+        b'{"port": 0}',
         b'{"port": NaN}', b'{"port": Infinity}', b'{"port": 40123, "ip": "x"}', b'{"port": 40123, "port": 40124}',
-        b'{"Port": 40123}', b'{"port": [40123]}', b'{"port": {"port": 40123}}', b'{"port": 040123}', b'{"port": 40123} x',
+        b'{"Port": 40123}', b'{"port": [40123]}', b'{"port": {"port": 40123}}', b'{"port": 040123}',
+        b'{"port": 40123} x',
         b"\xff\xfe", b'{"port":' * 20, b"[" * 60,
     ],
 )  # fmt: skip
