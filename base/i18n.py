@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from babel.dates import format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
@@ -58,6 +60,15 @@ def choose_language(cookie: str | None, accept_language: str | None, default: st
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else default
 
 
+def duration(seconds: float, language: str) -> str:
+    """A length of time in words, in its largest unit: `5 minuten`."""
+    return format_timedelta(timedelta(seconds=seconds), threshold=1, locale=language)
+
+
 def translate(message: Message, language: str) -> str:
-    """The sentence for a message in one language."""
-    return str(catalogue(language).gettext(message.code)) % dict(message.params)
+    """The sentence for a message in one language; a parameter whose name ends in `seconds` becomes words."""
+    params = {
+        name: duration(float(value), language) if name.endswith("seconds") else value
+        for name, value in message.params.items()
+    }
+    return str(catalogue(language).gettext(message.code)) % params

@@ -16,7 +16,11 @@ from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.site import Site
+from portal import request as page_request
 from portal.hub_pages import template_vars
+from portal.profiles import ProfileChoice, profile_form
+from spawners.options import profiles_of
+from spawners.settings import Profile
 from spawners.spawner import LeerlabSpawner
 
 # A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
@@ -98,10 +102,36 @@ def set_starts(c: Any, site: Site, state: State, installation: Installation, aud
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = 0
     c.JupyterHub.allow_named_servers = False
+    c.Spawner.options_form = lambda spawner: profile_choices(site, spawner)
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
     LeerlabSpawner.facility = facility(site, state, installation)
+
+
+def profile_choices(site: Site, spawner: Any) -> str:
+    """The start page's form; none for who has no choice to make.
+
+    Args:
+        site: the checked settings.
+        spawner: of the person's server.
+    """
+    language = page_request.current().language
+    own = profiles_of(site.profiles, {group.name for group in spawner.user.groups})
+    if len(own) < 2 or spawner.user.name.startswith(COURSE_ACCOUNT):
+        return ""
+    return profile_form([choice(profile, language) for profile in own])
+
+
+def choice(profile: Profile, language: str) -> ProfileChoice:
+    """One profile as the start page shows it."""
+    gpu = ""
+    if profile.gpus:
+        gpu = f"{profile.gpus} GPU"
+    elif profile.shards:
+        gpu = f"{profile.shards} {'deel van een GPU' if language == 'nl' else 'part of a GPU'}"
+    title = profile.title.nl if language == "nl" else profile.title.en
+    return ProfileChoice(profile.id, title, profile.cpus, f"{profile.memory}B", gpu, str(profile.time))
 
 
 def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:
@@ -125,4 +155,8 @@ def set_pages(c: Any, site: Site, installation: Installation) -> None:
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.GuardedHub.language = site.site.language
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "headers": SECURITY_HEADERS}
+    c.JupyterHub.tornado_settings = {
+        "slow_spawn_timeout": 0,
+        "headers": SECURITY_HEADERS,
+        "cookie_options": {"SameSite": "Lax"},
+    }

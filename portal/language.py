@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from urllib.parse import urlsplit
 
-from babel.dates import format_timedelta
 from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader
 from jinja2.ext import InternationalizationExtension
 
+from base import i18n
 from base.i18n import LANGUAGES, catalogue
 from base.messages import Message
 from portal import request
@@ -35,19 +34,13 @@ def ngettext(singular: str, plural: str, number: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words, in its largest unit: `5 minuten`. The same rule as in static/start.js."""
-    return format_timedelta(timedelta(seconds=seconds), threshold=1, locale=request.current().language)
+    """A length of time in words, in the language of the current request. The same rule as in static/start.js."""
+    return i18n.duration(seconds, request.current().language)
 
 
 def sentence(message: Message) -> str:
-    """The sentence for a message code in the language of the current request.
-
-    A parameter whose name ends in `seconds` is put in as a duration in words.
-    """
-    words = {
-        name: duration(float(value)) if name.endswith("seconds") else value for name, value in message.params.items()
-    }
-    return gettext(message.code) % words
+    """The sentence for a message code in the language of the current request."""
+    return i18n.translate(message, request.current().language)
 
 
 def messages_starting(prefix: str) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""People in Debian's Chromium, in Dutch, on a desktop; every step leaves a screenshot as build output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+# Chromium's own sandbox needs a user namespace that a container may not give; the pages are our own. The rest keeps it
+# from calling home.
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser; each person gets a profile of their own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where screenshots go: `$LEERLAB_BUILD/screenshots`, or `build/screenshots` in the tree."""
+    build = os.environ.get("LEERLAB_BUILD") or Path(__file__).resolve().parents[2] / "build"
+    folder = Path(build) / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@dataclass
+class Person:
+    """Somebody at a browser.
+
+    Args:
+        page: the tab.
+        name: demo person's name as the login page shows it.
+        folder: where screenshots go.
+    """
+
+    page: Page
+    name: str
+    folder: Path
+    taken: list[str] = field(default_factory=list)
+
+    def shows(self, step: str) -> None:
+        """Keep a picture of what this person sees now."""
+        self.taken.append(step)
+        self.page.screenshot(path=self.folder / f"{self.name.lower()}-{len(self.taken):02d}-{step}.png")
+
+    def log_in(self, link: str) -> None:
+        """Open the link that `leerlab up` printed, and choose the person."""
+        self.page.goto(link)
+        self.page.get_by_role("button", name=self.name).click()
+        self.page.get_by_role("heading", name="Mijn cursussen").wait_for()
+
+
+def new_person(browser: Browser, name: str, folder: Path) -> Person:
+    """A person with a browser profile of their own, in Dutch."""
+    context = browser.new_context(locale="nl-NL", viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(30_000)
+    return Person(context.new_page(), name, folder)
+
+
+@pytest.fixture
+def person(browser: Browser, screenshots: Path) -> Iterator[Callable[[str], Person]]:
+    """Makes people; their browser profiles are closed after the test, with a last picture of what each of them saw."""
+    people: list[Person] = []
+
+    def make(name: str) -> Person:
+        people.append(new_person(browser, name, screenshots))
+        return people[-1]
+
+    yield make
+    for one in people:
+        one.shows("aan-het-eind")
+        one.page.context.close()

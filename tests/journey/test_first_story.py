@@ -1,0 +1,120 @@
+"""The foundation's story, every change of state by a click: a student does an assignment, a teacher grades it, the student
+reads the feedback."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
+
+COURSE, ASSIGNMENT = "ai-in-je-vak", "herken-ai"
+START = 60_000
+GRADE = 120_000
+ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven: een fout van de AI kost hun tijd."
+
+
+def open_assignments(page: Page) -> None:
+    """nbgrader's list of assignments, from the lab's own menu."""
+    page.get_by_role("menuitem", name="Nbgrader").click()
+    page.get_by_role("menuitem", name="Assignment List").click()
+    page.get_by_role("tab", name="Assignments").click()
+    expect(page.get_by_text("Downloaded assignments")).to_be_visible()
+
+
+def run_all_cells(page: Page) -> None:
+    """Run everything and wait until the kernel is idle again."""
+    page.get_by_role("menuitem", name="Uitvoeren").click()
+    page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
+
+
+def write_reflection(page: Page) -> None:
+    """Answer the question that the teacher grades by hand."""
+    cell = page.locator(".jp-MarkdownCell").filter(has_text=re.compile("YOUR ANSWER HERE|TYP HIER|Schrijf hier", re.I)).last
+    cell.scroll_into_view_if_needed()
+    cell.dblclick()
+    editor = cell.locator(".cm-content")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(ANSWER)
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Control+S")
+
+
+def row_of(page: Page, text: str) -> Locator:
+    return page.locator("tbody tr").filter(has_text=text)
+
+
+def confirm(page: Page) -> None:
+    """Close formgrader's message, after it said that all went well."""
+    expect(page.locator(".modal-title").filter(has_text="Success")).to_be_visible(timeout=GRADE)
+    page.get_by_role("button", name="OK").click()
+    expect(page.locator(".modal.in")).to_have_count(0)
+
+
+def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(running_site: Any, person: Any) -> None:
+    student = person("Sanne")
+    student.log_in(running_site.login_link())
+    student.shows("mijn-cursussen")
+    lab = student.page
+    lab.get_by_role("link", name=re.compile("Herken AI", re.I)).click()
+    lab.wait_for_url(f"**/lab/tree/{COURSE}/{ASSIGNMENT}/**", timeout=START)
+    expect(lab.locator(".jp-Notebook").first).to_be_visible(timeout=START)
+    student.shows("opdracht-open")
+    run_all_cells(lab)
+    write_reflection(lab)
+    student.shows("opdracht-gedaan")
+    open_assignments(lab)
+    lab.get_by_text("Submit", exact=True).first.click()
+    expect(lab.get_by_text(re.compile(r"20\d\d-\d\d-\d\d .*UTC"))).to_have_count(1)
+    student.shows("ingeleverd")
+
+    teacher = person("Docent")
+    teacher.log_in(running_site.login_link())
+    teacher.shows("mijn-cursussen")
+    desk = teacher.page
+    desk.get_by_role("link", name="Uitdelen en nakijken").click()
+    desk.wait_for_url(f"**/user/course-{COURSE}/formgrader**", timeout=START)
+    assignment = row_of(desk, ASSIGNMENT)
+    assignment.locator("td.collect a").click()
+    confirm(desk)
+    teacher.shows("opgehaald")
+    assignment.locator("td.num-submissions a").click()
+    handed_in = row_of(desk, "sanne")
+    handed_in.locator("td.autograde a").click()
+    confirm(desk)
+    expect(handed_in).to_contain_text(re.compile("needs manual grading|graded"))
+    teacher.shows("automatisch-nagekeken")
+
+    desk.get_by_role("link", name="Manual Grading").click()
+    desk.get_by_role("link", name=ASSIGNMENT).first.click()
+    desk.get_by_role("link", name=ASSIGNMENT).last.click()
+    desk.get_by_role("link", name=re.compile("Submission|sanne", re.I)).first.click()
+    expect(desk.get_by_text(ANSWER)).to_be_visible()
+    score = desk.locator("input.score").last
+    score.fill("1")
+    score.press("Tab")
+    comment = desk.locator("textarea.comment").last
+    comment.fill("Goed gezien. Denk ook aan wie de fout herstelt.")
+    comment.press("Tab")
+    desk.wait_for_load_state("networkidle")
+    teacher.shows("met-de-hand-nagekeken")
+
+    desk.get_by_role("link", name="Manage Assignments").click()
+    assignment = row_of(desk, ASSIGNMENT)
+    assignment.locator("td.generate-feedback a").click()
+    confirm(desk)
+    assignment.locator("td.release-feedback a").click()
+    confirm(desk)
+    teacher.shows("terugkoppeling-gegeven")
+
+    lab.get_by_text("Fetch Feedback", exact=True).click()
+    lab.get_by_text("view feedback", exact=False).first.click()
+    feedback = lab.get_by_text("Goed gezien. Denk ook aan wie de fout herstelt.")
+    frame = lab.frame_locator("iframe").first
+    expect(feedback.or_(frame.get_by_text("Goed gezien. Denk ook aan wie de fout herstelt.")).first).to_be_visible(timeout=START)
+    student.shows("terugkoppeling")
