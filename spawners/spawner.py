@@ -36,15 +36,14 @@ NO_LIMIT = 10**9
 """Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
 STOP_SECONDS = 30.0
 FIRST_LOOK_SECONDS = 3.0
-EVENT_SECONDS = 5.0
-FIRST_WORD_SECONDS = 5.0
 """How long a restarted hub waits for Slurm before it believes that a server which was ready still is."""
+EVENT_SECONDS = 5.0
 SUBMISSION_SECONDS = 30.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
 """How long after `sbatch` was called a job may still appear whose id the hub never learned."""
-_NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
-_SERVER_NAME = re.compile(r"^(?:[a-z0-9][a-z0-9-]{0,62})?$")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
 
 def _over(answer: Answer) -> bool:
@@ -123,7 +122,7 @@ class LeerlabSpawner(RememberingSpawner):
     def _plan(self) -> ServerPlan:
         """What to start, or a refusal; nothing of the request goes further than this."""
         try:
-            if not _NAME.match(self.user.name) or not _SERVER_NAME.match(self.name):
+            if not _NAME.fullmatch(self.user.name) or not _SERVER_NAME.fullmatch(self.name):
                 raise StartRefused(Message("start.refused.name"), "This name cannot have a server.")
             requested_profile(self.user_options)
             return self.facility.plan_for(self.user, self.user_options)
@@ -288,7 +287,7 @@ class LeerlabSpawner(RememberingSpawner):
         if start is None or start.id in self._ended:
             return 0
         if self._unseen and start.job is not None and start.submitted is not None:
-            # After a restart of the hub the watcher has not looked yet, and JupyterHub would wait for a dead server's page.
+            # After a restart of the hub the watcher has not looked yet; JupyterHub would wait for a dead server.
             await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_LOOK_SECONDS)
         self._unseen = False
         return 1 if _over(self._job()) else None
@@ -382,19 +381,9 @@ class LeerlabSpawner(RememberingSpawner):
         """The server's URL; JupyterHub asks after a restart, so an interrupted start is finished here."""
         start = self._start
         if start is not None and start.host is not None and start.port is not None:
-            url = f"http://{start.host}:{start.port}{self.server.base_url}"
-            if await self._ended_meanwhile():
-                self._departed = Departed(url, cleaned=False)
-            return url
+            return f"http://{start.host}:{start.port}{self.server.base_url}"
         self._adoption = Adoption(self)
         return await self._adoption.url()
-
-    async def _ended_meanwhile(self) -> bool:
-        """Whether Slurm's first word after a restart of the hub is that the job has ended."""
-        start, answer = self._start, self._job()
-        if answer is UNKNOWN and start is not None and start.job is not None and start.submitted is not None:
-            answer = await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_WORD_SECONDS)
-        return _over(answer)
 
     async def finish_start(self) -> str:
         """Go on with a start that a hub before this one began.

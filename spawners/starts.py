@@ -14,8 +14,8 @@ from typing import Any
 ENDED_KEPT = 20
 """How many ended starts one server remembers, so that jobs of theirs that turn up later are cancelled."""
 
-_ID = re.compile(r"^[0-9a-f]{16}$")
-_COMMENT = re.compile(r"^([0-9a-f]{12}):([0-9a-f]{16})$")
+_ID = re.compile(r"[0-9a-f]{16}")
+_COMMENT = re.compile(r"([0-9a-f]{12}):([0-9a-f]{16})")
 
 
 def hashed(secret: str) -> str:
@@ -79,7 +79,7 @@ class Start:
     @classmethod
     def from_state(cls, state: object) -> Start | None:
         """What `to_state` gave; None for anything else, such as the state of another spawner class."""
-        if not isinstance(state, Mapping) or not _ID.match(str(state.get("id"))):
+        if not isinstance(state, Mapping) or not _ID.fullmatch(str(state.get("id"))):
             return None
         try:
             return cls(
@@ -109,11 +109,11 @@ def utcnow() -> datetime:
 
 def of_comment(comment: str | None) -> tuple[str, str] | None:
     """Hub id and start id of a job's comment; None when it is not one of ours."""
-    match = _COMMENT.match(comment or "")
+    match = _COMMENT.fullmatch(comment or "")
     return (match[1], match[2]) if match else None
 
 
 def ended_in(state: object) -> list[str]:
     """The ids of starts that a stored state says have ended."""
     ended = state.get("ended") if isinstance(state, Mapping) else None
-    return [each for each in ended if isinstance(each, str) and _ID.match(each)] if isinstance(ended, list) else []
+    return [each for each in ended if isinstance(each, str) and _ID.fullmatch(each)] if isinstance(ended, list) else []

@@ -15,7 +15,7 @@ OPTIONS = [
     {"profile": "tiny", "cmd": ["sh"]}, {"req_prologue": "id"}, {"profile": "tiny; id"}, {"profile": ["tiny"]},
     {"partition": "small"}, {"profile": "tiny", "environment": {"LD_PRELOAD": "/tmp/x"}},
 ]  # fmt: skip
-NO_NAMES = "import re, spawners.spawner as s; s._NAME = re.compile('')"
+NO_NAMES = "import re, spawners.spawner as s; s._NAME = re.compile('.*')"
 ANY_OPTION = (
     "import spawners.options as o, spawners.spawner as s; read = lambda options: 'tiny'; "
     "o.requested_profile = read; s.requested_profile = read"
