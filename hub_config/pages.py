@@ -9,7 +9,7 @@ from jupyterhub.user import User
 from jupyterhub.utils import url_path_join
 from tornado.httputil import url_concat
 
-from courses.catalogue import Course
+from courses.catalogue import Course, in_language
 from hub_config.courses import course_folder
 from hub_config.plans import role_in
 from hub_config.roles import COURSE_ACCOUNT
@@ -40,7 +40,7 @@ class Cards:
             if role is None:
                 continue
             course = self._courses[settings.id]
-            titles = {assignment.id: assignment.title(language) for assignment in course.assignments()}
+            titles = {assignment.id: in_language(assignment.title, language) for assignment in course.assignments()}
             account = COURSE_ACCOUNT + settings.id
             teacher = role == "teacher"
 

@@ -1,0 +1,71 @@
+"""course.yaml: what a course is, for learners, teachers and the site."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from base.settings import BothLanguages, Section
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+
+
+class Track(StrEnum):
+    """For whom a course is made."""
+
+    MBO = "mbo"
+    HBO = "hbo"
+    LLO = "llo"
+
+
+class Outcome(Section):
+    """Something that a learner can do afterwards, and that an assignment measures."""
+
+    id: Identifier = Field(description="Names the outcome in assignments.")
+    text: BothLanguages = Field(description="What the learner can do; measurable.")
+    framework: str = Field("", max_length=200, description="Where it fits in DigComp, HBO-i or another framework.")
+
+
+class Assignment(Section):
+    """One assignment of the course, in `source/<id>`."""
+
+    id: Identifier = Field(description="Names the folder and the gradebook's assignment.")
+    title: BothLanguages = Field(description="What learners see.")
+    minutes: int = Field(ge=5, le=2000, description="How long it takes.")
+    outcomes: tuple[Identifier, ...] = Field(min_length=1, description="Which outcomes it measures.")
+
+
+class CourseDescription(Section):
+    """The whole of course.yaml."""
+
+    id: Identifier = Field(description="Names the course.")
+    title: BothLanguages = Field(description="What learners see.")
+    summary: BothLanguages = Field(description="One or two sentences: what one does and why.")
+    track: Track = Field(description="For whom it is made.")
+    level: str = Field(min_length=1, max_length=100, description="Level within the track, such as `mbo 2-3`.")
+    hours: int = Field(ge=1, le=1000, description="Study load of the whole course.")
+    prior_knowledge: BothLanguages | None = Field(None, description="What a learner must know before.")
+    outcomes: tuple[Outcome, ...] = Field(min_length=1, description="What one can do afterwards.")
+    assignments: tuple[Assignment, ...] = Field(min_length=1, description="In teaching order.")
+    datasets: tuple[str, ...] = Field((), description="Data the course uses, with where it comes from.")
+    badge: BothLanguages | None = Field(None, description="What a learner may show afterwards.")
+
+    @model_validator(mode="after")
+    def _outcomes_fit(self) -> CourseDescription:
+        known = [outcome.id for outcome in self.outcomes]
+        if len(set(known)) < len(known):
+            raise ValueError("two outcomes have the same id (allowed: every id once)")
+        names = [assignment.id for assignment in self.assignments]
+        if len(set(names)) < len(names):
+            raise ValueError("two assignments have the same id (allowed: every id once)")
+        for assignment in self.assignments:
+            if missing := sorted(set(assignment.outcomes) - set(known)):
+                raise ValueError(
+                    f"assignment {assignment.id} names the unknown outcome {missing[0]} (allowed: {', '.join(known)})"
+                )
+        measured = {outcome for assignment in self.assignments for outcome in assignment.outcomes}
+        if unmeasured := sorted(set(known) - measured):
+            raise ValueError(f"no assignment measures the outcome {unmeasured[0]} (allowed: every outcome in one or more)")
+        return self
