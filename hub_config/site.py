@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from base.errors import LeerlabError
+from base import yaml_source
+from base.errors import InputError, LeerlabError
 from base.settings import Section, SiteSettings
-from cluster.settings import EmbeddedCluster, ExistingCluster
+from cluster.settings import Cluster
 from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
@@ -20,17 +21,34 @@ from spawners.settings import Profile
 
 
 class Site(Section):
-    """Everything that a site is."""
+    """Everything that a site is: the sections of site.yaml."""
 
-    site: SiteSettings
-    hub: HubSettings = HubSettings()
-    login: DemoLoginSettings
-    cluster: Annotated[EmbeddedCluster | ExistingCluster, Field(discriminator="kind")]
-    profiles: tuple[Profile, ...] = Field(min_length=1)
-    confinement: ConfinementSettings = ConfinementSettings()
-    courses: tuple[CourseSettings, ...] = ()
-    grading: GradingSettings
-    ledger: LedgerSettings = LedgerSettings()
+    site: SiteSettings = Field(description="What the site is called and which language it speaks first.")
+    hub: HubSettings = Field(HubSettings(), description="The address where people find the site.")
+    login: DemoLoginSettings = Field(description="Who may log in, and how.")
+    cluster: Cluster = Field(description="The Slurm that runs every notebook server and every graded run.")
+    profiles: tuple[Profile, ...] = Field(
+        min_length=1, description="What a notebook server may use: the choices on the start page."
+    )
+    confinement: ConfinementSettings = Field(
+        ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."
+    )
+    courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
+    grading: GradingSettings = Field(description="How work is taken in and run.")
+    ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
+
+    @classmethod
+    def of_plain(cls, value: Any) -> Site:
+        """The site of plain values as they stand in a file; nothing is guessed: `true` is no number, `"1"` neither.
+
+        Args:
+            value: dicts, lists, texts, numbers, truth values and None.
+
+        Raises:
+            ValidationError: of pydantic, with every error.
+        """
+        # pydantic's JSON mode takes lists for tuples and texts for addresses, and nothing else that is not of the type.
+        return cls.model_validate_json(json.dumps(value), strict=True)
 
     def profile(self, wanted: str) -> Profile:
         """The profile of that id.
@@ -45,5 +63,18 @@ class Site(Section):
 
 
 def load(path: Path) -> Site:
-    """Read a site.yaml."""
-    return Site.model_validate(yaml.safe_load(path.read_text()))
+    """Read a site.yaml that `hub_config.check` has found right: types only, no look at other files.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is not a site.yaml.
+    """
+    document = yaml_source.read(path)
+    for fault in document.faults[:1]:
+        raise InputError(f"{path}:{fault.line}: {fault.message}.", do="Run leerlab check.")
+    try:
+        return Site.of_plain(document.root.plain() if document.root else None)
+    except ValidationError as error:
+        raise InputError(f"{path} does not describe a site: {error.error_count()} errors.", do="Run leerlab check.") from error
