@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
 COURSE, ASSIGNMENT = "ai-in-je-vak", "herken-ai"
 START = 60_000
 GRADE = 120_000
+COMMENT = "Goed gezien. Denk ook aan wie de fout herstelt."
 ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven: een fout van de AI kost hun tijd."
 
 
@@ -22,7 +23,8 @@ def open_assignments(page: Page) -> None:
     page.get_by_role("menuitem", name="Nbgrader").click()
     page.get_by_role("menuitem", name="Assignment List").click()
     page.get_by_role("tab", name="Assignments").click()
-    expect(page.get_by_text("Downloaded assignments")).to_be_visible()
+    expect(page.get_by_text("Downloaded assignments", exact=True)).to_be_visible()
+    expect(page.get_by_text("Submit", exact=True).first).to_be_visible(timeout=START)
 
 
 def run_all_cells(page: Page) -> None:
@@ -99,11 +101,12 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     score.fill("1")
     score.press("Tab")
     comment = desk.locator("textarea.comment").last
-    comment.fill("Goed gezien. Denk ook aan wie de fout herstelt.")
+    comment.fill(COMMENT)
     comment.press("Tab")
     desk.wait_for_load_state("networkidle")
     teacher.shows("met-de-hand-nagekeken")
 
+    desk.get_by_role("link", name="Manual Grading").click()
     desk.get_by_role("link", name="Manage Assignments").click()
     assignment = row_of(desk, ASSIGNMENT)
     assignment.locator("td.generate-feedback a").click()
@@ -113,8 +116,8 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     teacher.shows("terugkoppeling-gegeven")
 
     lab.get_by_text("Fetch Feedback", exact=True).click()
+    student.shows("terugkoppeling-klaar")
     lab.get_by_text("view feedback", exact=False).first.click()
-    feedback = lab.get_by_text("Goed gezien. Denk ook aan wie de fout herstelt.")
-    frame = lab.frame_locator("iframe").first
-    expect(feedback.or_(frame.get_by_text("Goed gezien. Denk ook aan wie de fout herstelt.")).first).to_be_visible(timeout=START)
+    lab.locator(".jp-DirListing-item").filter(has_text=f"{ASSIGNMENT}.html").dblclick()
+    expect(lab.frame_locator(".jp-HTMLViewer iframe").get_by_text(COMMENT)).to_be_visible(timeout=START)
     student.shows("terugkoppeling")
