@@ -46,13 +46,21 @@ class Course:
         file = folder / DESCRIPTION
         try:
             if file.stat().st_size > _LARGEST:
-                raise InputError(f"{file} is larger than {_LARGEST // 1024} KiB.", do="A course's description is short text.")
+                raise InputError(
+                    f"{file} is larger than {_LARGEST // 1024} KiB.", do="A course's description is short text."
+                )
             description = CourseDescription.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{file} cannot be read: {error}.", "The course cannot be given.", "Mend the file.") from error
+            raise InputError(
+                f"{file} cannot be read: {error}.", "The course cannot be given.", "Mend the file."
+            ) from error
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'course'}: {one['msg']}" for one in error.errors())
-            raise InputError(f"{file} is wrong: {problems}.", "The course cannot be given.", "Mend the file.") from error
+            problems = "; ".join(
+                f"{'.'.join(map(str, one['loc'])) or 'course'}: {one['msg']}" for one in error.errors()
+            )
+            raise InputError(
+                f"{file} is wrong: {problems}.", "The course cannot be given.", "Mend the file."
+            ) from error
         course = cls(folder, description)
         for assignment in description.assignments:
             if not course.source(assignment.id).is_dir():

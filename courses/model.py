@@ -67,5 +67,7 @@ class CourseDescription(Section):
                 )
         measured = {outcome for assignment in self.assignments for outcome in assignment.outcomes}
         if unmeasured := sorted(set(known) - measured):
-            raise ValueError(f"no assignment measures the outcome {unmeasured[0]} (allowed: every outcome in one or more)")
+            raise ValueError(
+                f"no assignment measures the outcome {unmeasured[0]} (allowed: every outcome in one or more)"
+            )
         return self

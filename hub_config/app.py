@@ -1,4 +1,4 @@
-"""JupyterHub's application with three additions: the inner API listener, course accounts, and a watch on the proxy's routes."""
+"""JupyterHub's application, with the inner API listener, course accounts and a watch on the proxy's routes added."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.routing import PathMatches, Rule, RuleRouter
+from tornado.web import Application
 from traitlets import Float, List, Unicode
 
 from hub_config.login.gate import GuardedHub
@@ -27,7 +28,7 @@ INNER_ROUTES = (
 )
 
 
-def inner_router(application: RuleRouter, hub_prefix: str) -> RuleRouter:
+def inner_router(application: Application, hub_prefix: str) -> RuleRouter:
     """The hub's own application behind an allow-list of paths.
 
     Args:
@@ -40,11 +41,15 @@ def inner_router(application: RuleRouter, hub_prefix: str) -> RuleRouter:
 class LeerlabHub(GuardedHub):
     """JupyterHub for one site. All settings come from `hub_config.jupyterhub`."""
 
-    inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(config=True)
-    course_accounts = List(Unicode(), help="Users that own a course's formgrader server; nobody can log in as one.").tag(
+    inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(
         config=True
     )
-    route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(config=True)
+    course_accounts = List(
+        Unicode(), help="Users that own a course's formgrader server; nobody can log in as one."
+    ).tag(config=True)
+    route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(
+        config=True
+    )
 
     _inner_server: HTTPServer | None = None
     _route_watch: asyncio.Task[None] | None = None

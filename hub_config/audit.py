@@ -12,7 +12,6 @@ from hub_config.run.keys import secret
 from hub_config.site import Site
 from ledger.store import Ledger
 
-
 LEDGER_KEY = "ledger-key"
 
 

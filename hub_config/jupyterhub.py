@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from base.paths import Installation, State
+from grading.plans import HUB_PORT
 from hub_config.audit import Audit, open_ledger
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.pages import Cards
-from hub_config.plans import HUB_PORT, facility
+from hub_config.plans import facility
 from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
@@ -25,7 +26,9 @@ from spawners.spawner import LeerlabSpawner
 
 # A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+    ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }

@@ -1,5 +1,5 @@
-"""The foundation's story, every change of state by a click: a student does an assignment, a teacher grades it, the student
-reads the feedback."""
+"""The foundation's story, every change of state by a click: a student does an assignment, a teacher grades it, the
+student reads the feedback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ def run_all_cells(page: Page) -> None:
 
 def write_reflection(page: Page) -> None:
     """Answer the question that the teacher grades by hand."""
-    cell = page.locator(".jp-MarkdownCell").filter(has_text=re.compile("YOUR ANSWER HERE|TYP HIER|Schrijf hier", re.I)).last
+    cell = (
+        page.locator(".jp-MarkdownCell")
+        .filter(has_text=re.compile("YOUR ANSWER HERE|TYP HIER|Schrijf hier", re.I))
+        .last
+    )
     cell.scroll_into_view_if_needed()
     cell.dblclick()
     editor = cell.locator(".cm-content")

@@ -1,4 +1,4 @@
-"""One click from the portal to the notebook: fetches an assignment when it is not there yet, then opens it in the lab."""
+"""One click from the portal to the notebook: fetches an assignment if need be, then opens it in the lab."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tornado import web
 IDENTIFIER = r"[a-z][a-z0-9-]{1,30}"
 _PAGE = (
     "<!doctype html><html lang=nl><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>Leerlab</title><body style='font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem'>"
+    "<title>Leerlab</title>"
+    "<body style='font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem'>"
     "<h1>De opdracht kan niet worden geopend</h1><p>{sentence}</p>"
     "<p lang=en>The assignment cannot be opened.</p>"
     "<p><a href='{lab}'>Naar je werkplek / To your workplace</a></p>"
@@ -39,7 +40,7 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
 
 
 class OpenHandler(JupyterHandler):
-    """Fetches once and redirects to the first notebook; a second call only redirects, so nothing of one's work is touched."""
+    """Fetches once and redirects to the first notebook; a second call only redirects, so no work is touched."""
 
     def initialize(self, home: Path) -> None:
         """Take the folder in which nbgrader puts assignments."""

@@ -10,8 +10,9 @@ from leerlab_lab.exchange import (
     ServiceSubmit,
 )
 from leerlab_lab.pages import SafePages
+from leerlab_lab.feedback import HideHiddenTests
 from leerlab_lab.preprocessors import WalledExecute
-from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
@@ -20,6 +21,7 @@ from nbgrader.preprocessors import (
     ClearOutput,
     ClearSolutions,
     ComputeChecksums,
+    GetGrades,
     IgnorePattern,
     IncludeHeaderFooter,
     LimitOutput,
@@ -66,4 +68,5 @@ c.OverwriteCells.add_missing_cells = True
 # Texts and outputs that students wrote are shown without scripts.
 c.HTMLExporter.sanitize_html = True
 c.GenerateFeedback.exporter_class = SafePages
+c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 c.FormgradeExtension.debug = False
