@@ -1,8 +1,8 @@
 """Reads one YAML file into plain values that remember their lines; refuses what a settings file must not hold.
 
-Allowed is a small part of YAML 1.1: one document of mappings, lists, texts, decimal numbers, true, false and null. Anchors, tags
-and words that YAML 1.1 reads as something else (`no`, `010`, `1:30`, `2026-11-01`) are faults, so that nothing means
-what it does not seem to mean.
+Allowed is a small part of YAML 1.1: one document of mappings, lists, texts, decimal numbers, true, false and null.
+Anchors, tags and words that YAML 1.1 reads as something else (`no`, `010`, `1:30`, `2026-11-01`) are faults, so that
+nothing means what it does not seem to mean.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Node:
         items: the nodes below a mapping by key, or None.
         key_lines: line of each key of a mapping.
         members: the nodes of a list, or None.
-        refused: whether a fault was reported about the value itself, so that further complaints about it say nothing new.
+        refused: whether a fault was reported about the value itself; further complaints about it say nothing new.
     """
 
     line: int
@@ -118,8 +118,8 @@ class Document:
         """Follow a path as far as the file goes.
 
         Args:
-            path: keys and list indices; parts in between that the file does not have (pydantic's names of the members of a
-                union) are passed over.
+            path: keys and list indices; parts in between that the file does not have (pydantic's names of the members
+                of a union) are passed over.
 
         Raises:
             ValueError: the document has no root.
@@ -273,10 +273,10 @@ class _Composer:
         return root
 
     def _peek(self) -> Any:
-        return self._loader.peek_event()
+        return self._loader.peek_event()  # type: ignore[no-untyped-call]
 
     def _next(self) -> Any:
-        event = self._loader.get_event()
+        event = self._loader.get_event()  # type: ignore[no-untyped-call]
         self.line = event.start_mark.line + 1
         return event
 
@@ -342,26 +342,28 @@ class _Composer:
 
     def _scalar(self, event: Any, line: int, refused: bool) -> Node:
         text = str(event.value)
-        if refused:
-            return Node(line, refused=True)
         if found := _NOT_A_VALUE.search(text):
             self._fault(line, f"a control character in a value: {found[0]!r}", "printable text")
+            refused = True
+        if refused:
             return Node(line, refused=True)
-        if event.style is not None:
-            return Node(line, text)
+        return Node(line, text) if event.style is not None else self._word(text, line)
+
+    def _word(self, text: str, line: int) -> Node:
+        """A scalar without quotes."""
         if text in _WORDS:
             return Node(line, _WORDS[text])
         if _WHOLE.fullmatch(text):
             return Node(line, int(text))
         if _FRACTION.fullmatch(text):
             return Node(line, float(text))
-        tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))
+        tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         if tag == _TEXT_TAG:
             return Node(line, text)
-        shown = text[:60]
+        short = text[:60]
+        meaning, instead = _MEANINGS.get(tag, "something else"), f'"{short}" for text, {_NUMBERS}'
         if tag == "tag:yaml.org,2002:bool":
             meaning = "true" if text.lower() in ("yes", "on") else "false"
-            self._fault(line, f"`{shown}` without quotes means {meaning} in YAML", f'"{shown}" for the word, {meaning} for the value')
-        else:
-            self._fault(line, f"`{shown}` without quotes means {_MEANINGS.get(tag, 'something else')} in YAML", f'"{shown}" for text, {_NUMBERS}')
+            instead = f'"{short}" for the word, {meaning} for the value'
+        self._fault(line, f"`{short}` without quotes means {meaning} in YAML", instead)
         return Node(line, refused=True)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
+from base import yaml_source
 from base.errors import InputError
+from base.yaml_source import Document, Fault
+from hub_config.explain import explain
+from hub_config.rules import Parts, broken
+from hub_config.schema import json_schema
 from hub_config.site import Site
+
+MOST_PROBLEMS = 200
+CATALOGUE = Path(__file__).resolve().parent.parent / "courses"
 
 
 @dataclass(frozen=True)
@@ -32,23 +41,53 @@ class Problem:
         return f"{self.file}:{self.line}: {self.message}" + (f" (allowed: {self.allowed})" if self.allowed else "")
 
 
-def check(path: Path) -> list[Problem]:
-    """Everything that is wrong with a site.yaml; nothing when it can be started."""
-    try:
-        Site.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        return [Problem(str(path), 1, f"{'.'.join(map(str, e['loc']))}: {e['msg']}") for e in error.errors()]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        return [Problem(str(path), 1, str(error))]
-    return []
+def check(path: Path, catalogue: Path = CATALOGUE) -> list[Problem]:
+    """Everything that is wrong with a site.yaml, in order of lines; nothing when it can be started.
+
+    Never raises because of what the file holds.
+
+    Args:
+        path: the file.
+        catalogue: folder that relative course folders are below.
+    """
+    return _problems(path, yaml_source.read(path), catalogue)
 
 
-def load(path: Path) -> Site:
-    """The site that a site.yaml describes.
+def load(path: Path, catalogue: Path = CATALOGUE) -> Site:
+    """The site that a site.yaml describes, read once and checked.
+
+    Args:
+        path: the file.
+        catalogue: folder that relative course folders are below.
 
     Raises:
-        InputError: the file has problems.
+        InputError: the file has problems; all of them are in the message, one a line.
     """
-    if problems := check(path):
-        raise InputError("\n".join(map(str, problems)), "Nothing was started or changed.", "Mend the file and try again.")
-    return Site.model_validate(yaml.safe_load(path.read_text()))
+    document = yaml_source.read(path)
+    problems = _problems(path, document, catalogue)
+    if problems or document.root is None:
+        raise InputError(
+            "\n".join(map(str, problems)), "Nothing was started or changed.", "Mend the file and try again."
+        )
+    return Site.of_plain(document.root.plain())
+
+
+def _problems(path: Path, document: Document, catalogue: Path) -> list[Problem]:
+    name = os.fsencode(path).decode(errors="replace")
+    faults = sorted(dict.fromkeys(_faults(document, catalogue)), key=lambda fault: fault.line)
+    left = len(faults) - MOST_PROBLEMS
+    if left > 0:
+        faults = [*faults[:MOST_PROBLEMS], Fault(faults[MOST_PROBLEMS].line, f"and {left} more problems from here on")]
+    return [Problem(name, fault.line, fault.message, fault.allowed) for fault in faults]
+
+
+def _faults(document: Document, catalogue: Path) -> Iterator[Fault]:
+    yield from document.faults
+    if document.root is None:
+        return
+    rules = list(broken(Parts.of(document, catalogue)))
+    try:
+        Site.of_plain(document.root.plain())
+    except ValidationError as error:
+        yield from explain(error, document, json_schema())
+    yield from rules

@@ -40,13 +40,21 @@ class DemoPersonSettings(Section):
 
     name: PersonName = Field(description="User name; not beginning with course-.")
     title: str = Field(min_length=1, max_length=80, description="What the pages call this person.")
-    groups: tuple[GroupName, ...] = Field((), description="nbgrader-<course> for a student, formgrade-<course> for a teacher.")
+    groups: tuple[GroupName, ...] = Field(
+        (), description="nbgrader-<course> for a student, formgrade-<course> for a teacher."
+    )
     operator: bool = Field(False, description="Whether this person operates the site.")
 
     @model_validator(mode="after")
     def _not_a_course_account(self) -> DemoPersonSettings:
         if self.name.startswith("course-"):
             raise ValueError("names that start with course- are kept for course accounts (allowed: any other name)")
+        return self
+
+    @model_validator(mode="after")
+    def _operators_are_named(self) -> DemoPersonSettings:
+        if "operators" in self.groups:
+            raise ValueError("the group operators is not given among groups (allowed: `operator: true`)")
         return self
 
     @property
@@ -58,5 +66,7 @@ class DemoPersonSettings(Section):
 class DemoLoginSettings(Section):
     """Demo people, who need no password; on a machine of one's own only."""
 
-    kind: Literal["demo"] = Field(description="`demo`: people of this file, for a browser that has given a one-time key.")
+    kind: Literal["demo"] = Field(
+        description="`demo`: people of this file, for a browser that has given a one-time key."
+    )
     people: tuple[DemoPersonSettings, ...] = Field(min_length=1, description="The demo people.")

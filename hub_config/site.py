@@ -34,7 +34,7 @@ class Site(Section):
         ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."
     )
     courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
-    grading: GradingSettings = Field(description="How work is taken in and run.")
+    grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
 
     @classmethod
@@ -77,4 +77,6 @@ def load(path: Path) -> Site:
     try:
         return Site.of_plain(document.root.plain() if document.root else None)
     except ValidationError as error:
-        raise InputError(f"{path} does not describe a site: {error.error_count()} errors.", do="Run leerlab check.") from error
+        raise InputError(
+            f"{path} does not describe a site: {error.error_count()} errors.", do="Run leerlab check."
+        ) from error

@@ -117,7 +117,9 @@ class Ledger:
         try:
             return cls(url, bytes.fromhex(key_file.read_text().strip()))
         except (OSError, ValueError) as error:
-            raise InputError(f"The ledger's key cannot be read from {key_file}: {error}.", do="Run leerlab up.") from error
+            raise InputError(
+                f"The ledger's key cannot be read from {key_file}: {error}.", do="Run leerlab up."
+            ) from error
 
     def close(self) -> None:
         """Close the database's connections."""
@@ -162,7 +164,9 @@ class Ledger:
     def _free_pseudonym(self, connection: Connection, provider: str, subject: str) -> str:
         for attempt in range(16):
             wanted = self.pseudonym(provider, subject, attempt)
-            if not connection.execute(select(person_table.c.pseudonym).where(person_table.c.pseudonym == wanted)).first():
+            if not connection.execute(
+                select(person_table.c.pseudonym).where(person_table.c.pseudonym == wanted)
+            ).first():
                 return wanted
             if provider == DEMO_PROVIDER:
                 break
@@ -226,7 +230,9 @@ class Ledger:
     def _head(self, connection: Connection) -> tuple[int, str]:
         """Sequence and hash of the last entry, once its seal has been checked."""
         head = connection.execute(select(head_table)).mappings().first()
-        last = connection.execute(select(entry_table).order_by(entry_table.c.sequence.desc()).limit(1)).mappings().first()
+        last = (
+            connection.execute(select(entry_table).order_by(entry_table.c.sequence.desc()).limit(1)).mappings().first()
+        )
         if head is None and last is None:
             return 0, GENESIS
         if head is None or last is None or (head["sequence"], head["hash"]) != (last["sequence"], last["hash"]):

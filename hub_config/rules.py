@@ -1,0 +1,225 @@
+"""What must fit between the sections of a site.yaml: each rule is one function that yields what breaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from base.yaml_source import Document, Fault
+from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
+from courses.settings import CourseSettings
+from grading.settings import GradingSettings
+from hub_config.settings import DemoPersonSettings, HubSettings
+from spawners.settings import Profile, check_profiles
+
+COURSE_GROUPS = ("nbgrader-", "formgrade-")
+_UNIQUE = (
+    (("login", "people"), "name", "person"),
+    (("cluster", "nodes"), "name", "node"),
+    (("cluster", "partitions"), "name", "partition"),
+    (("profiles",), "id", "profile"),
+    (("courses",), "id", "course"),
+)
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The sections and list members that are right by themselves, so that a mistake in one place hides none elsewhere.
+
+    Args:
+        document: the file.
+        catalogue: folder that relative course folders are below.
+        hub: the section, or None when it is wrong.
+        cluster: the section, or None when it is wrong.
+        grading: the section, or None when it is wrong.
+        people: right members of login.people, each with its index.
+        profiles: right members of profiles, each with its index.
+        courses: right members of courses, each with its index.
+    """
+
+    document: Document
+    catalogue: Path
+    hub: HubSettings | None
+    cluster: EmbeddedCluster | ExistingCluster | None
+    grading: GradingSettings | None
+    people: Sequence[tuple[int, DemoPersonSettings]]
+    profiles: Sequence[tuple[int, Profile]]
+    courses: Sequence[tuple[int, CourseSettings]]
+
+    @classmethod
+    def of(cls, document: Document, catalogue: Path) -> Parts:
+        """The parts of a document that has a root."""
+        plain = document.root.plain() if document.root else {}
+        login = plain.get("login")
+        return cls(
+            document=document,
+            catalogue=catalogue,
+            hub=_valid(TypeAdapter(HubSettings), plain.get("hub", {})),
+            cluster=_valid(TypeAdapter[EmbeddedCluster | ExistingCluster](Cluster), plain.get("cluster")),
+            grading=_valid(TypeAdapter(GradingSettings), plain.get("grading")),
+            people=_members(DemoPersonSettings, login.get("people") if isinstance(login, dict) else None),
+            profiles=_members(Profile, plain.get("profiles")),
+            courses=_members(CourseSettings, plain.get("courses")),
+        )
+
+    def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
+        """Indices of a list's members by the name that each gives itself, wrong members too."""
+        found: dict[str, list[int]] = {}
+        place = self.document.find(path)
+        for index, member in enumerate((place.node.members if place.whole else None) or ()):
+            name = (member.items or {}).get(key)
+            if name is not None and isinstance(name.value, str):
+                found.setdefault(name.value, []).append(index)
+        return found
+
+    def fault(self, path: Sequence[str | int], message: str, allowed: str = "") -> Fault:
+        """A fault at a path, or at the nearest place above it that the file has."""
+        return Fault(self.document.find(path).line, message, allowed)
+
+
+def broken(parts: Parts) -> Iterator[Fault]:
+    """What breaks any of the rules."""
+    for rule in RULES:
+        yield from rule(parts)
+
+
+def names_are_unique(parts: Parts) -> Iterator[Fault]:
+    """Nothing bears the name of another of its kind; Slurm does not tell partitions apart by case."""
+    for path, key, kind in _UNIQUE:
+        for name, indices in parts.named(path, key).items():
+            for index in indices[1:]:
+                first = parts.document.find((*path, indices[0], key)).line
+                yield parts.fault(
+                    (*path, index, key), f"the {kind} {name} exists already, on line {first}", "each name once"
+                )
+
+
+def profiles_fit_the_cluster(parts: Parts) -> Iterator[Fault]:
+    """No profile asks more than a node of its partition has, or longer than the partition allows."""
+    if parts.cluster is None:
+        return
+    partitions = ", ".join(partition.name for partition in parts.cluster.partitions)
+    for index, profile in parts.profiles:
+        known = any(partition.name == profile.partition for partition in parts.cluster.partitions)
+        if not known:
+            message = f"the profile {profile.id} names a partition that does not exist: {profile.partition}"
+            yield parts.fault(("profiles", index, "partition"), message, partitions)
+            continue
+        for message in check_profiles([profile], parts.cluster):
+            yield parts.fault(("profiles", index), message)
+
+
+def profiles_exist(parts: Parts) -> Iterator[Fault]:
+    """Every course and the grading name a profile of this file."""
+    known = parts.named(("profiles",), "id")
+    for index, course in parts.courses:
+        if course.profile not in known:
+            message = f"the course {course.id} names a profile that does not exist: {course.profile}"
+            yield parts.fault(("courses", index, "profile"), message, ", ".join(known))
+    if parts.grading is not None and parts.grading.profile not in known:
+        message = f"`grading.profile` names a profile that does not exist: {parts.grading.profile}"
+        yield parts.fault(("grading", "profile"), message, ", ".join(known))
+
+
+def courses_have_folders(parts: Parts) -> Iterator[Fault]:
+    """Every course's folder exists, and holds the assignments that are to be handed out."""
+    for index, course in parts.courses:
+        here = ("courses", index, "folder")
+        if ".." in Path(course.folder).parts:
+            yield parts.fault(
+                here, f"the folder of the course {course.id} leads upwards: {course.folder}", "a path without .."
+            )
+            continue
+        folder = parts.catalogue / course.folder
+        if not _is_folder(folder):
+            message = f"the folder of the course {course.id} does not exist: {folder}"
+            yield parts.fault(here, message, f"a folder below {parts.catalogue}, or an absolute one")
+            continue
+        for number, assignment in enumerate(course.released):
+            place = ("courses", index, "released", number)
+            if assignment in course.released[:number]:
+                yield parts.fault(place, f"the course {course.id} names the assignment {assignment} twice", "each once")
+            elif not _is_folder(folder / "source" / assignment):
+                message = f"the course {course.id} has no assignment {assignment}"
+                yield parts.fault(place, message, ", ".join(_folders(folder / "source")) or "a folder below source/")
+
+
+def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
+    """A group of students or teachers belongs to a course of this file."""
+    known = parts.named(("courses",), "id")
+    owners: list[tuple[tuple[str | int, ...], tuple[str, ...], str]] = []
+    owners += [(("login", "people", i, "groups"), person.groups, person.name) for i, person in parts.people]
+    owners += [
+        (("profiles", i, "groups"), profile.groups, f"the profile {profile.id}") for i, profile in parts.profiles
+    ]
+    for path, groups, owner in owners:
+        for number, group in enumerate(groups):
+            for prefix in COURSE_GROUPS:
+                if group.startswith(prefix) and group.removeprefix(prefix) not in known:
+                    message = f"{owner} is in a group of a course that does not exist: {group}"
+                    yield parts.fault((*path, number), message, ", ".join(prefix + course for course in known))
+
+
+def demo_login_stays_here(parts: Parts) -> Iterator[Fault]:
+    """People without passwords exist only where nobody from elsewhere can come."""
+    login = parts.document.find(("login", "kind"))
+    if login.whole and login.node.value == "demo" and parts.hub is not None and not parts.hub.bind.is_loopback:
+        message = f"people of the demo login need no password, and {parts.hub.bind} can be reached by others"
+        yield parts.fault(("hub", "bind"), message, "127.0.0.1 or ::1 with `login.kind: demo`")
+
+
+def graded_runs_have_time(parts: Parts) -> Iterator[Fault]:
+    """A graded run fits in the time of its profile's job."""
+    grading = parts.grading
+    for _, profile in parts.profiles:
+        if grading is not None and profile.id == grading.profile and grading.notebook_time > profile.time:
+            message = f"`grading.notebook_time` ({grading.notebook_time}) is longer than the profile {profile.id} runs"
+            yield parts.fault(("grading", "notebook_time"), message, f"at most {profile.time}")
+
+
+RULES = (
+    names_are_unique,
+    profiles_fit_the_cluster,
+    profiles_exist,
+    courses_have_folders,
+    groups_belong_to_courses,
+    demo_login_stays_here,
+    graded_runs_have_time,
+)
+
+
+def _valid(adapter: TypeAdapter[_T], value: Any) -> _T | None:
+    try:
+        return adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError:
+        return None
+
+
+def _members(model: type[_M], value: Any) -> list[tuple[int, _M]]:
+    """The members of a list that are right, each with its index."""
+    adapter = TypeAdapter(model)
+    checked = (
+        (index, _valid(adapter, member)) for index, member in enumerate(value if isinstance(value, list) else ())
+    )
+    return [(index, member) for index, member in checked if member is not None]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name too long, or a folder above it that this account may not enter
+        return False
+
+
+def _folders(path: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in path.iterdir() if entry.is_dir())[:20]
+    except OSError:
+        return []
