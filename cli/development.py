@@ -31,7 +31,9 @@ def _run(argv: Sequence[str], as_account: bool = False) -> int:
     try:
         account = pwd.getpwnam(ACCOUNT)
     except KeyError:
-        raise LeerlabError(f"The account {ACCOUNT} does not exist.", do="Start this with ./leerlab, which makes it.") from None
+        raise LeerlabError(
+            f"The account {ACCOUNT} does not exist.", do="Start this with ./leerlab, which makes it."
+        ) from None
     environment |= {"HOME": account.pw_dir, "USER": ACCOUNT, "LOGNAME": ACCOUNT}
     environment.pop("XDG_STATE_HOME", None)
     return subprocess.run(
@@ -55,7 +57,7 @@ def test(
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     extra = list(context.args)
     wanted = [] if everything else ["not slow"]
-    with tempfile.TemporaryDirectory(prefix="ll-", dir="/tmp") as base:  # noqa: S108  short paths for unix sockets
+    with tempfile.TemporaryDirectory(prefix="ll-", dir="/tmp") as base:
         Path(base).chmod(0o755)
         ordinary = " and ".join(["not root", *wanted])
         results = [_run([*pytest, "-m", ordinary, *extra], as_account=True)]
@@ -88,11 +90,14 @@ def lint() -> None:
 @app.command()
 def docs() -> None:
     """Write the generated reference pages anew."""
+    from cli.commands import app as whole  # noqa: PLC0415  it imports this module
+    from cli.reference import command_markdown  # noqa: PLC0415
     from hub_config.schema import reference_markdown  # noqa: PLC0415  needs every folder's settings
 
-    page = Installation.current().code / "docs/reference/site.md"
-    page.write_text(reference_markdown())
-    output.out.print(f"Wrote {page}", markup=False)
+    pages = Installation.current().code / "docs/reference"
+    for name, text in (("site.md", reference_markdown()), ("command.md", command_markdown(whole))):
+        (pages / name).write_text(text)
+        output.out.print(f"Wrote {pages / name}", markup=False)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -70,9 +70,10 @@ def _bounds(low: object, high: object, unit: str = "") -> str:
 
 def _text(schema: Mapping[str, Any]) -> str:
     # pydantic leaves bounds on types of ours in the schema as they are: sizes as numbers, durations as ISO 8601.
-    bounds = _bounds(*(_quantity(schema[sign]) if sign in schema else None for sign in ("ge", "le")))
+    low, high = (_quantity(schema[sign]) if sign in schema else None for sign in ("ge", "le"))
+    bounds = _bounds(low, high)
     if examples := schema.get("examples"):
-        return "such as " + " or ".join(map(str, examples)) + ("," + bounds if bounds else "")
+        return "text such as " + " or ".join(map(str, examples)) + ("," + bounds if bounds else "")
     if pattern := schema.get("pattern"):
         return f"text of the form `{pattern}`"
     formats = {"ipv4": "an IPv4 address", "ipv6": "an IPv6 address", "path": "a path"}

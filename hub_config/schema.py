@@ -17,7 +17,7 @@ _INTRODUCTION = """\
 <!-- Written by `leerlab docs` from the settings of each folder; changes here are lost. -->
 
 One file describes a site; everything else is derived from it. `leerlab check SITE.yaml` reports every problem in it
-with its line. `leerlab schema` prints the same as a JSON Schema, for editors. `hub_config/demo.yaml` is a whole example.
+with its line. `leerlab schema` prints the same as a JSON Schema, for editors. A whole example: `hub_config/demo.yaml`.
 
 The file is UTF-8, at most 1 MiB, one YAML document without anchors, tags and tabs. Words such as `no` and `on` need
 quotes where text is meant. A key that is not listed here is an error. Sizes are a whole number and K, M, G or T (powers
@@ -70,8 +70,8 @@ def _table(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
     for key, value in schema["properties"].items():
-        meaning = resolved(value, root).get("description", "")
-        row = (f"`{key}`", _type(value, root), _default(key, value, schema), meaning)
+        meaning = resolved(value, root).get("description", "").replace("<", "&lt;")
+        row = (f"`{key}`", _type(value, root), _default(key, value, schema, root), meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
 
 
@@ -88,12 +88,12 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     return expectation(schema, root)
 
 
-def _default(key: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _default(key: str, value: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if key in schema.get("required", ()):
         return "required"
+    if resolved(value, root).get("type") == "object" and key != "title":
+        return "the defaults of its keys"
     default = value.get("default")
-    if isinstance(default, dict):
-        return "the defaults of its keys" if key != "title" else f"`{json.dumps(default, ensure_ascii=False)}`"
     return "none" if default in (None, []) else f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
