@@ -1,4 +1,4 @@
-"""`leerlab doctor`: a real login, a real job, a real wall and a real write; says what is broken, what it means, what to do."""
+"""`leerlab doctor`: a real login, job, wall and write; says what is broken, what it means and what to do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 import os
 import secrets
 import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -24,10 +27,17 @@ from confinement.wall import Wall
 from hub_config.audit import open_ledger
 from hub_config.login import keys as login_keys
 from hub_config.run import ports
+from hub_config.run.folder import make_state
+from hub_config.run.processes import NODE, PROXY
+from hub_config.run.ready import hub_url
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 
+PROGRAMS = tuple(f"/usr/bin/{name}" for name in ("sbatch", "squeue", "scancel", "scontrol", "bwrap", "unshare"))
+UP = "Run ./leerlab up."
+INSTALL = "Run ./leerlab up, which installs what is missing."
+IMPORT_SECONDS = 60.0
 JOB_SECONDS = 60.0
 LEAST_FREE = Size.parse("2G")
 JOB_MEMORY = Size.parse("128M")
@@ -65,11 +75,11 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         installation: the environments in use.
         step: called with one English phrase at each step.
     """
-    state.make()
+    os.umask(0o077)
     examinations: list[tuple[str, Callable[[], str]]] = [
+        ("write", lambda: see_write(site, state)),
         ("installation", lambda: see_installation(installation)),
         ("wall", lambda: see_wall(state)),
-        ("write", lambda: see_write(site, state)),
         ("daemons", lambda: see_daemons(state)),
         ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state))),
         ("login", lambda: see_login(site, state)),
@@ -81,33 +91,70 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
             findings.append(Finding(name, True, look()))
         except LeerlabError as error:
             findings.append(Finding(name, False, error.what, error.means, error.do))
+        except OSError as error:
+            findings.append(_no_access(name, error))
     return findings
 
 
+def _no_access(name: str, error: OSError) -> Finding:
+    return Finding(
+        name,
+        False,
+        f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.",
+        "What needs it does not work.",
+        "Mend its owner, permissions or room.",
+    )
+
+
 def see_installation(installation: Installation) -> str:
-    """Both environments start their Python, and the proxy is there."""
-    for path in (installation.hub_env / "bin/python", installation.notebook_env / "bin/python"):
-        if not os.access(path, os.X_OK):
-            raise LeerlabError(f"{path} cannot be run.", "Nothing can be started.", "Run ./leerlab up, which installs it.")
-    if not (installation.proxy / "node_modules/configurable-http-proxy").is_dir():
-        raise LeerlabError("The proxy is not installed.", "No page can be served.", "Run ./leerlab up, which installs it.")
-    return "environments and proxy are there"
+    """Both environments can load what they are for, the proxy is there, and so are Debian's programs."""
+    for python, modules in (
+        (installation.hub_env / "bin/python", "jupyterhub, batchspawner, supervisor"),
+        (installation.notebook_env / "bin/python", "jupyterhub, jupyterlab, nbgrader"),
+    ):
+        _see_python(python, modules)
+    if not os.access(installation.hub_env / NODE, os.X_OK) or not (installation.proxy / PROXY).is_file():
+        raise LeerlabError("The proxy is not installed.", "No page can be served.", INSTALL)
+    missing = [program for program in PROGRAMS if not os.access(program, os.X_OK)]
+    if missing:
+        raise LeerlabError(f"Missing on this machine: {', '.join(missing)}.", "No job can run.", INSTALL)
+    return "environments, proxy and programs are there"
+
+
+def _see_python(python: Path, modules: str) -> None:
+    broken = "Notebooks or pages do not start."
+    try:
+        tried = subprocess.run(
+            [str(python), "-I", "-c", f"import {modules}"],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_SECONDS,
+            check=False,
+        )
+    except OSError as error:
+        raise LeerlabError(f"{python} cannot be run: {error.strerror}.", broken, INSTALL) from error
+    except subprocess.TimeoutExpired as error:
+        raise LeerlabError(f"{python} does not end.", broken, INSTALL) from error
+    if tried.returncode:
+        last = (tried.stderr.strip().splitlines() or ["no message"])[-1]
+        raise LeerlabError(f"{python} is broken: {last}.", broken, f"Remove {python.parent.parent}. {INSTALL}")
 
 
 def see_wall(state: State) -> str:
     """A wall can be built on this machine, and from inside it nothing of the state folder can be seen."""
-    home = state.run / "doctor-home"
-    home.mkdir(mode=0o700, exist_ok=True)
-    filter_file = state.run / "doctor.bpf"
-    seccomp.write_filter(filter_file)
+    folder = Path(tempfile.mkdtemp(prefix="doctor-", dir=state.run))
     try:
+        home, filter_file = folder / "home", folder / "seccomp.bpf"
+        home.mkdir(mode=0o700)
+        seccomp.write_filter(filter_file)
         begin = time.monotonic()
         wall = Wall(command=("/usr/bin/test", "!", "-e", str(state.root)), home=home, seccomp=filter_file)
         code = start_wall(wall).wait(10)
         took = time.monotonic() - begin
     finally:
-        filter_file.unlink()
-        shutil.rmtree(home)
+        shutil.rmtree(folder)
     if code:
         raise LeerlabError(
             "From inside the wall the state folder can be seen.",
@@ -119,17 +166,21 @@ def see_wall(state: State) -> str:
 
 def see_write(site: Site, state: State) -> str:
     """A file reaches the disk, there is room, and the audit trail is whole."""
+    make_state(state)
     probe = state.root / f".doctor-{secrets.token_hex(4)}"
     try:
         with probe.open("wb") as file:
             file.write(b"leerlab")
             file.flush()
             os.fsync(file.fileno())
-        probe.unlink()
     except OSError as error:
         raise LeerlabError(
-            f"{state.root} cannot be written: {error.strerror}.", "Work would be lost.", "Make room, or mend its permissions."
+            f"{state.root} cannot be written: {error.strerror}.",
+            "Work would be lost.",
+            "Make room, or mend its permissions.",
         ) from error
+    finally:
+        probe.unlink(missing_ok=True)
     free = shutil.disk_usage(state.root).free
     if free < LEAST_FREE:
         raise LeerlabError(
@@ -147,7 +198,7 @@ def see_daemons(state: State) -> str:
     """supervisord answers and all daemons run; the inner sockets accept connections."""
     supervisor = Supervisor(state)
     if not supervisor.running():
-        raise LeerlabError("The site is not running.", "Nobody can log in.", "Run ./leerlab up.")
+        raise LeerlabError("The site is not running.", "Nobody can log in.", UP)
     broken = [daemon.name for daemon in supervisor.processes() if daemon.state != "RUNNING"]
     if broken:
         logs = ", ".join(str(state.logs / f"{name}.log") for name in broken)
@@ -155,7 +206,9 @@ def see_daemons(state: State) -> str:
     sockets = [state.run / name for name in ("hub.sock", "hub-api.sock", "grading.sock")]
     deaf = [path.name for path in sockets if path not in ports.listening_sockets(sockets)]
     if deaf:
-        raise LeerlabError(f"Nobody answers at {', '.join(deaf)}.", "Notebooks cannot reach the hub.", "Run ./leerlab down and up.")
+        raise LeerlabError(
+            f"Nobody answers at {', '.join(deaf)}.", "Notebooks cannot reach the hub.", "Run ./leerlab down and up."
+        )
     return f"all {len(supervisor.processes())} run"
 
 
@@ -192,24 +245,38 @@ async def see_job(slurm: Slurm, site: Site, state: State) -> str:
 
 
 def see_login(site: Site, state: State) -> str:
-    """A browser's way: the login page, a one-time key, a person, the home page."""
-    person = site.login.people[0]
+    """A browser's way: the login page, a one-time key, a person, the home page; recorded as the doctor's."""
+    people = site.login.people
+    person = next((one for one in people if one.operator), people[0])
+    open_ledger(site, state).record("doctor", "doctor.login", person.name, {})
+    key = login_keys.mint(state)
     begin = time.monotonic()
-    host = {"Host": site.hub.host}
-    with httpx.Client(base_url=f"http://{site.hub.bind}:{site.hub.port}", headers=host, timeout=10, trust_env=False) as browser:
+    with httpx.Client(
+        base_url=hub_url(site, ""), headers={"Host": site.hub.host}, timeout=10, trust_env=False
+    ) as browser:
         try:
             page = browser.get("/hub/login")
-            token = browser.cookies.get("_xsrf", default="")
-            browser.post("/hub/login/key", data={"key": login_keys.mint(state), "_xsrf": token})
-            token = browser.cookies.get("_xsrf", default=token)
-            browser.post("/hub/login", data={"username": person.name, "_xsrf": token})
+            _post(browser, "/hub/login/key", key=key)
+            _post(browser, "/hub/login", username=person.name)
             home = browser.get("/hub/home")
+            took = time.monotonic() - begin
+            _post(browser, "/hub/logout")
         except httpx.TransportError as error:
-            raise LeerlabError(f"The pages do not answer: {error}", "Nobody can log in.", "Run ./leerlab up.") from error
+            raise LeerlabError(
+                f"The pages do not answer: {error}.", "Nobody can log in.", "Run ./leerlab up."
+            ) from error
+        finally:
+            login_keys.redeem(state, key)
     if page.status_code != httpx.codes.OK or home.status_code != httpx.codes.OK:
         raise LeerlabError(
             f"Logging in as {person.name} failed: login page {page.status_code}, home page {home.status_code}.",
             "People cannot log in.",
             f"Look in {state.logs / 'hub.log'}.",
         )
-    return f"{person.name} saw the home page in {time.monotonic() - begin:.1f} s"
+    return f"{person.name} saw the home page in {took:.1f} s"
+
+
+def _post(browser: httpx.Client, path: str, **fields: str) -> None:
+    # One cookie per path carries the token; the jar's own get() refuses to choose.
+    tokens = [cookie.value or "" for cookie in browser.cookies.jar if cookie.name == "_xsrf"]
+    browser.post(path, data={**fields, "_xsrf": tokens[-1] if tokens else ""})

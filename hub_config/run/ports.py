@@ -1,14 +1,18 @@
-"""The loopback ports of one run of the site: chosen free at `up`, remembered until `down`."""
+"""The loopback ports of one run of the site: chosen free at `up`, kept until `down`."""
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from base.errors import LeerlabError
 from base.paths import State
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class Ports:
     proxy_api: int
     slurm: tuple[int, ...]
 
+    @property
+    def all(self) -> tuple[int, ...]:
+        return (self.proxy_api, *self.slurm)
+
 
 def free_ports(count: int) -> list[int]:
     """That many free loopback ports, all different.
@@ -30,21 +38,39 @@ def free_ports(count: int) -> list[int]:
     Args:
         count: how many.
     """
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    listeners = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
     numbers = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:
         listener.close()
     return numbers
 
 
-def choose(state: State, nodes: int) -> Ports:
-    """Choose ports and remember them.
+def choose(state: State, nodes: int, *, jobs_run: bool) -> Ports:
+    """Choose ports and remember them: those of before where they still are free.
 
     Args:
         state: the site's state folder.
         nodes: how many slurmd will run; 0 where the cluster is not ours.
+        jobs_run: whether jobs of an earlier run still run, which know Slurm by its ports.
+
+    Raises:
+        LeerlabError: jobs still run, and another program has taken one of Slurm's ports.
     """
-    proxy_api, *slurm = free_ports(1 + (nodes + 1 if nodes else 0))
+    count = nodes + 1 if nodes else 0
+    before = remembered(state) if _file(state).exists() else None
+    taken: list[int] = []
+    if before is not None and len(before.slurm) == count:
+        taken = [port for port in before.all if in_use(LOOPBACK, port)]
+        if not taken:
+            return before
+    if before is not None and jobs_run:
+        raise LeerlabError(
+            "Jobs of before still run, and Slurm cannot have its ports back"
+            + (f": another program uses {', '.join(map(str, taken))}." if taken else ": the nodes are others now."),
+            "Slurm would not find those jobs again.",
+            "Stop that program, or run ./leerlab down, which ends the jobs, and then ./leerlab up.",
+        )
+    proxy_api, *slurm = free_ports(1 + count)
     ports = Ports(proxy_api, tuple(slurm))
     _file(state).write_text(json.dumps(asdict(ports)))
     return ports
@@ -65,14 +91,24 @@ def _file(state: State) -> Path:
 
 
 def in_use(address: str, port: int) -> bool:
-    """Whether something else listens on this address and port already."""
+    """Whether something else listens on this address and port already.
+
+    Raises:
+        LeerlabError: this machine has no such address, or the port may not be used.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise LeerlabError(
+                f"Nothing can be served at {address} port {port}: {error.strerror}.",
+                "The pages would be out of reach.",
+                "Set hub.bind to an address of this machine; 127.0.0.1 always is one.",
+            ) from error
     return False
 
 

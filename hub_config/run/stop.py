@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from base.errors import LeerlabError
 from base.paths import State
 from cluster.errors import SlurmError
-from hub_config.run.start import only_one
+from cluster.jobs import Job
+from cluster.settings import EmbeddedCluster
+from hub_config.run import strays
+from hub_config.run.folder import make_state
+from hub_config.run.lock import only_one
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 
 JOBS_SECONDS = 60.0
-DAEMONS_SECONDS = 60.0
-STOPPED_FIRST = ("hub", "grading")
+# How long our own Slurm may stay silent before its jobs are ended without it: a restart takes two seconds.
+OWN_SLURM_SECONDS = 15.0
+# Whoever submits jobs goes first, so that none is added while they are cancelled.
+SUBMITTERS = ("hub", "grading")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Stopped:
     seconds: float
 
 
+class SlurmSilent(LeerlabError):
+    """The site's jobs could not be cancelled, because Slurm does not answer."""
+
+
 def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
     """Stop the site.
 
@@ -49,112 +55,89 @@ def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
         step: called with one English phrase at each step.
 
     Raises:
-        LeerlabError: jobs or processes do not end; nothing else is touched then.
+        LeerlabError: jobs or processes do not end; what still runs is left as it is, and `down` can be tried again.
     """
     begin = time.monotonic()
     if not state.root.exists():
         return Stopped(False, 0, 0.0)
-    state.make()
-    jobs = 0
+    make_state(state)
     with only_one(state):
         supervisor = Supervisor(state)
-        was_running = supervisor.running()
-        if was_running:
+        supervised = supervisor.running()
+        left = strays.strays_of(state)
+        jobs = 0
+        if supervised:
             step("stopping the hub")
-            for name in STOPPED_FIRST:
-                supervisor.stop(name)
+            supervisor.stop(SUBMITTERS)
+        if left.all:
             step("cancelling jobs")
-            jobs = asyncio.run(_cancel_jobs(site, state))
+            jobs = _end_jobs(site, state, supervisor if supervised else None)
+        if supervised:
             step("stopping the daemons")
-            pid = supervisor.pid()
             supervisor.shutdown()
-            _wait_gone(pid)
-        _end_strays(state)
-        for path in state.run.iterdir():
-            path.unlink()
-    return Stopped(was_running, jobs, time.monotonic() - begin)
+        strays.end(strays.strays_of(state).all)
+        shutil.rmtree(state.run)
+    return Stopped(bool(left.all), jobs, time.monotonic() - begin)
 
 
-async def _cancel_jobs(site: Site, state: State) -> int:
-    """Cancel this site's jobs and wait until Slurm no longer knows them as active."""
+def _end_jobs(site: Site, state: State, supervisor: Supervisor | None) -> int:
+    """Cancel this site's jobs through Slurm; our own Slurm's jobs also without it. Returns how many were cancelled."""
+    if not isinstance(site.cluster, EmbeddedCluster):
+        return asyncio.run(_cancel_jobs(site, state, JOBS_SECONDS))
+    if supervisor is not None:
+        supervisor.start_stopped()
+        supervisor.stop(SUBMITTERS)
+    try:
+        return asyncio.run(_cancel_jobs(site, state, OWN_SLURM_SECONDS if supervisor else 0.0))
+    except SlurmSilent:
+        if supervisor is not None:
+            supervisor.stop([one.name for one in supervisor.processes()])
+        running = strays.strays_of(state).jobs
+        steps = sum(process.name() == strays.STEP for process in running)
+        strays.end(running)
+        # Jobs that still waited are written there, and would start at the next `up`.
+        controller = state.slurm / "controller"
+        if controller.exists():
+            shutil.rmtree(controller)
+        return steps
+
+
+def ours(job: Job, site: Site, state: State) -> bool:
+    """Whether a job is this site's: every job of our own Slurm, and on an existing cluster those that name this hub."""
+    return isinstance(site.cluster, EmbeddedCluster) or job.comment.startswith(f"{hub_id(state)}:")
+
+
+async def _cancel_jobs(site: Site, state: State, silent: float) -> int:
+    """Cancel this site's jobs and wait until Slurm no longer knows them as active.
+
+    Raises:
+        SlurmSilent: Slurm gave no answer for so many seconds.
+        LeerlabError: jobs do not end.
+    """
     slurm = slurm_of(site, state)
-    prefix = f"{hub_id(state)}:"
-    deadline = time.monotonic() + JOBS_SECONDS
+    begin = answered = time.monotonic()
     cancelled: set[int] = set()
+    active: list[int] = []
     while True:
+        now = time.monotonic()
         try:
-            ours = [job.id for job in (await slurm.queue()).jobs if job.comment.startswith(prefix)]
-            if not ours:
+            active = [job.id for job in (await slurm.queue()).jobs if ours(job, site, state)]
+            if not active:
                 return len(cancelled)
-            await slurm.cancel(ours)
-            cancelled.update(ours)
+            await slurm.cancel(set(active) - cancelled)
+            cancelled.update(active)
+            answered = time.monotonic()
         except SlurmError as error:
-            if time.monotonic() > deadline:
-                raise LeerlabError(
-                    f"Slurm does not answer: {error}", "Its jobs may still run.", "Try ./leerlab down again."
+            if now - answered >= silent:
+                raise SlurmSilent(
+                    f"Slurm does not answer: {error.what}",
+                    "The site's jobs may still run.",
+                    "Try ./leerlab down again.",
                 ) from error
-        if time.monotonic() > deadline:
+        if now - begin > JOBS_SECONDS:
             raise LeerlabError(
-                "Jobs do not end: " + ", ".join(map(str, ours)),
+                "Jobs do not end: " + ", ".join(map(str, active)) + ".",
                 "They would go on without a site.",
                 "Try ./leerlab down again, or scancel them.",
             )
-        await asyncio.sleep(0.2)
-
-
-def _wait_gone(pid: int) -> None:
-    try:
-        psutil.Process(pid).wait(DAEMONS_SECONDS)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        raise LeerlabError(
-            f"supervisord (process {pid}) does not end.", "Some daemons still run.", "Try ./leerlab down again."
-        ) from None
-
-
-def processes_of(state: State) -> list[psutil.Process]:
-    """This account's processes that name the state folder in arguments or environment, ourselves left out."""
-    root, found = str(state.root), []
-    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for process in psutil.process_iter():
-        if process.pid in mine:
-            continue
-        try:
-            words = [*process.cmdline(), *process.environ().values()]
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-        if any(root in word for word in words):
-            found.append(process)
-    return found
-
-
-def _end_strays(state: State) -> None:
-    """End what outlived supervisord, for instance after it was killed: slurmstepd, a daemon, a job's wrapper."""
-    for ask in (signal.SIGTERM, signal.SIGKILL):
-        strays = processes_of(state)
-        for process in strays:
-            try:
-                process.send_signal(ask)
-            except psutil.NoSuchProcess:
-                continue
-        _, alive = psutil.wait_procs(strays, timeout=5)
-        if not alive:
-            return
-    raise LeerlabError(
-        "These processes do not end: " + ", ".join(str(process.pid) for process in alive),
-        "They belong to the stopped site.",
-        "End them by hand with kill -9.",
-    )
-
-
-def leftovers(state: State) -> list[str]:
-    """What still exists of a stopped site: processes, sockets, mounts and cgroups that name its state folder."""
-    root = str(state.root)
-    found = [f"process {process.pid}" for process in processes_of(state)]
-    found += [f"socket {line.split()[-1]}" for line in Path("/proc/net/unix").read_text().splitlines() if root in line]
-    found += [f"mount {line.split()[4]}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if root in line]
-    found += [f"file {path}" for path in sorted(state.run.iterdir())] if state.run.exists() else []
-    cgroups = Path("/sys/fs/cgroup")
-    found += [f"cgroup {path}" for path in cgroups.rglob(f"*leerlab-{state.root.name}*")]
-    return found
+        await asyncio.sleep(0.1)

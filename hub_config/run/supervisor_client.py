@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import time
 import xmlrpc.client
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
-from supervisor.xmlrpc import SupervisorTransport
+import psutil
 
+from base.errors import LeerlabError
 from base.paths import State
-from hub_config.run.processes import SUPERVISOR_SOCKET
+
+SOCKET = "supervisor.sock"
+# No call here waits for a daemon, so supervisord answers each at once; this bounds a supervisord that hangs.
+ANSWER_SECONDS = 10.0
+# Longer than the longest stopwaitsecs in supervisord.conf, after which supervisord itself kills the daemon.
+STOP_SECONDS = 45.0
+GONE = ("STOPPED", "EXITED", "FATAL")
+# supervisor.xmlrpc.Faults
+_ALREADY_STARTED, _NOT_RUNNING = 60, 70
+
+
+class SupervisorSilent(LeerlabError):
+    """supervisord does not answer, or not in a way that makes sense."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +37,35 @@ class Process:
 
     Args:
         name: its name in `hub_config.run.processes`.
-        state: supervisord's state name: RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL.
+        state: supervisord's state name: RUNNING, STARTING, BACKOFF, STOPPING, STOPPED, EXITED, FATAL.
         pid: process id, 0 when it does not run.
-        since: start time, seconds since 1970.
+        since: when it was last started, seconds since 1970; 0 when it never was.
     """
 
     name: str
     state: str
     pid: int
     since: int
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ANSWER_SECONDS)
+        self.sock.connect(str(self._path))
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _Connection(self._path)
 
 
 class Supervisor:
@@ -37,48 +76,86 @@ class Supervisor:
     """
 
     def __init__(self, state: State) -> None:
-        self._socket = state.run / SUPERVISOR_SOCKET
+        self._socket = state.run / SOCKET
 
-    def _proxy(self) -> xmlrpc.client.ServerProxy:
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+    def _call(self, method: str, *arguments: object) -> object:
+        with xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(self._socket)) as proxy:
+            try:
+                return getattr(proxy.supervisor, method)(*arguments)
+            except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+                raise SupervisorSilent(
+                    f"supervisord does not answer: {error}.",
+                    "What runs of the site is not known.",
+                    "Run ./leerlab down, then ./leerlab up.",
+                ) from error
 
     def running(self) -> bool:
         """Whether supervisord answers."""
         try:
             self.pid()
-        except (OSError, xmlrpc.client.Error):
+        except SupervisorSilent:
             return False
         return True
 
     def pid(self) -> int:
-        """supervisord's process id."""
-        return cast(int, self._proxy().supervisor.getPID())
+        """supervisord's process id.
+
+        Raises:
+            SupervisorSilent: it does not answer; so do all methods below.
+        """
+        return cast(int, self._call("getPID"))
 
     def processes(self) -> list[Process]:
         """All daemons with their states."""
-        rows = cast(list[dict[str, object]], self._proxy().supervisor.getAllProcessInfo())
+        rows = cast(list[dict[str, object]], self._call("getAllProcessInfo"))
         return [
-            Process(str(row["name"]), str(row["statename"]), int(str(row["pid"])), int(str(row["start"]))) for row in rows
+            Process(str(row["name"]), str(row["statename"]), int(str(row["pid"])), int(str(row["start"])))
+            for row in rows
         ]
 
-    def start(self, name: str) -> None:
-        """Start one daemon that is stopped."""
-        self._proxy().supervisor.startProcess(name, False)
+    def start_stopped(self) -> list[str]:
+        """Start every daemon that was stopped by hand or given up; returns their names without waiting for them."""
+        stopped = [process.name for process in self.processes() if process.state in GONE]
+        for name in stopped:
+            self._ask("startProcess", name, _ALREADY_STARTED)
+        return stopped
 
-    def stop(self, name: str) -> None:
-        """Stop one daemon and wait until it is gone; nothing happens when it does not run.
+    def stop(self, names: Collection[str]) -> None:
+        """Stop these daemons, all at once, and wait until they are gone; those that do not run are left alone.
 
         Raises:
-            xmlrpc.client.Fault: supervisord refuses for another reason.
+            LeerlabError: one of them does not end.
         """
-        not_running = 70  # supervisor.xmlrpc.Faults.NOT_RUNNING
+        for name in names:
+            self._ask("stopProcess", name, _NOT_RUNNING)
+        deadline = time.monotonic() + STOP_SECONDS
+        while alive := [one.name for one in self.processes() if one.name in names and one.state not in GONE]:
+            if time.monotonic() > deadline:
+                raise LeerlabError(f"Not ending: {', '.join(alive)}.", "They still run.", "Try ./leerlab down again.")
+            time.sleep(0.05)
+
+    def _ask(self, method: str, name: str, harmless: int) -> None:
         try:
-            self._proxy().supervisor.stopProcess(name, True)
+            self._call(method, name, False)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode != not_running:
-                raise
+            if fault.faultCode != harmless:
+                raise LeerlabError(f"supervisord refuses {method} of {name}: {fault.faultString}.") from fault
 
     def shutdown(self) -> None:
-        """Stop all daemons and supervisord itself; returns when the order is given."""
-        self._proxy().supervisor.shutdown()
+        """Stop all daemons at once, then supervisord itself, and wait until it is gone.
+
+        supervisord alone would stop them one after another, a second each.
+
+        Raises:
+            LeerlabError: it does not end.
+        """
+        pid = self.pid()
+        self.stop([process.name for process in self.processes()])
+        self._call("shutdown")
+        with suppress(psutil.NoSuchProcess):
+            try:
+                psutil.Process(pid).wait(STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                raise LeerlabError(
+                    f"supervisord (process {pid}) does not end.", "Some daemons still run.", "Try ./leerlab down again."
+                ) from None
