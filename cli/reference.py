@@ -16,8 +16,7 @@ def command_markdown(app: typer.Typer) -> str:
         app: the whole command.
     """
     command = get_command(app)
-    body = get_docs_for_click(
-        obj=command, ctx=typer.Context(command), name="leerlab", title="Reference: the command `leerlab`"
-    )
+    context = typer.Context(command, **command.context_settings)
+    body = get_docs_for_click(obj=command, ctx=context, name="leerlab", title="Reference: the command `leerlab`")
     heading, _, rest = body.strip().partition("\n")
     return f"{heading}\n\n{_NOTE}\n{rest}\n"

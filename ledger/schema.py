@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
 
@@ -42,15 +45,20 @@ head_table = Table(
 )
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, moved: Callable[[Connection], None]) -> None:
     """Run the migrations that the database has not seen; two processes may do this at once.
 
     Args:
         engine: the database.
+        moved: called in the same transaction when there were migrations to run.
     """
     configuration = Config()
-    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    newest = ScriptDirectory.from_config(configuration).get_current_head()
     # The transaction holds SQLite's write lock from its first statement, so a second process waits and finds all done.
     with engine.begin() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == newest:
+            return
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
+        moved(connection)

@@ -1,8 +1,8 @@
 """People and the audit trail in one SQLite database: short transactions, an append-only and hash-chained trail.
 
-One entry's hash is SHA-256 over the JSON array [previous hash, sequence, time, actor, action, subject, details], written without
-spaces, keys sorted, as UTF-8. The head (sequence and hash of the last entry) is sealed with HMAC-SHA-256 and a key
-from outside the database, so that neither a cut tail nor a chain computed anew goes unnoticed.
+The head (sequence and hash of the last entry, 0 and zeros at first) is sealed with HMAC-SHA-256 and a key from outside
+the database, so that neither a cut tail, an emptied table nor a chain computed anew (`ledger.chain`) goes unnoticed.
+What this cannot find is the whole file put back as it was at an earlier time: keep `head()` elsewhere for that.
 """
 
 from __future__ import annotations
@@ -11,29 +11,43 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import sqlalchemy
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
 
 from base.errors import InputError, LeerlabError
+from base.log import redact
+from ledger.chain import GENESIS, LedgerBroken, broken, checked_hash, entry_hash, plain_json
+from ledger.database import READS, bounded, engine_of
 from ledger.schema import entry_table, head_table, person_table, upgrade
+
+__all__ = ["BUSY_SECONDS", "DEMO_PROVIDER", "GENESIS", "Entry", "Ledger", "LedgerBroken", "Person", "entry_hash"]
 
 BUSY_SECONDS = 10.0
 DEMO_PROVIDER = "demo"
-GENESIS = "0" * 64
-_SECRET_WORDS = ("token", "secret", "password", "key", "cookie")
+_SECRET_WORDS = frozenset(
+    (
+        "token",
+        "tokens",
+        "secret",
+        "secrets",
+        "password",
+        "passphrase",
+        "key",
+        "keys",
+        "cookie",
+        "cookies",
+        "authorization",
+    )
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LONGEST = 4000
-
-
-class LedgerBroken(LeerlabError):
-    """The audit trail is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,14 @@ class Ledger:
     Args:
         url: SQLAlchemy URL of a SQLite file; the file is made when it does not exist.
         key: at least 32 random bytes from outside the database: seals the trail's head and makes pseudonyms.
+        busy_seconds: longest wait for another program's transaction.
 
     Raises:
         InputError: the URL is not of SQLite, or the key is too short.
+        LeerlabError: the file cannot be opened, made or brought up to date.
     """
 
-    def __init__(self, url: str, key: bytes) -> None:
+    def __init__(self, url: str, key: bytes, *, busy_seconds: float = BUSY_SECONDS) -> None:
         if make_url(url).get_backend_name() != "sqlite":
             raise InputError(
                 f"The ledger cannot be kept in {make_url(url).get_backend_name()}.",
@@ -99,9 +115,9 @@ class Ledger:
         if len(key) < 32:
             raise InputError("The ledger's key is too short.", do="Give at least 32 random bytes.")
         self._key = key
-        self._engine = _engine(url)
-        with _bounded():
-            upgrade(self._engine)
+        self._engine = engine_of(url, busy_seconds)
+        with bounded():
+            upgrade(self._engine, self._begin_trail)
 
     @classmethod
     def open(cls, url: str, key_file: Path) -> Ledger:
@@ -115,11 +131,10 @@ class Ledger:
             InputError: the file cannot be read or holds no key.
         """
         try:
-            return cls(url, bytes.fromhex(key_file.read_text().strip()))
+            key = bytes.fromhex(key_file.read_text().strip())
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"The ledger's key cannot be read from {key_file}: {error}.", do="Run leerlab up."
-            ) from error
+            raise InputError(f"The ledger's key cannot be read: {key_file}.", do="Run leerlab up.") from error
+        return cls(url, key)
 
     def close(self) -> None:
         """Close the database's connections."""
@@ -127,7 +142,13 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _bounded(), self._engine.begin() as connection:
+        with bounded(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """The database as it is now; keeps no writer waiting, however long the reading takes."""
+        with bounded(), self._engine.connect().execution_options(**{READS: True}) as connection, connection.begin():
             yield connection
 
     # -- people
@@ -141,23 +162,24 @@ class Ledger:
             title: what pages call the person.
 
         Raises:
+            InputError: the provider or its id is empty: a missing claim is nobody.
             LeerlabError: a demo person's name is another person's pseudonym.
         """
+        if not provider.strip() or not subject.strip():
+            raise InputError(
+                "A person without a provider or an id cannot be known.", do="Look at the claims of the login."
+            )
+        _check_text(provider, subject, title)
         table = person_table
         here = (table.c.provider == provider) & (table.c.subject == subject)
         with self._transaction() as connection:
             row = connection.execute(select(table).where(here)).mappings().first()
             if row is None:
-                pseudonym = self._free_pseudonym(connection, provider, subject)
-                row = {
-                    "pseudonym": pseudonym,
-                    "provider": provider,
-                    "subject": subject,
-                    "title": title,
-                    "first_seen": _now().isoformat(),
-                }
-                connection.execute(table.insert().values(**row))
-            elif row["title"] != title:
+                pseudonym, first_seen = self._free_pseudonym(connection, provider, subject), _now().isoformat()
+                new = {"pseudonym": pseudonym, "provider": provider, "subject": subject, "title": title}
+                connection.execute(table.insert().values(**new, first_seen=first_seen))
+                return Person(pseudonym, provider, subject, title, datetime.fromisoformat(first_seen))
+            if row["title"] != title:
                 connection.execute(table.update().where(here).values(title=title))
         return Person(row["pseudonym"], provider, subject, title, datetime.fromisoformat(row["first_seen"]))
 
@@ -195,25 +217,28 @@ class Ledger:
             actor: pseudonym of who did it.
             action: dotted name of what was done, such as `server.start`.
             subject: to whom or what.
-            details: further plain facts, no secrets.
+            details: further plain facts, no secrets; a value that looks like one is kept as `[redacted]`.
 
         Raises:
-            InputError: the details name a secret, or the entry is too long.
+            InputError: a detail is named like a secret, or the entry is too long or no text.
             LedgerBroken: the last entry is not the one that was sealed; nothing is appended to a broken trail.
         """
-        secret = next((name for name in details if any(word in name.lower() for word in _SECRET_WORDS)), None)
-        if secret is not None:
+        facts = {name: redact(value) for name, value in details.items()}
+        if secret := next((name for name in facts if _names_a_secret(name)), None):
             raise InputError(f"The detail {secret!r} would put a secret into the audit trail.", do="Leave it out.")
-        text = json.dumps(dict(details), sort_keys=True, separators=(",", ":"))
+        _check_text(actor, action, subject, *facts, *facts.values())
+        text = plain_json(facts)
         if len(text) + len(actor) + len(action) + len(subject) > _LONGEST:
-            raise InputError(f"The entry {action} is longer than {_LONGEST} characters.", do="Record less.")
+            raise InputError(f"The entry {action[:80]} is longer than {_LONGEST} characters.", do="Record less.")
         with self._transaction() as connection:
-            sequence, previous = self._head(connection)
-            moment = _now()
-            digest = entry_hash(previous, sequence + 1, moment.isoformat(), actor, action, subject, details)
+            last, previous = self._sealed_head(connection)
+            moment, sequence = _now(), last + 1
+            digest = entry_hash(
+                previous, sequence, time=moment.isoformat(), actor=actor, action=action, subject=subject, details=facts
+            )
             connection.execute(
                 entry_table.insert().values(
-                    sequence=sequence + 1,
+                    sequence=sequence,
                     time=moment.isoformat(),
                     actor=actor,
                     action=action,
@@ -222,24 +247,40 @@ class Ledger:
                     hash=digest,
                 )
             )
-            seal = self._seal(sequence + 1, digest)
-            connection.execute(head_table.delete())
-            connection.execute(head_table.insert().values(sequence=sequence + 1, hash=digest, seal=seal))
-        return Entry(sequence + 1, moment, actor, action, subject, dict(details), digest)
+            self._put_head(connection, sequence, digest)
+        return Entry(sequence, moment, actor, action, subject, facts, digest)
 
-    def _head(self, connection: Connection) -> tuple[int, str]:
+    def _begin_trail(self, connection: Connection) -> None:
+        """Seal a trail without entries, so that one whose tables were emptied looks different."""
+        if connection.execute(select(entry_table).limit(1)).first() is None:
+            self._put_head(connection, 0, GENESIS)
+
+    def _put_head(self, connection: Connection, sequence: int, digest: str) -> None:
+        connection.execute(head_table.delete())
+        seal = self._seal(sequence, digest)
+        connection.execute(head_table.insert().values(sequence=sequence, hash=digest, seal=seal))
+
+    def _sealed_head(self, connection: Connection) -> tuple[int, str]:
         """Sequence and hash of the last entry, once its seal has been checked."""
-        head = connection.execute(select(head_table)).mappings().first()
+        heads = connection.execute(select(head_table)).mappings().all()
         last = (
             connection.execute(select(entry_table).order_by(entry_table.c.sequence.desc()).limit(1)).mappings().first()
         )
-        if head is None and last is None:
-            return 0, GENESIS
-        if head is None or last is None or (head["sequence"], head["hash"]) != (last["sequence"], last["hash"]):
-            raise _broken(0 if last is None else last["sequence"], "the last entry is not the one that was sealed")
-        if not hmac.compare_digest(head["seal"], self._seal(head["sequence"], head["hash"])):
-            raise _broken(head["sequence"], "the seal of the last entry is false")
-        return int(head["sequence"]), str(head["hash"])
+        found = (last["sequence"], last["hash"]) if last is not None else (0, GENESIS)
+        if [(head["sequence"], head["hash"]) for head in heads] != [found]:
+            raise broken(found[0], "the last entry is not the one that was sealed")
+        if not hmac.compare_digest(str(heads[0]["seal"]).encode(), self._seal(*found).encode()):
+            raise broken(found[0], "the seal of the last entry is false")
+        return int(found[0]), str(found[1])
+
+    def head(self) -> tuple[int, str]:
+        """Sequence and hash of the last entry, to keep elsewhere and compare later.
+
+        Raises:
+            LedgerBroken: the last entry is not the one that was sealed.
+        """
+        with self._snapshot() as connection:
+            return self._sealed_head(connection)
 
     def _seal(self, sequence: int, digest: str) -> str:
         return hmac.new(self._key, f"head:{sequence}:{digest}".encode(), hashlib.sha256).hexdigest()
@@ -253,24 +294,24 @@ class Ledger:
         Raises:
             LedgerBroken: names the first entry that is not what was written.
         """
-        with self._transaction() as connection:
+        with self._snapshot() as connection:
             previous, sequence = GENESIS, 0
             for row in connection.execute(select(entry_table).order_by(entry_table.c.sequence)).mappings():
                 sequence += 1
                 if row["sequence"] != sequence:
-                    raise _broken(sequence, "it is missing")
-                details = json.loads(row["details"])
-                expected = entry_hash(
-                    previous, sequence, row["time"], row["actor"], row["action"], row["subject"], details
-                )
-                if row["hash"] != expected:
-                    raise _broken(sequence, "it was changed")
-                previous = expected
-            self._head(connection)
+                    raise broken(sequence, "it is missing")
+                previous = checked_hash(previous, row)
+            self._sealed_head(connection)
         return sequence
 
     def entries(
-        self, *, actor: str | None = None, action: str | None = None, subject: str | None = None, after: int = 0
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
     ) -> Sequence[Entry]:
         """Entries in order, filtered by what is given.
 
@@ -279,16 +320,17 @@ class Ledger:
             action: only of this action, or of those below it (`login` finds `login.refused` too).
             subject: only about this subject.
             after: only with a higher sequence.
+            limit: most entries; without it all.
         """
         table = entry_table
-        query = select(table).where(table.c.sequence > after).order_by(table.c.sequence)
+        query = select(table).where(table.c.sequence > after).order_by(table.c.sequence).limit(limit)
         if actor is not None:
             query = query.where(table.c.actor == actor)
         if action is not None:
             query = query.where((table.c.action == action) | table.c.action.startswith(action + ".", autoescape=True))
         if subject is not None:
             query = query.where(table.c.subject == subject)
-        with self._transaction() as connection:
+        with self._snapshot() as connection:
             return [
                 Entry(
                     row["sequence"],
@@ -303,54 +345,18 @@ class Ledger:
             ]
 
 
-def entry_hash(
-    previous: str, sequence: int, time: str, actor: str, action: str, subject: str, details: Mapping[str, str]
-) -> str:
-    """The hash of one entry, 64 hexadecimal digits; see the module's description."""
-    chained = [previous, sequence, time, actor, action, subject, dict(details)]
-    text = json.dumps(chained, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _names_a_secret(name: str) -> bool:
+    return any(word.lower() in _SECRET_WORDS for word in _WORD.findall(name))
 
 
-def _broken(sequence: int, why: str) -> LedgerBroken:
-    return LedgerBroken(
-        f"The audit trail is broken at entry {sequence}: {why}.",
-        "Somebody or something changed the ledger outside Leerlab; nothing is appended to it any more.",
-        "Keep the file for examination, and restore the ledger from a backup.",
-    )
+def _check_text(*texts: str) -> None:
+    """Refuse what cannot be written as UTF-8, such as file names that Python could not decode."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"This is not text and cannot be recorded: {text[:80]!r}.") from error
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """Say clearly what SQLite says tersely."""
-    try:
-        yield
-    except OperationalError as error:
-        raise LeerlabError(
-            f"The ledger cannot be read or written: {error.orig}.",
-            "What was to be recorded has not been recorded, and so has not been done either.",
-            "Is the disk full, or does another program hold the file? Then try again.",
-        ) from error
-
-
-def _engine(url: str) -> Engine:
-    """An engine whose transactions take the write lock at once: a deferred one could fail half-way (SQLite, BEGIN)."""
-    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def _connected(connection: sqlalchemy.engine.interfaces.DBAPIConnection, _record: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
