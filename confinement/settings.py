@@ -24,7 +24,7 @@ class ConfinementSettings(BaseModel):
         description="Size of /dev/shm inside, which data loaders with workers use; it counts as memory of the job.",
     )
     processes: int = Field(
-        default=256, ge=32, le=65536, description="Most processes and threads at one time inside one wall, together."
+        default=512, ge=32, le=65536, description="Most processes and threads at one time inside one wall, together."
     )
     open_files: int = Field(default=4096, ge=256, le=1048576, description="Most open files of one process inside.")
     file_size: Annotated[Size, Ge(2**20), Le(2**44)] = Field(

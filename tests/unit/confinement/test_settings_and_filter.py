@@ -15,8 +15,8 @@ from confinement.wall import Limits
 
 def test_defaults_are_those_of_the_decision() -> None:
     settings = ConfinementSettings()
-    assert settings.sizes() == {"tmp": 256 * 2**20, "shm": 64 * 2**20, "limits": Limits()}
-    assert settings.limits == Limits(processes=256, open_files=4096, file_size=2 * 2**30)
+    assert settings.sizes() == {"tmp": 256 * 2**20, "shm": 64 * 2**20, "limits": Limits(processes=512)}
+    assert settings.limits == Limits(processes=512, open_files=4096, file_size=2 * 2**30)
 
 
 def test_values_are_read_with_their_units() -> None:
