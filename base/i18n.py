@@ -52,10 +52,10 @@ def choose_language(cookie: str | None, accept_language: str | None, default: st
         tag, _, parameter = item.strip().partition(";")
         language = tag.strip().lower().partition("-")[0]
         try:
-            weight = float(parameter.strip().removeprefix("q=") or 1)
+            weight = float(parameter.strip().lower().removeprefix("q=") or 1)
         except ValueError:
             continue
-        if language in LANGUAGES and weight > 0:
+        if language in LANGUAGES and 0 < weight <= 1:
             ranked.append((weight, language))
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else default
 

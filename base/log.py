@@ -6,15 +6,46 @@ import logging
 import re
 import sys
 
-_SECRET = re.compile(
-    r"(?i)((?:token|secret|key|password|code|state)[\"']?\s*[=:]\s*[\"']?|\b(?:bearer|token|basic|start)\s+)"
-    r"[A-Za-z0-9+/_.~%=-]{8,}"
+HIDDEN = "[redacted]"
+
+_SPACE = r"(?:\s|%20|\+)*"
+_QUOTE = r"\\*[\"']"
+_IS = rf"{_SPACE}(?:=|:|%3D|%3A|,(?=\s*b?{_QUOTE})){_SPACE}"
+# A value in quotes, the quotes perhaps escaped once more because JSON stands within JSON; else up to what ends a word.
+_VALUE = r"""(?:b?\\+"[^"]*?\\+"|b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|(?!\[redacted\])[^\s&"'<>;,(){}\]]+)"""
+# What a generator of tokens makes and no language does: 16 characters or more, with a digit or capitals within.
+_RANDOM = r"(?=[A-Za-z0-9+/_.~-]*(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9+/_.~-]{16,}={0,2}"
+
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # Cookies hold sessions, whatever they are called: the rest of the header.
+        rf"(?i:((?:set-)?cookie{_QUOTE}?\s*[:,=]\s*b?(?:{_QUOTE})?))(?!\s*\[redacted\])[^\"'\r\n]+",
+        # Credentials (RFC 9110, section 11.6.2), with the name of their scheme kept.
+        rf"(?i:(authorization(?:{_QUOTE})?\s*[:,=]\s*b?(?:{_QUOTE})?"
+        r"(?!(?:[a-z]+\s+)?\[redacted\])(?:[a-z]+\s+)?))[^\s\"'\\,]+",
+        r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).+?(?=-----END|\Z)",
+        # Names that are only ever given to secrets, alone or within a longer name such as JUPYTERHUB_API_TOKEN.
+        rf"(?i:((?:token|secret|passw(?:or)?d|passphrase|(?:api|private|access)[_-]?key|xsrf)[\w-]{{0,20}}"
+        rf"(?:{_QUOTE})?{_IS})){_VALUE}",
+        # Names that also mean something else: in an address always, elsewhere when the value looks like a token.
+        r"(?i:((?:[?&#;]|%3F|%26|%23)(?:key|code|state|ticket|nonce|sig|signature)(?:=|%3D)))(?!\[redacted\])[^\s&\"'<>]+",
+        rf"(?i:(\b(?:key|code|state|ticket|nonce|sig|signature)(?:{_QUOTE})?{_IS}(?:{_QUOTE})?)){_RANDOM}",
+        rf"(?i:(\b(?:bearer|basic|token|start|secret|key|password)\s+)){_RANDOM}",
+        r"(://[^/\s:@]*:)(?!\[redacted\]@)[^/\s@]+(?=@)",
+    )
 )
 
 
 def redact(text: str) -> str:
-    """The text with every value that follows a word such as token, secret or key replaced by `[redacted]`."""
-    return _SECRET.sub(r"\1[redacted]", text)
+    """The text with tokens, keys, passwords, cookies and credentials replaced by `[redacted]`; the names stay.
+
+    Args:
+        text: a line of a log or a message, in any mixture of headers, addresses and JSON.
+    """
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
 
 
 class RedactingFormatter(logging.Formatter):

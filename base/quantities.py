@@ -27,7 +27,7 @@ class Size(int):
         """
         if isinstance(text, Size):
             return text
-        match = _SIZE.match(text) if isinstance(text, str) else None
+        match = _SIZE.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"{text!r} is not a size (allowed: a whole number and K, M, G or T, such as 512M or 4G)")
         return cls(int(match[1]) * _UNITS[match[2]])
@@ -45,9 +45,7 @@ class Size(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -68,7 +66,7 @@ class Duration(timedelta):
         """
         if isinstance(text, Duration):
             return text
-        match = _DURATION.match(text) if isinstance(text, str) and text else None
+        match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
         if match is None:
             raise ValueError(f"{text!r} is not a duration (allowed: such as 90s, 30m, 4h or 1d12h)")
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -91,9 +89,7 @@ class Duration(timedelta):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
 
     @classmethod
     def __get_pydantic_json_schema__(
