@@ -195,7 +195,7 @@ def _bytes_of(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _Refused(1, f"the file cannot be read: {error.strerror}", "a readable file") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise _Refused(1, "this is a directory", "a file")
@@ -203,10 +203,12 @@ def _bytes_of(path: Path) -> bytes:
             raise _Refused(1, "this is not an ordinary file", "a file")
         if found.st_size > LARGEST_FILE:
             raise _too_large()
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise _Refused(1, f"the file cannot be read: {error.strerror}", "a readable file") from error
+    except OSError as error:
+        raise _Refused(1, f"the file cannot be read: {error.strerror}", "a readable file") from error
+    finally:
+        os.close(descriptor)
     if len(data) > LARGEST_FILE:
         raise _too_large()
     return data
@@ -268,7 +270,7 @@ class _Composer:
             raise _Refused(following.start_mark.line + 1, "a second document begins here", "one document")
         if root.items is None and not root.refused:
             if root.members is None and root.value is None:
-                raise _Refused(root.line, "the file is empty", "the sections of a site")
+                raise _Refused(1, "the file is empty", "the sections of a site")
             raise _Refused(root.line, "the file does not hold sections", "keys such as `site:` at the start of a line")
         return root
 

@@ -68,32 +68,10 @@ def test_what_stands_beside_a_secret_stays_readable() -> None:
     assert redact(f"Authorization: start {SECRET} from 127.0.0.1") == "Authorization: start [redacted] from 127.0.0.1"
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "token",
-                "=",
-                ":",
-                " ",
-                '"',
-                "'",
-                "\\",
-                "&",
-                "key",
-                "Authorization",
-                "start",
-                SECRET,
-                "://",
-                "@",
-                "cookie",
-                "[redacted]",
-                ",",
-                "{",
-            ]
-        )
-    ).map("".join)
-)
+WORDS = (*"=: \"'\\&@,{", "token", "key", "Authorization", "start", SECRET, "://", "cookie", "[redacted]")
+
+
+@given(st.lists(st.sampled_from(WORDS)).map("".join))
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
