@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from base.errors import InputError
+from base.errors import InputError, LeerlabError
 from base.paths import Installation, State
 from cli import development, output
 from hub_config import check as checks
@@ -36,20 +37,39 @@ SiteOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+def readable(path: Path) -> Path:
+    """A file named on the command line; relative to where `./leerlab` was started.
+
+    Raises:
+        InputError: there is none, or this account may not read it.
+    """
+    file = Path(os.environ.get("LEERLAB_CWD", ".")) / path
+    if os.access(file, os.R_OK):
+        return file
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    raise InputError(
+        f"{file} cannot be read.",
+        f"Either it does not exist, or the account {account} may not read it; Leerlab never runs as root.",
+        f"Put it where {account} can read it, such as /etc/leerlab, with mode 644.",
+    )
+
+
 def read_site(path: Path | None) -> tuple[Site, Path, State]:
     """The checked site and its state folder.
 
     Raises:
         InputError: the file has problems; they are printed first, one a line.
     """
-    file = path or Path(os.environ.get("LEERLAB_SITE") or Installation.current().code / "hub_config/demo.yaml")
+    file = readable(path) if path else Path(Installation.current().code / "hub_config/demo.yaml")
     problems = checks.check(file)
     if problems:
         for problem in problems:
             output.err.print(str(problem), markup=False)
         count = len(problems)
         raise InputError(
-            f"{file} has {count} problem{'s' if count > 1 else ''}.", "Nothing was started or changed.", "Mend it and try again."
+            f"{file} has {count} problem{'s' if count > 1 else ''}.",
+            "Nothing was started or changed.",
+            "Mend it and try again.",
         )
     site = checks.load(file)
     return site, file.resolve(), State.of_site(site.site.name)
@@ -60,14 +80,21 @@ def up(site: SiteOption = None, json: JsonOption = False) -> None:
     """Start the site and return when everything answers; find it when it runs already."""
     settings, file, state = read_site(site)
     with output.steps("Starting") as step:
-        started = start.up(settings, file, state, Installation.current(), step)
+        try:
+            started = start.up(settings, file, state, Installation.current(), step)
+        except KeyboardInterrupt:
+            raise LeerlabError(
+                "Interrupted.", "Part of the site may run.", "./leerlab up goes on with it; ./leerlab down stops it."
+            ) from None
     if json:
         output.print_json(asdict(started))
         return
     word = "already runs" if started.already_running else "runs"
     output.out.print(f"Leerlab {word} ({started.seconds:.0f} s).\n")
     output.out.print(f"  Open       {started.login_link}", markup=False)
-    output.out.print("             The key in this address works once; ./leerlab key prints another for a second browser.")
+    output.out.print(
+        "             The key in this address works once; ./leerlab key prints another for a second browser."
+    )
     output.out.print("  Log in as  " + ", ".join(person.title for person in settings.login.people), markup=False)
     output.out.print("  Stop       ./leerlab down")
 
@@ -128,7 +155,7 @@ def doctor(site: SiteOption = None, json: JsonOption = False) -> None:
 @app.command()
 def check(site: Annotated[Path, typer.Argument(metavar="SITE.yaml")], json: JsonOption = False) -> None:
     """Check a site.yaml and report every problem at once."""
-    problems = checks.check(site)
+    problems = checks.check(readable(site))
     if json:
         output.print_json([asdict(problem) for problem in problems])
     for problem in problems if not json else ():

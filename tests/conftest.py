@@ -1,4 +1,4 @@
-"""A whole site for the tests that need one: real Slurm, hub, proxy and grading service, on a port and in a folder of its own."""
+"""A whole site for the tests that need one: real Slurm, hub, proxy and grading, with a port and a folder of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,9 @@ class RunningSite:
     def address(self) -> str:
         return self.site.hub.address
 
-    def leerlab(self, *arguments: str, timeout: float = UP_SECONDS, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def leerlab(
+        self, *arguments: str, timeout: float = UP_SECONDS, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command against this site."""
         return leerlab(*arguments, "--site", str(self.file), home=self.home, timeout=timeout, check=check)
 
@@ -52,7 +54,9 @@ class RunningSite:
         return str(json.loads(self.leerlab("key", "--json").stdout)["login_link"])
 
 
-def leerlab(*arguments: str, home: Path, timeout: float = UP_SECONDS, check: bool = True) -> subprocess.CompletedProcess[str]:
+def leerlab(
+    *arguments: str, home: Path, timeout: float = UP_SECONDS, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run `leerlab` as `./leerlab` would, with its state below `home`."""
     result = subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
@@ -65,7 +69,9 @@ def leerlab(*arguments: str, home: Path, timeout: float = UP_SECONDS, check: boo
         check=False,
     )
     if check and result.returncode:
-        raise AssertionError(f"leerlab {' '.join(arguments)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+        raise AssertionError(
+            f"leerlab {' '.join(arguments)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
+        )
     return result
 
 
@@ -105,3 +111,17 @@ def running_site() -> Iterator[RunningSite]:
     finally:
         site.leerlab("down")
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def new_site(short_folder: Path) -> Iterator[Callable[..., RunningSite]]:
+    """Describes a site of the test's own, not yet started; at the end nothing of it runs."""
+    made: list[RunningSite] = []
+
+    def make(**changes: object) -> RunningSite:
+        made.append(make_site(short_folder, **changes))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.leerlab("down")

@@ -27,9 +27,9 @@ from confinement.wall import Wall
 from hub_config.audit import open_ledger
 from hub_config.login import keys as login_keys
 from hub_config.run import ports
+from hub_config.run.browser import Browser
 from hub_config.run.folder import make_state
 from hub_config.run.processes import NODE, PROXY
-from hub_config.run.ready import hub_url
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
@@ -251,16 +251,14 @@ def see_login(site: Site, state: State) -> str:
     open_ledger(site, state).record("doctor", "doctor.login", person.name, {})
     key = login_keys.mint(state)
     begin = time.monotonic()
-    with httpx.Client(
-        base_url=hub_url(site, ""), headers={"Host": site.hub.host}, timeout=10, trust_env=False
-    ) as browser:
+    with Browser(site) as browser:
         try:
             page = browser.get("/hub/login")
-            _post(browser, "/hub/login/key", key=key)
-            _post(browser, "/hub/login", username=person.name)
+            browser.submit("/hub/login", "/hub/login/key", key=key)
+            browser.submit("/hub/login", "/hub/login", username=person.name)
             home = browser.get("/hub/home")
             took = time.monotonic() - begin
-            _post(browser, "/hub/logout")
+            browser.submit("/hub/logout", "/hub/logout")
         except httpx.TransportError as error:
             raise LeerlabError(
                 f"The pages do not answer: {error}.", "Nobody can log in.", "Run ./leerlab up."
@@ -274,9 +272,3 @@ def see_login(site: Site, state: State) -> str:
             f"Look in {state.logs / 'hub.log'}.",
         )
     return f"{person.name} saw the home page in {took:.1f} s"
-
-
-def _post(browser: httpx.Client, path: str, **fields: str) -> None:
-    # One cookie per path carries the token; the jar's own get() refuses to choose.
-    tokens = [cookie.value or "" for cookie in browser.cookies.jar if cookie.name == "_xsrf"]
-    browser.post(path, data={**fields, "_xsrf": tokens[-1] if tokens else ""})

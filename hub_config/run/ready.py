@@ -15,6 +15,7 @@ from base.paths import State
 from cluster.errors import SlurmError
 from cluster.settings import EmbeddedCluster
 from hub_config.run import ports
+from hub_config.run.browser import Browser
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import slurm_of
@@ -133,13 +134,7 @@ def slurm_ready(site: Site, state: State) -> bool:
 def hub_ready(site: Site) -> bool:
     """Whether the hub's API answers through the proxy, as a person's browser would reach it."""
     try:
-        answer = httpx.get(hub_url(site, "/hub/api/"), headers={"Host": site.hub.host}, timeout=2, trust_env=False)
+        with Browser(site, seconds=2) as browser:
+            return browser.get("/hub/api/").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-    return answer.status_code == httpx.codes.OK
-
-
-def hub_url(site: Site, path: str) -> str:
-    """An address of the hub's that needs no name resolution."""
-    bind = f"[{site.hub.bind}]" if site.hub.bind.version == 6 else str(site.hub.bind)
-    return f"http://{bind}:{site.hub.port}{path}"

@@ -85,8 +85,7 @@ def _end_jobs(site: Site, state: State, supervisor: Supervisor | None) -> int:
     if not isinstance(site.cluster, EmbeddedCluster):
         return asyncio.run(_cancel_jobs(site, state, JOBS_SECONDS))
     if supervisor is not None:
-        supervisor.start_stopped()
-        supervisor.stop(SUBMITTERS)
+        supervisor.start_stopped(but=SUBMITTERS)
     try:
         return asyncio.run(_cancel_jobs(site, state, OWN_SLURM_SECONDS if supervisor else 0.0))
     except SlurmSilent:

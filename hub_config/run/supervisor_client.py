@@ -7,10 +7,11 @@ import socket
 import time
 import xmlrpc.client
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from xml.parsers.expat import ExpatError
 
 import psutil
 
@@ -56,16 +57,7 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(ANSWER_SECONDS)
-        self.sock.connect(str(self._path))
-
-
-class _Transport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _Connection(self._path)
+        self.sock.connect(str(self._path))  # closed by `close`, also when nobody listens
 
 
 class Supervisor:
@@ -79,15 +71,19 @@ class Supervisor:
         self._socket = state.run / SOCKET
 
     def _call(self, method: str, *arguments: object) -> object:
-        with xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(self._socket)) as proxy:
-            try:
-                return getattr(proxy.supervisor, method)(*arguments)
-            except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
-                raise SupervisorSilent(
-                    f"supervisord does not answer: {error}.",
-                    "What runs of the site is not known.",
-                    "Run ./leerlab down, then ./leerlab up.",
-                ) from error
+        body = xmlrpc.client.dumps(cast(Any, arguments), f"supervisor.{method}").encode()
+        try:
+            with closing(_Connection(self._socket)) as connection:
+                connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+                with connection.getresponse() as response:
+                    answer = response.read()
+            return xmlrpc.client.loads(answer)[0][0]
+        except (OSError, http.client.HTTPException, ExpatError) as error:
+            raise SupervisorSilent(
+                f"supervisord does not answer: {error}.",
+                "What runs of the site is not known.",
+                "Run ./leerlab down, then ./leerlab up.",
+            ) from error
 
     def running(self) -> bool:
         """Whether supervisord answers."""
@@ -113,9 +109,16 @@ class Supervisor:
             for row in rows
         ]
 
-    def start_stopped(self) -> list[str]:
-        """Start every daemon that was stopped by hand or given up; returns their names without waiting for them."""
-        stopped = [process.name for process in self.processes() if process.state in GONE]
+    def start_stopped(self, but: Collection[str] = ()) -> list[str]:
+        """Start every daemon that was stopped by hand or given up, without waiting for it.
+
+        Args:
+            but: names of daemons to leave as they are.
+
+        Returns:
+            The names of those started.
+        """
+        stopped = [one.name for one in self.processes() if one.state in GONE and one.name not in but]
         for name in stopped:
             self._ask("startProcess", name, _ALREADY_STARTED)
         return stopped

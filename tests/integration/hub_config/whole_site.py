@@ -1,0 +1,106 @@
+"""People at the pages of a running site, and its processes, for the tests of this folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import psutil
+
+from hub_config.login import keys
+from hub_config.run.browser import Browser
+from hub_config.run.strays import strays_of
+from hub_config.run.supervisor_client import Supervisor
+
+START_SECONDS = 60.0
+PROFILE = {"profile": "cpu-small"}
+
+
+def wait_for(what: str, ready: Callable[[], object], seconds: float) -> float:
+    """Seconds until `ready` gave something true; fails after that many seconds."""
+    begin = time.monotonic()
+    while not ready():
+        assert time.monotonic() - begin < seconds, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
+    return time.monotonic() - begin
+
+
+class Visitor:
+    """A browser that has given a one-time key and chosen a person.
+
+    Args:
+        site: the running site.
+        name: the demo person.
+    """
+
+    def __init__(self, site: Any, name: str = "sanne") -> None:
+        self.name = name
+        self._site = site
+        self.browser = Browser(site.site, seconds=20)
+        self.browser.submit("/hub/login", "/hub/login/key", key=keys.mint(site.state))
+        self.browser.submit("/hub/login", "/hub/login", username=name)
+        assert self.browser.get("/hub/home").status_code == 200, f"{name} could not log in"
+
+    def start_notebook(self, *, wait: bool = True) -> None:
+        """Start this person's server and wait until it answers."""
+        token = self.browser.token("/hub/home")
+        answer = self.browser.post(f"/hub/api/users/{self.name}/server", headers={"X-XSRFToken": token}, json=PROFILE)
+        assert answer.status_code in (201, 202), answer.text
+        if wait:
+            wait_for("the notebook", self.notebook_answers, START_SECONDS)
+
+    def notebook_answers(self) -> bool:
+        """Whether the server answers at this person's own address."""
+        hub = self._site.site.hub
+        try:
+            answer = self.browser.get(f"http://{self.name}.{hub.host}/user/{self.name}/api")
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and "version" in answer.json()
+
+    def is_ready(self) -> bool:
+        """Whether the hub takes this person's server to be ready."""
+        answer = self.browser.get(f"/hub/api/users/{self.name}")
+        return bool(answer.json().get("servers", {}).get("", {}).get("ready")) if answer.status_code == 200 else False
+
+    def close(self) -> None:
+        self.browser.close()
+
+
+Key = tuple[int, float]
+
+
+def everything_of(site: Any) -> frozenset[Key]:
+    """All processes of a site by number and start time; those inside walls too, known by descent alone."""
+    keys_: set[Key] = set()
+    for process in strays_of(site.state).all:
+        try:
+            keys_ |= {(one.pid, one.create_time()) for one in (process, *process.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    return frozenset(keys_)
+
+
+def alive(processes: frozenset[Key]) -> list[str]:
+    """Those that still live, as phrases."""
+    found = []
+    for pid, created in processes:
+        try:
+            process = psutil.Process(pid)
+            if process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{pid} {process.name()}")
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def daemon(site: Any, name: str) -> psutil.Process:
+    """The process of one daemon of a running site."""
+    return psutil.Process(next(one.pid for one in Supervisor(site.state).processes() if one.name == name))
+
+
+def steps_of(site: Any) -> frozenset[int]:
+    """Process ids of Slurm's job steps."""
+    return frozenset(process.pid for process in strays_of(site.state).jobs if process.name() == "slurmstepd")
