@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
+from base.errors import LeerlabError
 from bench.result import Result
 
-# name -> (module with a function `run(n: int) -> Result`, what it measures)
+# name -> (module, its function `(n: int) -> Result`, what it measures)
 BENCHMARKS = {
-    "spawn-latency": ("bench.spawn_latency", "from the request for a server to HTTP 200 through the proxy"),
+    "spawn-latency": ("bench.spawn_latency", "run", "from the request for a server to HTTP 200 through the proxy"),
+    "spawn-latency-peers": ("bench.spawn_latency", "run_variants", "the same with each way of setting BatchSpawner"),
 }
 
 
@@ -21,18 +23,25 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="which benchmark")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and what they measure")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
-    parser.add_argument("-n", type=int, default=7, help="repetitions of each side (7 or more for a figure that is quoted)")
+    parser.add_argument(
+        "-n", type=int, default=7, help="repetitions of each side (7 or more for a figure that is quoted)"
+    )
     arguments = parser.parse_args()
     if arguments.list:
-        for name, (_, meaning) in sorted(BENCHMARKS.items()):
+        for name, (_, _, meaning) in sorted(BENCHMARKS.items()):
             print(f"{name:20} {meaning}")  # noqa: T201
         return 0
     if not arguments.name or arguments.n < 1:
         parser.print_usage(sys.stderr)
         return 2
-    run: Callable[[int], Result] = import_module(BENCHMARKS[arguments.name][0]).run
-    result = run(arguments.n)
-    print(result.as_text(), file=sys.stderr if arguments.json else sys.stdout)  # noqa: T201
+    module, function, _ = BENCHMARKS[arguments.name]
+    run: Callable[[int], Result] = getattr(import_module(module), function)
+    try:
+        result = run(arguments.n)
+    except LeerlabError as error:
+        print(f"leerlab bench: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(result.as_text(), file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(result.as_json())  # noqa: T201
     return 0
