@@ -53,6 +53,8 @@ def explain(error: ValidationError, document: Document, schema: Mapping[str, Any
         about_itself = detail["type"] not in ("missing", "extra_forbidden")
         if place.node.refused and about_itself:
             continue
+        if detail["type"] == "value_error" and "with the same name" in detail["msg"]:
+            continue  # `hub_config.rules.names_are_unique` says which, and on which line
         if detail["type"] == "too_short" and len(place.node.members or ()) >= detail["ctx"]["min_length"]:
             continue  # pydantic counts right members only, and complains about the others anyway
         key = place.path if about_itself else (*place.path, detail["type"], detail["loc"][-1])
