@@ -54,10 +54,9 @@ def test_the_page_has_a_row_for_every_key() -> None:
     assert all(f"| `{path.rpartition('/')[2]}` |" in page for path, _ in properties(json_schema()))
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("site.md", reference_markdown()), ("command.md", command_markdown(app))],
-    ids=["site", "command"],
-)
-def test_the_committed_page_is_in_step(name: str, text: str) -> None:
-    assert (CODE / "docs/reference" / name).read_text() == text, "run leerlab docs"
+PAGES = {"site.md": reference_markdown, "command.md": lambda: command_markdown(app)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_committed_page_is_in_step(name: str) -> None:
+    assert (CODE / "docs/reference" / name).read_text() == PAGES[name](), "run leerlab docs"
