@@ -28,7 +28,8 @@ async ([base, code]) => {
   }
   const kernel = window.attackKernel;
   const id = "attack-" + Math.random().toString(36).slice(2);
-  const url = (location.origin + base).replace(/^http/, "ws") + "api/kernels/" + kernel.id + "/channels?session_id=test";
+  const server = (location.origin + base).replace(/^http/, "ws");
+  const url = server + "api/kernels/" + kernel.id + "/channels?session_id=test";
   const said = await new Promise((done, failed) => {
     const socket = new WebSocket(url);
     let text = "";

@@ -1,5 +1,5 @@
-"""What code in a student's notebook can reach of the site around it. The control runs the same code without the wall, as the
-same account, and reaches it: so each attack works where nothing defends."""
+"""What code in a student's notebook can reach of the site around it. The control runs the same code without the wall,
+as the same account, and reaches it: so each attack works where nothing defends."""
 
 from __future__ import annotations
 
@@ -138,7 +138,9 @@ def reaches():
 """
 
 
-@pytest.mark.parametrize("path", ["/hub/login", "/hub/home", "/hub/api/users", "/hub/api/proxy", "/hub/api/oauth2/authorize"])
+@pytest.mark.parametrize(
+    "path", ["/hub/login", "/hub/home", "/hub/api/users", "/hub/api/proxy", "/hub/api/oauth2/authorize"]
+)
 def test_through_its_relay_a_notebook_sees_only_the_listed_addresses_of_the_hub(path: str, notebooks: Any) -> None:
     assert notebooks["sanne"].run(INNER.format(path="/hub/api/") + ENDING) is True, "the relay itself must work"
     assert notebooks["sanne"].run(INNER.format(path=path) + ENDING) == 404
@@ -166,4 +168,3 @@ def reaches():
     assert notebooks["sanne"].run(asked.format(path=listed) + ENDING) is True
     for path in ("/exchange/courses/ai-in-je-vak/assignments/herken-ai/submissions/jelmer", "/executions/x"):
         assert notebooks["sanne"].run(asked.format(path=path) + ENDING) in (403, 404, 405)
-
