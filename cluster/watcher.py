@@ -114,6 +114,22 @@ class Watcher:
         """Slurm's last answer, however old; None before the first."""
         return self._snapshot.queue if self._snapshot else None
 
+    async def next_answer(self, timeout: float) -> Queue | None:  # noqa: ASYNC109
+        """Wait until Slurm answers the next time.
+
+        Args:
+            timeout: most seconds to wait.
+
+        Returns:
+            The answer; None when Slurm gave none in time or the watcher was closed.
+        """
+        before = self._snapshot
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._running and self._snapshot is before:
+                    await self._news.wait()
+        return self._snapshot.queue if self._snapshot is not None and self._snapshot is not before else None
+
     def job(self, job_id: int, submitted: datetime) -> Answer:
         """What is known of a job, at once. Asking also tells the watcher to look at it from now on.
 

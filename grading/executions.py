@@ -38,6 +38,9 @@ from grading.tree import TreeLimits, remove
 from spawners.settings import Profile
 
 LARGEST_RESULT = 64 * 2**20
+KEPT = timedelta(days=7)
+MOST_CLEARED = 1000
+"""Old executions removed at one start of the service: the rest goes at the next."""
 COMMENT = "grading:"
 PYTHON = "/usr/bin/python3"
 # What the wall's start and end and Slurm's own bookkeeping may take beside the notebook's time.
@@ -254,16 +257,32 @@ class Executions:
         await self.cancel(execution)
         return True
 
-    def clear_old(self, days: int = 7) -> None:
-        """Remove the folders of executions that nobody asked about for days: their course's server never came back."""
-        oldest = datetime.now(UTC) - timedelta(days=days)
-        for folder in self._state.jobs.iterdir():
-            if (
-                _ID.match(folder.name)
-                and (folder / "execution.json").exists()
-                and self.asked(folder.name).time < oldest
-            ):
-                remove(folder)
+    async def clear_old(self, age: timedelta = KEPT) -> list[str]:
+        """Remove the folders of executions that nobody took away: their course's server never came back.
+
+        Args:
+            age: how old an execution must be.
+
+        Returns:
+            The ids of those removed: at most `MOST_CLEARED`, and none whose job may still live.
+        """
+        cleared: list[str] = []
+        for execution in await asyncio.to_thread(self._older_than, datetime.now(UTC) - age):
+            try:
+                live = [job for job in await self._jobs(execution) if not job.state.ended]
+            except NotFound:
+                live = []  # The service ended before the execution had begun.
+            except Unavailable as error:
+                log.warning("Old executions stay for now: %s", error)
+                break
+            if not live:
+                await asyncio.to_thread(remove, self._folder(execution))
+                cleared.append(execution)
+        return cleared
+
+    def _older_than(self, moment: datetime) -> list[str]:
+        folders = [folder for folder in self._state.jobs.iterdir() if _ID.match(folder.name)]
+        return [each.name for each in folders if each.lstat().st_mtime < moment.timestamp()][:MOST_CLEARED]
 
     async def _look(self, execution: str) -> Standing:
         # The job's end counts, not the outcome file alone: nothing may still be writing.

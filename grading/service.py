@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -59,21 +61,23 @@ def grading_service(
         cluster=cluster,
         interval=configuration.slurm_interval,
     )
-    executions.clear_old()
     journal = Journal(record)
     routes = [
         *ExchangeRoutes(store, hub, journal, key_from(folders.secrets / "receipts")).routes(),
         *ExecutionRoutes(executions, hub, journal, limits, configuration.profile).routes(),
     ]
-    return application(routes, hub.close)
+    return application(routes, hub.close, executions.clear_old)
 
 
-def application(routes: list[Route], close: Callable[[], Awaitable[None]]) -> Starlette:
+def application(
+    routes: list[Route], close: Callable[[], Awaitable[None]], clear: Callable[[], Coroutine[Any, Any, object]]
+) -> Starlette:
     """The service's web application.
 
     Args:
         routes: of `exchange.ExchangeRoutes` and `execution_routes.ExecutionRoutes`.
         close: called when the service ends.
+        clear: removes what is old, while the service answers already.
     """
 
     async def status(_request: Request) -> Response:
@@ -82,7 +86,12 @@ def application(routes: list[Route], close: Callable[[], Awaitable[None]]) -> St
 
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
+        clearing = asyncio.create_task(clear())
         yield
+        clearing.cancel()
+        (ended,) = await asyncio.gather(clearing, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("Old executions were not cleared", exc_info=ended)
         await close()
 
     return Starlette(

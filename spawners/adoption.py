@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import ClientError
 from jupyterhub import __version__ as hub_version
 from tornado.httpclient import HTTPClientError
 
@@ -117,7 +118,10 @@ class Adoption:
         proxy = spawner.user.settings["proxy"]
         try:
             await asyncio.wait_for(proxy.add_user(spawner.user, spawner.name), _PROXY_SECONDS)
-        except (OSError, TimeoutError, HTTPClientError) as error:
+            if spawner._start is None and spawner.name not in spawner.user.spawners:
+                # Stopped meanwhile: this route came after its removal.
+                await asyncio.wait_for(proxy.delete_user(spawner.user, spawner.name), _PROXY_SECONDS)
+        except (OSError, TimeoutError, RuntimeError, HTTPClientError, ClientError) as error:
             spawner.log.warning("No route yet for %s: %s", spawner._log_name, error)
         if self._future is not None:
             spawner._spawn_pending = False

@@ -14,13 +14,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
+from jupyterhub import apihandlers
 from traitlets import Integer
 
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import server_token, waiting
+from spawners import job_folders, server_token, stopping, waiting
 from spawners.adoption import Adoption, Departed
 from spawners.change import first_of
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
@@ -45,6 +46,9 @@ LATE_SUBMISSION_SECONDS = 15.0
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
+# JupyterHub reads its list of handlers after it imported the spawner class.
+stopping.install(apihandlers.default_handlers)
+
 
 def _over(answer: Answer) -> bool:
     """Whether Slurm has said that the job has ended; unknown is alive."""
@@ -54,7 +58,7 @@ def _over(answer: Answer) -> bool:
 class LeerlabSpawner(RememberingSpawner):
     """One server of one person as one Slurm job at a time."""
 
-    _sweeping: ClassVar[asyncio.Task[None] | None] = None
+    _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
 
     start_timeout = Integer(
         NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`."
@@ -80,14 +84,15 @@ class LeerlabSpawner(RememberingSpawner):
         cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
         facility.watcher.start()
-        cls._sweeping = asyncio.create_task(cls.sweep.run(), name="sweep")
+        pruning = job_folders.prune(facility.state.jobs, job_folders.known_starts(session), facility.watcher)
+        cls._shared = (asyncio.create_task(cls.sweep.run()), asyncio.create_task(pruning))
 
     @classmethod
     async def close(cls) -> None:
         """End what `open` started."""
-        if cls._sweeping is not None:
-            cls._sweeping.cancel()
-            await asyncio.wait({cls._sweeping})
+        for task in cls._shared:
+            task.cancel()
+        await asyncio.gather(*cls._shared, return_exceptions=True)
         await cls.facility.watcher.close()
 
     # -- start

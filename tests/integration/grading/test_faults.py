@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -212,3 +213,33 @@ def test_a_slurm_that_is_away_refuses_an_execution_and_says_so(site: Site, slurm
     finally:
         slurm.start("slurmctld")
         wait_until(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").strip(), 30)
+
+
+def test_executions_that_nobody_took_away_go_after_days_unless_their_job_lives(site: Site, slurm: RunningSlurm) -> None:
+    with site.client(site.hub.token("course-alpha")) as client:
+        notebook = nbformat.writes(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time; time.sleep(60)")])
+        ).encode()
+        head = json.dumps({"files": [entry("notebook.ipynb", notebook)]}).encode() + b"\n"
+        running = client.post("/executions", content=head + notebook, headers=HEADERS, timeout=60).json()["id"]
+        jobs = site.state.jobs
+        over, unfinished, recent = jobs / ("0" * 24), jobs / ("1" * 24), jobs / ("2" * 24)
+        shutil.copytree(jobs / running, over)
+        asked = json.loads((over / "execution.json").read_text())
+        (over / "execution.json").write_text(json.dumps({**asked, "id": over.name, "job": 9_999_999}))
+        unfinished.mkdir()
+        recent.mkdir()
+        long_ago = time.time() - 30 * 24 * 3600
+        for folder in (jobs / running, over, unfinished):
+            os.utime(folder, (long_ago, long_ago))
+        site.service.stop()
+        site.service.start()
+        wait_until(lambda: not over.exists() and not unfinished.exists(), 40)
+        assert (jobs / running).is_dir() and recent.is_dir()
+        # Control: once its job has ended, the same folder goes too.
+        slurm.ask("scancel", "--name=grading")
+        wait_until(lambda: client.get(f"/executions/{running}", timeout=30).json()["state"] == "ended", 40)
+        os.utime(jobs / running, (long_ago, long_ago))
+        site.service.stop()
+        site.service.start()
+        wait_until(lambda: not (jobs / running).exists(), 40)

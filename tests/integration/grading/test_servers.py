@@ -16,6 +16,7 @@ import pytest
 from grading_assignment import solve, write_source
 from grading_scripts import LAB
 from grading_site import PROFILE, Site, wait_until
+from playwright.sync_api import sync_playwright
 
 from confinement.run import start
 from confinement.settings import ConfinementSettings
@@ -94,6 +95,20 @@ def formgrader(site: Site, course: str = "alpha") -> Iterator[httpx.Client]:
         yield client
 
 
+def shown_names(page: httpx.Client, path: str) -> list[str]:
+    """The names that a browser shows in one of formgrader's lists of students."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            opened = browser.new_page(extra_http_headers={"Authorization": page.headers["Authorization"]})
+            opened.goto(f"{page.base_url}formgrader/{path}")
+            cell = opened.locator("#main-table td:first-child").filter(has_not_text="Loading")
+            cell.first.wait_for(timeout=60_000)
+            return [text.strip() for text in cell.all_inner_texts()]
+        finally:
+            browser.close()
+
+
 EVIL = "<script>window.fout = 1</script><img src=x onerror='fout()'>"
 
 
@@ -154,6 +169,11 @@ def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer
             answer = page.get(path)
             assert answer.status_code == 200 and "/terminals/" not in answer.text
         assert "removeAttr" in page.get("formgrader/static/js/utils.js").text
+        # Nobody told the gradebook how anna is called; where somebody does, that is shown.
+        lists = "manage_submissions/week-1", "manage_students"
+        assert [shown_names(page, path) for path in lists] == [["anna"], ["anna"]]
+        assert page.put("formgrader/api/student/anna", json={"last_name": "Bos", "first_name": None}).is_success
+        assert [shown_names(page, path) for path in lists] == [["Bos"], ["Bos"]]
 
 
 @pytest.mark.attack

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ from confinement import seccomp
 
 CODE = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
+LAB_CONFIG = CODE / "images" / "notebook" / "config" / "base"
+"""What every lab of a site loads: without the extensions that nobody there uses."""
 HUB_ID = "0123456789ab"
 
 
@@ -207,6 +210,10 @@ class Hub:
         path = self.folder / "hub.log"
         return path.read_text()[-6000:] if path.exists() else ""
 
+    def said(self, words: str) -> int:
+        """How often these words are in the hub's log."""
+        return (self.folder / "hub.log").read_text().count(words)
+
     def api(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, public: bool = False
     ) -> httpx.Response:
@@ -266,38 +273,56 @@ class Hub:
                         break
         return seen
 
+    def empty(self) -> None:
+        """Stop all servers at once and forget their people."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        kept = {name for names in self.settings["groups"].values() for name in names}
+        names = [user["name"] for user in self.api("GET", "/users").json()]
+        with ThreadPoolExecutor(8) as threads:
+            for answer in threads.map(self.stop, names):
+                assert answer.status_code in (202, 204, 404), answer.text
+        for name in set(names) - kept:
+            until(lambda name=name: self.api("DELETE", f"/users/{name}").status_code in (204, 404), 40, f"no {name}")
+        self.cluster.cancel_all()
+
     def close(self) -> None:
         for process in (self.process, self.proxy):
             if process is not None:
                 end(process)
 
 
+def new_hub(cluster: Cluster, **changes: Any) -> Hub:
+    """A hub with its proxy, not started yet."""
+    folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    public, proxy_api, hub_port = free_ports(3)
+    settings = {
+        "state": str(cluster.state.root), "slurm_conf": str(slurm_conf(cluster.state)), "code": str(CODE),
+        "hub": HUB_ID, "public": public, "proxy_api": proxy_api, "hub_port": hub_port,
+        "report_to": f"tcp:127.0.0.1:{hub_port}", "reserved": [public, proxy_api, hub_port],
+        "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32),
+        "token": secrets.token_hex(16),
+        "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 40.0, "delay": "3",
+        "binds": [[os.environ["LEERLAB_NOTEBOOK_ENV"], "/opt/notebook"], [str(LAB_CONFIG), "/opt/config"]],
+        "version": hub_version, "groups": {"staff": ["docent"]}, **changes,
+    }  # fmt: skip
+    return Hub(cluster, folder, settings)
+
+
+def told(hubs: list[Hub]) -> None:
+    """Shown by pytest where a test fails."""
+    for hub in hubs:
+        sys.stdout.write(hub.log())
+        sys.stdout.write((hub.folder / "proxy.log").read_text()[-2000:])
+
+
 @pytest.fixture
 def make_hub(cluster: Cluster) -> Iterator[Callable[..., Hub]]:
-    """A hub that runs; ends with the test, its jobs too."""
+    """A hub of the test's own, to be patched, killed and started again; ends with the test, its jobs too."""
     made: list[Hub] = []
 
     def make(start: bool = True, **changes: Any) -> Hub:
-        folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-        public, proxy_api, hub_port = free_ports(3)
-        notebook = os.environ["LEERLAB_NOTEBOOK_ENV"]
-        config = folder / "config"
-        config.mkdir()
-        off = ("jupyter_server_mcp", "nbgrader.server_extensions.formgrader")
-        (config / "jupyter_server_config.json").write_text(
-            json.dumps({"ServerApp": {"jpserver_extensions": dict.fromkeys(off, False)}})
-        )
-        settings = {
-            "state": str(cluster.state.root), "slurm_conf": str(slurm_conf(cluster.state)), "code": str(CODE),
-            "hub": HUB_ID, "public": public, "proxy_api": proxy_api, "hub_port": hub_port,
-            "report_to": f"tcp:127.0.0.1:{hub_port}", "reserved": [public, proxy_api, hub_port],
-            "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32),
-            "token": secrets.token_hex(16),
-            "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 40.0, "delay": "4",
-            "binds": [[notebook, "/opt/notebook"], [str(config), "/opt/config"]], "version": hub_version,
-            "groups": {"staff": ["docent"]}, **changes,
-        }  # fmt: skip
-        hub = Hub(cluster, folder, settings)
+        hub = new_hub(cluster, **changes)
         made.append(hub)
         hub.start_proxy()
         if start:
@@ -307,14 +332,27 @@ def make_hub(cluster: Cluster) -> Iterator[Callable[..., Hub]]:
     yield make
     for hub in made:
         hub.close()
-        # Shown by pytest where a test fails.
-        sys.stdout.write(hub.log())
-        sys.stdout.write((hub.folder / "proxy.log").read_text()[-2000:])
+    told(made)
     cluster.cancel_all()
     for hub in made:
         shutil.rmtree(hub.folder)
 
 
+@pytest.fixture(scope="session")
+def shared_hub(cluster: Cluster) -> Iterator[Hub]:
+    hub = new_hub(cluster)
+    try:
+        hub.start_proxy()
+        hub.start()
+        yield hub
+    finally:
+        hub.close()
+        shutil.rmtree(hub.folder)
+
+
 @pytest.fixture
-def hub(make_hub: Callable[..., Hub]) -> Hub:
-    return make_hub()
+def hub(shared_hub: Hub) -> Iterator[Hub]:
+    """A hub that other tests use too, as good as new: no users and no jobs."""
+    yield shared_hub
+    told([shared_hub])
+    shared_hub.empty()

@@ -107,6 +107,7 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.authenticator_class = "dummy"
     c.Authenticator.allow_all = True
     c.JupyterHub.spawner_class = LeerlabSpawner
+    c.LeerlabSpawner.poll_interval = settings.get("poll_interval", 5)
     c.JupyterHub.init_spawners_timeout = 1
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.allow_named_servers = True

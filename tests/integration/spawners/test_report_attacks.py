@@ -65,8 +65,8 @@ def listening() -> Any:
         yield server.getsockname()[1]
 
 
-def test_only_the_starts_own_secret_counts(make_hub: Callable[..., Any], listening: int) -> None:
-    hub, body = make_hub(), b'{"port": %d}' % listening
+def test_only_the_starts_own_secret_counts(hub: Any, listening: int) -> None:
+    body = b'{"port": %d}' % listening
     start, secret = waiting_start(hub)
     other, _ = waiting_start(hub, "ander")
     for wrong in ("x", secret[:-1], secret + "x", hub.start_state("sanne")["start"]["secret_hash"]):
@@ -91,8 +91,7 @@ def test_control_without_the_comparison_a_wrong_secret_is_believed(
     assert hub.start_state("sanne")["start"]["port"] == listening
 
 
-def test_a_secret_works_once(make_hub: Callable[..., Any], listening: int) -> None:
-    hub = make_hub()
+def test_a_secret_works_once(hub: Any, listening: int) -> None:
     start, secret = waiting_start(hub)
     assert report(hub, start, secret, b'{"port": %d}' % listening) == 204
     assert report(hub, start, secret, b'{"port": 40000}') == 409
@@ -114,8 +113,7 @@ BODIES = [
 ]  # fmt: skip
 
 
-def test_anything_but_one_whole_port_is_refused(make_hub: Callable[..., Any]) -> None:
-    hub = make_hub()
+def test_anything_but_one_whole_port_is_refused(hub: Any) -> None:
     start, secret = waiting_start(hub)
     for body in BODIES:
         assert report(hub, start, secret, body) == 400, body[:60]
@@ -132,8 +130,7 @@ def test_control_without_the_strict_reading_each_of_these_is_taken(make_hub: Cal
     assert report(hub, start, secret, b'{"port": %d}' % hub.settings["hub_port"]) == 204
 
 
-def test_no_attribute_of_a_spawner_can_be_set(make_hub: Callable[..., Any]) -> None:
-    hub = make_hub()
+def test_no_attribute_of_a_spawner_can_be_set(hub: Any) -> None:
     assert set_attribute(hub) == 404
     assert hub.server("sanne")["state"]["job_id"].isdecimal()
 

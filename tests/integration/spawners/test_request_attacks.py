@@ -27,8 +27,7 @@ def begin(hub: Any, name: str, options: Any) -> Any:
     return hub.api("POST", f"/users/{quote(name)}/server", {"user_options": options})
 
 
-def test_names_that_could_mean_something_elsewhere_are_refused(make_hub: Callable[..., Any]) -> None:
-    hub = make_hub()
+def test_names_that_could_mean_something_elsewhere_are_refused(hub: Any) -> None:
     for name in NAMES:
         answer = begin(hub, name, {"profile": "tiny"})
         assert answer.status_code == 400, name
@@ -45,8 +44,7 @@ def test_control_without_the_check_of_names_a_job_is_submitted(make_hub: Callabl
     hub.ready(NAMES[0])
 
 
-def test_server_names_are_refused_too(make_hub: Callable[..., Any]) -> None:
-    hub = make_hub()
+def test_server_names_are_refused_too(hub: Any) -> None:
     hub.user("sanne")
     for name in ("a;id", "a b", "$(id)", "../x", "-rf"):
         assert hub.api("POST", f"/users/sanne/servers/{quote(name, safe='')}").status_code in (400, 404, 500), name
@@ -55,8 +53,7 @@ def test_server_names_are_refused_too(make_hub: Callable[..., Any]) -> None:
     assert hub.api("POST", "/users/sanne/servers/tweede").status_code == 202
 
 
-def test_only_a_profile_of_ones_own_can_be_chosen(make_hub: Callable[..., Any]) -> None:
-    hub = make_hub()
+def test_only_a_profile_of_ones_own_can_be_chosen(hub: Any) -> None:
     for options in [*OPTIONS, {"profile": "staff"}]:
         answer = begin(hub, "sanne", options)
         assert answer.status_code == 400, options

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from nbgrader.server_extensions.formgrader.base import BaseApiHandler, BaseHandl
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from tornado import web
 
+from leerlab_lab.formgrader.scripts import CHANGES, Script
 from leerlab_lab.pages import SafePages
 
 EXTENSION = "leerlab_lab.formgrader"
@@ -37,12 +39,6 @@ PAGE_POLICY = (
 )
 # A file that a student handed in is shown as if it came from nowhere: no scripts, none of the page's rights.
 FILE_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
-# Links in formgrader's pages lead to a notebook or file view, which this server does not have.
-_PLAIN_LINKS = """
-linkTo = function (type, path) {
-    return function (_, el) { $(el).removeAttr("href").attr("title", path); return el; };
-};
-"""
 
 
 class NoContents(AsyncFileContentsManager):
@@ -140,21 +136,11 @@ class Home(BaseHandler):
         self.redirect(f"{self.base_url}/formgrader/manage_assignments")
 
 
-class Script(BaseHandler):
-    """nbgrader's shared script, with links that would lead nowhere made plain text."""
-
-    @web.authenticated
-    def get(self) -> None:
-        """The script."""
-        self.set_header("Content-Type", "text/javascript; charset=utf-8")
-        self.write(Path(handlers.static_path, "js", "utils.js").read_text("utf-8") + _PLAIN_LINKS)
-
-
 _ASSIGNMENT = r"/formgrader/api/assignment/([^/]+)/"
 _STUDENT = r"/formgrader/api/assignment/([^/]+)/([^/]+)/"
 OWN_HANDLERS: list[Any] = [
     (r"/formgrader/?", Home),
-    (r"/formgrader/static/js/utils\.js", Script),
+    *((rf"/formgrader/static/js/{re.escape(name)}", Script, {"name": name}) for name in CHANGES),
     (_ASSIGNMENT + "assign", Grading, {"action": "generate_assignment"}),
     (_ASSIGNMENT + "unrelease", Grading, {"action": "unrelease"}),
     (_ASSIGNMENT + "release", Grading, {"action": "release_assignment"}),

@@ -1,0 +1,88 @@
+"""Stopping a server at any moment: a request that comes while something else is going on waits for that.
+
+JupyterHub 6.1.1 cancels a start, waits one second and then answers 500 (`handlers/base.py`, stop_single_user) when the
+start has not ended yet, when the check after a restart goes on, or when a second request has begun to stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jupyterhub.apihandlers.users import UserServerAPIHandler
+from tornado.web import HTTPError
+
+SETTLE_SECONDS = 60.0
+"""Longer than a stop (`spawner.STOP_SECONDS`) and than a check after a restart (JupyterHub's `http_timeout`, 30 s)."""
+LOOK_SECONDS = 0.05
+"""Between two looks at JupyterHub's flags, which nobody announces."""
+
+
+async def settled(user: Any, server_name: str) -> bool:
+    """Wait until nothing is going on with a server.
+
+    Args:
+        user: JupyterHub's user.
+        server_name: which of their servers; empty for the first.
+
+    Returns:
+        Whether there is still something to stop.
+
+    Raises:
+        HTTPError: 409, because after `SETTLE_SECONDS` something is still going on.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SETTLE_SECONDS
+    while server_name in user.spawners:
+        spawner = user.spawners[server_name]
+        if not spawner.pending:
+            return bool(spawner.active)
+        if loop.time() > until:
+            raise HTTPError(409, f"{spawner._log_name} is busy ({spawner.pending}). Try again in a minute.")
+        await asyncio.sleep(LOOK_SECONDS)
+    return False
+
+
+async def stop_when_settled(
+    stop: Callable[[Any, str], Awaitable[asyncio.Future[None]]], user: Any, server_name: str
+) -> asyncio.Future[None]:
+    """Stop a server as soon as that is possible.
+
+    Args:
+        stop: JupyterHub's `stop_single_user`.
+        user, server_name: as for `settled`.
+
+    Returns:
+        What is done when the server has stopped.
+    """
+    if await settled(user, server_name):
+        return await stop(user, server_name)
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
+
+
+class PatientServerAPI(UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub has no types
+    """JupyterHub's API of one server; a DELETE waits until it can stop the server."""
+
+    async def stop_single_user(self, user: Any, server_name: str = "") -> asyncio.Future[None]:
+        """As JupyterHub's, at any moment."""
+        return await stop_when_settled(super().stop_single_user, user, server_name)
+
+
+def install(handlers: list[Any]) -> None:
+    """Put our handler in the place of JupyterHub's, in its list.
+
+    Args:
+        handlers: `jupyterhub.apihandlers.default_handlers`.
+
+    Raises:
+        RuntimeError: JupyterHub's handler is not where it was.
+    """
+    places = [place for place, entry in enumerate(handlers) if entry[1] in (UserServerAPIHandler, PatientServerAPI)]
+    if not places:
+        raise RuntimeError("JupyterHub's API of servers has moved: the hub must not start without ours.")
+    for place in places:
+        pattern, _, *rest = handlers[place]
+        handlers[place] = (pattern, PatientServerAPI, *rest)
