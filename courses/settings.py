@@ -15,6 +15,10 @@ class CourseSettings(Section):
     """One course of this site."""
 
     id: Identifier = Field(description="Names the course in groups, folders and addresses.")
-    folder: str = Field(min_length=1, max_length=200, description="The course's folder, below the catalogue or absolute.")
+    folder: str = Field(
+        min_length=1, max_length=200, description="The course's folder, below the catalogue or absolute."
+    )
     profile: str = Field(description="Profile with which a student's server starts from this course.")
-    released: tuple[Identifier, ...] = Field((), description="Assignments that are handed out at the start of the site.")
+    released: tuple[Identifier, ...] = Field(
+        (), description="Assignments that are handed out at the start of the site."
+    )
