@@ -225,13 +225,13 @@ VALUES = st.recursive(
 SECTIONS = tuple(Site.model_fields)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(SECTIONS), VALUES, max_size=4))
 def test_no_shape_of_values_makes_check_fail(found: Check, value: dict[str, object]) -> None:
     assert found(json.dumps(value))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(GOOD)), st.integers(0, 40), st.text(max_size=6))
 def test_no_damage_to_a_right_file_makes_check_fail(
     tmp_path: Path, catalogue: Path, start: int, length: int, put: str
