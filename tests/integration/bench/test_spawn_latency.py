@@ -45,7 +45,7 @@ def test_one_repetition_measures_every_side_and_leaves_nothing(tmp_path_factory:
 
 def _is_of_benchmark(word: str, before: set[Path]) -> bool:
     """Whether a word of a command line names a benchmark's folder that did not exist before."""
-    parts = Path(word.split("=")[-1]).parts
+    parts = Path(word.rsplit("=", maxsplit=1)[-1]).parts
     return (
         len(parts) > 3
         and parts[2].startswith("ll-")
