@@ -9,8 +9,8 @@ from leerlab_lab.exchange import (
     ServiceReleaseFeedback,
     ServiceSubmit,
 )
-from leerlab_lab.pages import SafePages
 from leerlab_lab.feedback import HideHiddenTests
+from leerlab_lab.pages import SafePages
 from leerlab_lab.preprocessors import WalledExecute
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
@@ -70,3 +70,6 @@ c.HTMLExporter.sanitize_html = True
 c.GenerateFeedback.exporter_class = SafePages
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 c.FormgradeExtension.debug = False
+# What students find where the answer was: in Dutch, the language of our courses.
+c.ClearSolutions.code_stub = {"python": "# TYP HIER JE CODE\nraise NotImplementedError('Vul deze cel nog in.')"}
+c.ClearSolutions.text_stub = "TYP HIER JE ANTWOORD"
