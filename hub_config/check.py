@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from hub_config.schema import json_schema
 from hub_config.site import Site
 
 MOST_PROBLEMS = 200
+LONGEST = 400
 CATALOGUE = Path(__file__).resolve().parent.parent / "courses"
 
 
@@ -75,19 +77,23 @@ def load(path: Path, catalogue: Path = CATALOGUE) -> Site:
 def _problems(path: Path, document: Document, catalogue: Path) -> list[Problem]:
     name = os.fsencode(path).decode(errors="replace")
     faults = sorted(dict.fromkeys(_faults(document, catalogue)), key=lambda fault: fault.line)
-    left = len(faults) - MOST_PROBLEMS
-    if left > 0:
-        faults = [*faults[:MOST_PROBLEMS], Fault(faults[MOST_PROBLEMS].line, f"and {left} more problems from here on")]
-    return [Problem(name, fault.line, fault.message, fault.allowed) for fault in faults]
+    if len(faults) > MOST_PROBLEMS:
+        faults = [*faults[:MOST_PROBLEMS], Fault(faults[MOST_PROBLEMS].line, "there are more problems")]
+    return [Problem(name, fault.line, _one_line(fault.message), _one_line(fault.allowed)) for fault in faults]
 
 
 def _faults(document: Document, catalogue: Path) -> Iterator[Fault]:
+    """All faults, but of each kind only as many as are shown at most: a file of junk costs no minutes."""
     yield from document.faults
     if document.root is None:
         return
-    rules = list(broken(Parts.of(document, catalogue)))
     try:
         Site.of_plain(document.root.plain())
     except ValidationError as error:
-        yield from explain(error, document, json_schema())
-    yield from rules
+        yield from islice(explain(error, document, json_schema()), MOST_PROBLEMS + 1)
+    yield from islice(broken(Parts.of(document, catalogue)), MOST_PROBLEMS + 1)
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 from base.yaml_source import Document, Fault, Place
 from hub_config.expectations import expectation, kinds, resolved
 
-_LONGEST = 400
 _ALLOWED = re.compile(r"^(.*?) ?\(allowed: (.*)\)$", re.DOTALL)
 _VERDICTS = {
     "string_type": "is not text",
@@ -108,12 +107,12 @@ def _fault(detail: ErrorDetails, place: Place, schema: Mapping[str, Any]) -> Fau
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _wrong_kind(detail, place, here)
     if kind == "value_error":
-        text = _one_line(detail["msg"].removeprefix("Value error, "))
+        text = detail["msg"].removeprefix("Value error, ")
         parts = _ALLOWED.match(text)
         message, allowed = (parts[1], parts[2]) if parts else (text, "")
         return Fault(place.line, f"`{name}`: {message}", allowed)
     allowed = expectation(here, schema)
-    verdict = _VERDICTS.get(kind) or f"is not right: {_one_line(detail['msg'])}"
+    verdict = _VERDICTS.get(kind) or f"is not right: {detail['msg']}"
     return Fault(place.line, f"`{name}`: {shown(detail['input'])} {verdict}", allowed)
 
 
@@ -122,7 +121,7 @@ def _unknown_key(place: Place, path: Sequence[str | int], schema: Mapping[str, A
     known = list(at(path[:-1], schema).get("properties", {}))
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    return Fault(place.line, f"the key `{_one_line(dotted(place.path))}` is not known{hint}", ", ".join(known))
+    return Fault(place.line, f"the key `{dotted(place.path)}` is not known{hint}", ", ".join(known))
 
 
 def _wrong_kind(detail: ErrorDetails, place: Place, here: Mapping[str, Any]) -> Fault:
@@ -136,8 +135,3 @@ def _wrong_kind(detail: ErrorDetails, place: Place, here: Mapping[str, Any]) -> 
         f"`{name}`: {shown(items[discriminator].plain())} is not one of the choices",
         kinds(here),
     )
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,10 +123,10 @@ def profiles_exist(parts: Parts) -> Iterator[Fault]:
     for index, course in parts.courses:
         if course.profile not in known:
             message = f"the course {course.id} names a profile that does not exist: {course.profile}"
-            yield parts.fault(("courses", index, "profile"), message, ", ".join(known))
+            yield parts.fault(("courses", index, "profile"), message, _some(known))
     if parts.grading is not None and parts.grading.profile not in known:
         message = f"`grading.profile` names a profile that does not exist: {parts.grading.profile}"
-        yield parts.fault(("grading", "profile"), message, ", ".join(known))
+        yield parts.fault(("grading", "profile"), message, _some(known))
 
 
 def courses_have_folders(parts: Parts) -> Iterator[Fault]:
@@ -148,7 +149,7 @@ def courses_have_folders(parts: Parts) -> Iterator[Fault]:
                 yield parts.fault(place, f"the course {course.id} names the assignment {assignment} twice", "each once")
             elif not _is_folder(folder / "source" / assignment):
                 message = f"the course {course.id} has no assignment {assignment}"
-                yield parts.fault(place, message, ", ".join(_folders(folder / "source")) or "a folder below source/")
+                yield parts.fault(place, message, _some(_folders(folder / "source")) or "a folder below source/")
 
 
 def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
@@ -164,7 +165,7 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
             for prefix in COURSE_GROUPS:
                 if group.startswith(prefix) and group.removeprefix(prefix) not in known:
                     message = f"{owner} is in a group of a course that does not exist: {group}"
-                    yield parts.fault((*path, number), message, ", ".join(prefix + course for course in known))
+                    yield parts.fault((*path, number), message, _some(prefix + course for course in known))
 
 
 def demo_login_stays_here(parts: Parts) -> Iterator[Fault]:
@@ -211,6 +212,12 @@ def _members(model: type[_M], value: Any) -> list[tuple[int, _M]]:
     return [(index, member) for index, member in checked if member is not None]
 
 
+def _some(names: Iterable[str]) -> str:
+    """Names for a message; all of them where they are not many."""
+    shown = list(islice(names, 21))
+    return ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -220,6 +227,6 @@ def _is_folder(path: Path) -> bool:
 
 def _folders(path: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in path.iterdir() if entry.is_dir())[:20]
+        return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
     except OSError:
         return []

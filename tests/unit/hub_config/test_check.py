@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -240,3 +241,22 @@ def test_no_damage_to_a_right_file_makes_check_fail(
     file.write_text(GOOD[:start] + put + GOOD[start + length :], encoding="utf-8", errors="replace")
     for problem in check(file, catalogue):
         assert str(problem).startswith(f"{file}:")
+
+
+FLOODS = {
+    "unknown keys": "".join(f"w{number}: 1\n" for number in range(60_000)),
+    "people that exist twice": "login:\n  people:\n" + "    - {name: same, groups: [nbgrader-none]}\n" * 10_000,
+    "courses": "courses:\n" + "".join(f"  - {{id: c{n}, folder: f, profile: none}}\n" for n in range(10_000)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_a_large_file_of_junk_costs_no_minutes(found: Check, flood: str) -> None:
+    begun = time.monotonic()
+    assert found(flood)
+    assert time.monotonic() - begun < 30
+
+
+def test_a_text_on_several_lines_still_gives_one_line(found: Check) -> None:
+    [(_, message)] = found(GOOD.replace("folder: mbo/les", 'folder: "mbo\\nles"'))
+    assert "does not exist" in message
