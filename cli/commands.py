@@ -32,7 +32,7 @@ app = typer.Typer(
 app.add_typer(development.app)
 
 SiteOption = Annotated[
-    Path | None, typer.Option("--site", metavar="SITE.yaml", help="The site's description; the demo site without it.")
+    Path | None, typer.Option("--site", metavar="SITE.yaml", readable=False, help="The site's description; the demo site without it.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -153,7 +153,7 @@ def doctor(site: SiteOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def check(site: Annotated[Path, typer.Argument(metavar="SITE.yaml")], json: JsonOption = False) -> None:
+def check(site: Annotated[Path, typer.Argument(metavar="SITE.yaml", readable=False)], json: JsonOption = False) -> None:
     """Check a site.yaml and report every problem at once."""
     problems = checks.check(readable(site))
     if json:

@@ -1,7 +1,8 @@
 """This site's processes as the kernel knows them: found, told apart and ended without supervisord or Slurm.
 
 A process belongs to a site when its environment says so: every daemon is given the state folder in `LEERLAB_STATE` and
-passes it on, and every job of the embedded Slurm has that Slurm's slurm.conf beside Slurm's own `SLURM_JOB_ID`. The
+passes it on, and every job of the embedded Slurm has that Slurm's slurm.conf beside Slurm's own `SLURM_JOB_ID`. Slurm's
+job steps write their title over their environment; they are known by the socket on which slurmd finds them again. The
 names of files that a process works with say nothing: somebody may well be reading a log of the site.
 """
 
@@ -48,9 +49,10 @@ def strays_of(state: State) -> Strays:
         if process.pid == os.getpid():
             continue
         try:
-            environment = process.environ()
-            if _belongs(environment, state):
-                is_job = "SLURM_JOB_ID" in environment or process.name() == STEP
+            is_step = process.name() == STEP
+            environment = {} if is_step else process.environ()
+            if _is_step_of(process, state) if is_step else _belongs(environment, state):
+                is_job = is_step or "SLURM_JOB_ID" in environment
                 # What runs inside a wall has nothing of the site in its environment; it descends from a job.
                 for one in (process, *(process.children(recursive=True) if is_job else ())):
                     found[one.pid] = (one, is_job or found.get(one.pid, (one, False))[1])
@@ -66,6 +68,13 @@ def _belongs(environment: dict[str, str], state: State) -> bool:
     if environment.get(STATE_VARIABLE) == str(state.root):
         return True
     return environment.get("SLURM_CONF") == str(embedded.slurm_conf(state)) and "SLURM_JOB_ID" in environment
+
+
+def _is_step_of(process: psutil.Process, state: State) -> bool:
+    return any(
+        isinstance(connection.laddr, str) and connection.laddr.startswith(f"{state.slurm}/")
+        for connection in process.net_connections("unix")
+    )
 
 
 def end(processes: Sequence[psutil.Process]) -> None:

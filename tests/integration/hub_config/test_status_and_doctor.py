@@ -1,0 +1,152 @@
+"""`leerlab status` and `doctor`: a healthy site is healthy, and each broken thing is found and named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_site import wait_for
+
+from base.errors import LeerlabError
+from base.paths import Installation
+from hub_config.audit import open_ledger
+from hub_config.run import doctor
+from hub_config.run.supervisor_client import Supervisor
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+@contextmanager
+def stopped(site: Any, name: str) -> Iterator[None]:
+    """One daemon stopped, as an operator may do with supervisorctl."""
+    supervisorctl = Installation.current().hub_env / "bin/supervisorctl"
+
+    def ask(verb: str) -> None:
+        conf = str(site.state.generated / "supervisord.conf")
+        subprocess.run(
+            [str(supervisorctl), "-s", f"unix://{site.state.run}/supervisor.sock", "-c", conf, verb, name],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+
+    ask("stop")
+    try:
+        yield
+    finally:
+        ask("start")
+        running = Supervisor(site.state).processes
+        wait_for(name, lambda: all(one.state == "RUNNING" for one in running()), 30)
+
+
+def files_of(site: Any) -> set[Path]:
+    """The files that an examination could leave; logs and databases grow by themselves."""
+    state = site.state
+    return {path for folder in (state.run, state.jobs, state.secrets, state.homes) for path in folder.rglob("*")}
+
+
+def test_a_healthy_site_is_healthy_and_the_examination_leaves_only_its_own_entry(running_site: Any) -> None:
+    before = files_of(running_site)
+    ledger = open_ledger(running_site.site, running_site.state)
+    known = len(list(ledger.entries()))
+    result = running_site.leerlab("doctor", "--json")
+    findings = json.loads(result.stdout)
+    assert [finding["name"] for finding in findings] == ["write", "installation", "wall", "daemons", "job", "login"]
+    assert all(finding["ok"] and finding["what"] and not finding["do"] for finding in findings)
+    assert files_of(running_site) == before
+    actions = [(entry.actor, entry.action) for entry in list(ledger.entries())[known:]]
+    assert actions[:2] == [("doctor", "doctor.write"), ("doctor", "doctor.login")]
+    assert "logout" in [action for _, action in actions]
+    status = json.loads(running_site.leerlab("status", "--json").stdout)
+    assert status["healthy"] and not [job for job in status["jobs"] if "doctor" in job["name"]]
+
+
+def test_status_and_doctor_name_a_stopped_daemon(running_site: Any) -> None:
+    with stopped(running_site, "grading"):
+        status = running_site.leerlab("status", "--json", check=False)
+        assert status.returncode == 1
+        report = json.loads(status.stdout)
+        assert not report["healthy"]
+        assert [one["name"] for one in report["daemons"] if one["state"] != "RUNNING"] == ["grading"]
+        with pytest.raises(LeerlabError, match="Not running: grading"):
+            doctor.see_daemons(running_site.state)
+        examined = running_site.leerlab("doctor", check=False)
+        assert examined.returncode == 1
+        assert "BROKEN daemons: Not running: grading." in examined.stdout and "grading.log" in examined.stdout
+
+
+def test_up_starts_a_stopped_daemon_again(running_site: Any) -> None:
+    with stopped(running_site, "proxy"):
+        running_site.leerlab("up")
+        assert running_site.leerlab("status").returncode == 0
+
+
+def test_status_of_a_site_that_does_not_run(new_site: Callable[..., Any]) -> None:
+    result = new_site().leerlab("status", check=False)
+    assert result.returncode == 1 and "Not running" in result.stdout
+
+
+def test_a_wrong_site_yaml_is_wrong_input(short_folder: Path, new_site: Callable[..., Any]) -> None:
+    site = new_site()
+    site.file.write_text(site.file.read_text() + "\nnonsense: 1\n")
+    for command in ("up", "down", "status", "doctor"):
+        assert site.leerlab(command, check=False).returncode == 2
+    site.file.write_text(site.file.read_text().replace("\nnonsense: 1\n", ""))
+
+
+def test_a_full_disk_is_found_and_said(running_site: Any) -> None:
+    # The kernel's limit on a file's size plays the full disk: the same refused write.
+    result = subprocess.run(
+        ["/bin/bash", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$@" 2>&1 | /bin/cat', "bash",
+         os.sys.executable, "-m", "cli", "doctor", "--json", "--site", str(running_site.file)],
+        cwd=Path(__file__).resolve().parents[3], env={**os.environ, "XDG_STATE_HOME": str(running_site.home)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
+    assert not findings["write"]["ok"]
+    assert "cannot be written" in findings["write"]["what"] and "room" in findings["write"]["do"]
+
+
+def test_a_state_folder_with_little_room_is_found(running_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_FREE", 2**62)
+    with pytest.raises(LeerlabError, match="MiB are free"):
+        doctor.see_write(running_site.site, running_site.state)
+
+
+def test_a_changed_audit_trail_is_found(new_site: Callable[..., Any]) -> None:
+    site = new_site()
+    site.state.make()
+    ledger = open_ledger(site.site, site.state)
+    ledger.record("a", "login", "a", {})
+    ledger.record("b", "login", "b", {})
+    assert "audit trail is whole" in doctor.see_write(site.site, site.state)
+    content = bytearray(site.state.ledger.read_bytes())
+    content[:16] = b"not a database!!"
+    site.state.ledger.write_bytes(bytes(content))
+    finding = doctor.examine(site.site, site.state, Installation.current(), lambda phrase: None)[0]
+    assert finding.name == "write" and not finding.ok and finding.do
+
+
+def test_a_missing_notebook_environment_is_found(tmp_path: Path) -> None:
+    here = Installation.current()
+    assert doctor.see_installation(here)
+    with pytest.raises(LeerlabError, match="notebook-env/bin/python cannot be run") as missing:
+        doctor.see_installation(replace(here, notebook_env=tmp_path / "notebook-env"))
+    assert "./leerlab up" in missing.value.do
+
+
+def test_a_damaged_notebook_environment_is_found(tmp_path: Path) -> None:
+    """A Python that starts but has lost its packages."""
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True, timeout=60)
+    with pytest.raises(LeerlabError, match="No module named 'jupyterhub'"):
+        doctor.see_installation(replace(Installation.current(), notebook_env=tmp_path / "env"))
+
+
+def test_a_missing_proxy_is_found(tmp_path: Path) -> None:
+    with pytest.raises(LeerlabError, match="proxy is not installed"):
+        doctor.see_installation(replace(Installation.current(), proxy=tmp_path))
