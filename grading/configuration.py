@@ -22,6 +22,7 @@ class ServiceConfiguration(BaseModel):
 
     Args:
         state: the site's state folder.
+        hub_id: id of this hub, the first part of its jobs' comments; twelve hexadecimal digits.
         hub: the hub's API, `unix:/path` or a URL; it must serve `/hub/api/users/<name>`.
         token_file: file with the service's own token for the hub (scope `read:users:groups`).
         courses: ids of the site's courses.
@@ -38,6 +39,7 @@ class ServiceConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     state: Path
+    hub_id: str = Field("0" * 12, pattern=r"^[0-9a-f]{12}$")
     hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
     token_file: Path
     courses: tuple[str, ...]

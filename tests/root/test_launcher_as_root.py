@@ -79,7 +79,7 @@ def processes_of_the_site() -> list[psutil.Process]:
         try:
             if any(f"/leerlab/{NAME}" in word for word in (*process.cmdline(), *process.environ().values())):
                 found |= {process, *process.children(recursive=True)}
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # kernel threads and process 1 of a container
             continue
     return sorted(found, key=lambda process: process.pid)
 
