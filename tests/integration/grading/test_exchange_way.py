@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from grading_assignment import solve, write_source
@@ -97,9 +96,10 @@ def test_an_assignment_travels_with_the_buttons_of_the_lab_and_of_formgrader(sit
     ]
 
 
-def test_the_commands_of_nbgrader_work_in_a_terminal(site: Site) -> None:
-    write_source(site.state.courses / "alpha")
-    site.course("alpha", RELEASE)
+# The way itself is shown above, the commands fetch_assignment and submit below: this adds only what `list` prints.
+@pytest.mark.slow
+def test_the_commands_of_nbgrader_work_in_a_terminal(released_site: Site) -> None:
+    site = released_site
     script = """
 import subprocess
 def run(*words):
@@ -114,9 +114,8 @@ print(said)
     assert "alpha bram week-1" in said and "(no feedback available)" in said
 
 
-def test_links_stay_behind_when_a_student_hands_in(site: Site, tmp_path: Path) -> None:
-    write_source(site.state.courses / "alpha")
-    site.course("alpha", RELEASE)
+def test_links_stay_behind_when_a_student_hands_in(released_site: Site) -> None:
+    site = released_site
     script = """
 import os, subprocess
 os.chdir("/home/nb")

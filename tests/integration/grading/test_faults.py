@@ -18,7 +18,6 @@ from pathlib import Path
 import httpx
 import nbformat
 import pytest
-from grading_assignment import write_source
 from grading_scripts import API, LAB
 from grading_site import COURSES, PROFILE, Site, last_json, wait_until
 from grading_slurm import RunningSlurm
@@ -162,10 +161,10 @@ def test_a_service_that_is_killed_while_students_hand_in_keeps_what_it_gave_a_re
             assert client.post(f"{WEEK}/submissions", content=NOTEBOOK, headers=HEADERS).status_code == 201
 
 
-def test_a_job_that_is_cancelled_gives_no_marks_and_can_be_graded_again(site: Site, slurm: RunningSlurm) -> None:
-    course = site.state.courses / "alpha"
-    write_source(course)
-    site.course("alpha", API + "act('generate_assignment'); act('release_assignment')")
+def test_a_job_that_is_cancelled_gives_no_marks_and_can_be_graded_again(
+    released_site: Site, slurm: RunningSlurm
+) -> None:
+    site = released_site
     for name, answer in (("anna", "import time\ntime.sleep(4)\n"), ("bram", "")):
         incoming = site.store.incoming_copy(site.store.release_of("alpha", "week-1").files)
         notebook = incoming.folder / "files" / "kwadraten.ipynb"

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from grading_assignment import solve, write_source
-from grading_scripts import API, LAB
+from grading_scripts import API, LAB, fetch_solve_and_submit
 from grading_site import Site, last_json
 
 pytestmark = pytest.mark.integration
 
 
-def test_a_submission_is_graded_in_a_job_and_its_feedback_reaches_the_student(site: Site) -> None:
-    course = site.state.courses / "alpha"
-    write_source(course)
-    site.course("alpha", API + "act('generate_assignment'); act('release_assignment')")
+def test_a_submission_is_graded_in_a_job_and_its_feedback_reaches_the_student(released_site: Site) -> None:
+    site, course = released_site, released_site.state.courses / "alpha"
     tokens = {name: site.hub.token(name) for name in ("anna", "bram")}
     answers = {"anna": "def kwadraat(x):\n    return x * x\n", "bram": "def kwadraat(x):\n    return x + x + x\n"}
     for name, answer in answers.items():
-        site.lab(name, tokens[name], LAB + 'print(lister.fetch_assignment("alpha", "week-1"))')
-        solve(site.state.homes / name / "alpha" / "week-1" / "kwadraten.ipynb", answer)
-        site.lab(name, tokens[name], LAB + 'print(lister.submit_assignment("alpha", "week-1"))')
+        fetch_solve_and_submit(site, name, tokens[name], answer)
     marks = last_json(
         site.course(
             "alpha",

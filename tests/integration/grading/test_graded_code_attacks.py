@@ -51,10 +51,10 @@ MARKS = {
 }  # fmt: skip
 
 
-def test_no_answer_breaks_the_grading_of_others_or_wins_marks_that_it_does_not_deserve(site: Site) -> None:
-    course = site.state.courses / "alpha"
-    write_source(course)
-    site.course("alpha", API + "act('generate_assignment'); act('release_assignment')")
+def test_no_answer_breaks_the_grading_of_others_or_wins_marks_that_it_does_not_deserve(
+    released_site: Site,
+) -> None:
+    site, course = released_site, released_site.state.courses / "alpha"
     for name, answer in ANSWERS.items():
         site.hub.groups[name] = ["nbgrader-alpha"]
         work = site.state.homes / name
@@ -210,9 +210,8 @@ def test_without_the_wall_the_same_code_reaches_everything(
     assert set(found.values()) == {True}, found
 
 
-def test_a_student_s_lab_has_no_way_to_the_hidden_tests(site: Site) -> None:
-    write_source(site.state.courses / "alpha")
-    site.course("alpha", API + "act('generate_assignment'); act('release_assignment')")
+def test_a_student_s_lab_has_no_way_to_the_hidden_tests(released_site: Site) -> None:
+    site = released_site
     said = site.lab(
         "anna",
         site.hub.token("anna"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,8 @@ from pathlib import Path
 import httpx
 import nbformat
 import pytest
-from grading_assignment import solve, write_source
-from grading_scripts import LAB
+from grading_assignment import write_source
+from grading_scripts import fetch_solve_and_submit
 from grading_site import PROFILE, Site, wait_until
 from playwright.sync_api import sync_playwright
 
@@ -114,15 +113,11 @@ EVIL = "<script>window.fout = 1</script><img src=x onerror='fout()'>"
 
 def hand_in(site: Site, name: str, answer: str) -> None:
     token = site.hub.token(name)
-    site.lab(name, token, LAB + 'print(lister.fetch_assignment("alpha", "week-1"))')
-    work = site.state.homes / name / "alpha" / "week-1"
-    solve(work / "kwadraten.ipynb", answer)
-    notebook = nbformat.read(work / "kwadraten.ipynb", as_version=4)
-    notebook.cells.append(nbformat.v4.new_markdown_cell(f"{EVIL} tekst", id="evil"))
-    notebook.cells.append(nbformat.v4.new_raw_cell(EVIL, id="raw", metadata={"raw_mimetype": "text/html"}))
-    nbformat.write(notebook, work / "kwadraten.ipynb")
-    (work / "evil.html").write_text(EVIL)
-    site.lab(name, token, LAB + 'print(lister.submit_assignment("alpha", "week-1"))')
+    cells = (
+        nbformat.v4.new_markdown_cell(f"{EVIL} tekst", id="evil"),
+        nbformat.v4.new_raw_cell(EVIL, id="raw", metadata={"raw_mimetype": "text/html"}),
+    )
+    fetch_solve_and_submit(site, name, token, answer, cells, {"evil.html": EVIL})
 
 
 def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer(site: Site) -> None:
@@ -132,7 +127,7 @@ def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer
         for action in ("assign", "release"):
             result = page.post(f"formgrader/api/assignment/week-1/{action}").json()
             assert result["success"], result
-        hand_in(site, "anna", "import time\ntime.sleep(3)\ndef kwadraat(x):\n    return x * x\n")
+        hand_in(site, "anna", "import time\ntime.sleep(4)\ndef kwadraat(x):\n    return x * x\n")
         result = page.post("formgrader/api/assignment/week-1/collect").json()
         assert result["success"], result
 
@@ -142,10 +137,9 @@ def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer
         )
         grading.start()
         wait_until(lambda: list(site.state.jobs.iterdir()))
-        begun = time.monotonic()
         assert page.get("formgrader/api/status").json() == {"status": True}
         assert page.get("formgrader/api/assignments").json()[0]["status"] == "released"
-        assert time.monotonic() - begun < 2.5 and grading.is_alive()
+        assert grading.is_alive(), "the pages answered only after the grading"
         grading.join(60)
         assert graded[0].json()["success"], graded[0].json()
         (submission,) = page.get("formgrader/api/submissions/week-1").json()

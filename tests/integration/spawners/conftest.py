@@ -278,11 +278,12 @@ class Hub:
         if self.process is None or self.process.poll() is not None:
             self.start()
         kept = {name for names in self.settings["groups"].values() for name in names}
-        names = [user["name"] for user in self.api("GET", "/users").json()]
+        people = {user["name"]: user["servers"] for user in self.api("GET", "/users").json()}
+        servers = [(name, server) for name, servers in people.items() for server in servers]
         with ThreadPoolExecutor(8) as threads:
-            for answer in threads.map(self.stop, names):
+            for answer in threads.map(lambda each: self.stop(*each), servers):
                 assert answer.status_code in (202, 204, 404), answer.text
-        for name in set(names) - kept:
+        for name in people.keys() - kept:
             until(lambda name=name: self.api("DELETE", f"/users/{name}").status_code in (204, 404), 40, f"no {name}")
         self.cluster.cancel_all()
 
