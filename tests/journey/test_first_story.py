@@ -38,7 +38,7 @@ def write_reflection(page: Page) -> None:
     """Answer the question that the teacher grades by hand."""
     cell = (
         page.locator(".jp-MarkdownCell")
-        .filter(has_text=re.compile("YOUR ANSWER HERE|TYP HIER|Schrijf hier", re.I))
+        .filter(has_text="TYP HIER JE ANTWOORD")
         .last
     )
     cell.scroll_into_view_if_needed()
