@@ -145,3 +145,18 @@ async def test_an_error_that_nobody_expected_makes_everything_unknown():
     assert not watcher.answering
     with pytest.raises(ZeroDivisionError):
         await watcher.close()
+
+
+async def test_who_waits_for_the_next_answer_gets_one_that_slurm_gave_after_that():
+    slurm = ScriptedSlurm(job(1))
+    async with Watcher(slurm, QUICK) as watcher:
+        first = await watcher.next_answer(5)
+        assert first is not None and [each.id for each in first.jobs] == [1]
+        slurm.alive[2] = job(2)
+        second = await watcher.next_answer(5)
+        assert second is not None and [each.id for each in second.jobs] == [1, 2]
+        slurm.broken = True
+        assert await watcher.next_answer(0.8) is None
+        waiting = asyncio.create_task(watcher.next_answer(60))
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(waiting, 5) is None
