@@ -34,6 +34,15 @@ def run_all_cells(page: Page) -> None:
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
 
 
+def solve_first_exercise(page: Page) -> None:
+    """Write the function that the first exercise asks for, in the cell where it belongs."""
+    cell = page.locator(".jp-CodeCell").filter(has_text="def nauwkeurigheid")
+    cell.scroll_into_view_if_needed()
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("def nauwkeurigheid(echt, gelezen):\n    return (echt == gelezen).mean()")
+
+
 def write_reflection(page: Page) -> None:
     """Answer the question that the teacher grades by hand."""
     cell = (
@@ -70,8 +79,11 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     lab.get_by_role("link", name=re.compile("Herken AI", re.I)).click()
     lab.wait_for_url(f"**/lab/tree/{COURSE}/{ASSIGNMENT}/**", timeout=START)
     expect(lab.locator(".jp-Notebook").first).to_be_visible(timeout=START)
+    expect(lab.get_by_role("heading", name="Herken AI om je heen")).to_be_visible(timeout=START)
     student.shows("opdracht-open")
+    solve_first_exercise(lab)
     run_all_cells(lab)
+    student.shows("eerste-oefening")
     write_reflection(lab)
     student.shows("opdracht-gedaan")
     open_assignments(lab)
@@ -94,6 +106,7 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     handed_in.locator("td.autograde a").click()
     confirm(desk)
     expect(handed_in).to_contain_text(re.compile("needs manual grading|graded"))
+    expect(handed_in).to_contain_text("2 / 10")
     teacher.shows("automatisch-nagekeken")
 
     desk.get_by_role("link", name="Manual Grading").click()
@@ -123,5 +136,8 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     student.shows("terugkoppeling-klaar")
     lab.get_by_text("view feedback", exact=False).first.click()
     lab.locator(".jp-DirListing-item").filter(has_text=f"{ASSIGNMENT}.html").dblclick()
-    expect(lab.frame_locator(".jp-HTMLViewer iframe").get_by_text(COMMENT)).to_be_visible(timeout=START)
+    feedback = lab.frame_locator(".jp-HTMLViewer iframe")
+    expect(feedback.get_by_text(COMMENT)).to_be_visible(timeout=START)
+    expect(feedback.get_by_text("(Score: 3.0 / 10.0)")).to_be_visible()
+    expect(feedback.get_by_text("HIDDEN TESTS")).to_have_count(0)
     student.shows("terugkoppeling")
