@@ -45,11 +45,7 @@ def solve_first_exercise(page: Page) -> None:
 
 def write_reflection(page: Page) -> None:
     """Answer the question that the teacher grades by hand."""
-    cell = (
-        page.locator(".jp-MarkdownCell")
-        .filter(has_text="TYP HIER JE ANTWOORD")
-        .last
-    )
+    cell = page.locator(".jp-MarkdownCell").filter(has_text="TYP HIER JE ANTWOORD").last
     cell.scroll_into_view_if_needed()
     cell.dblclick()
     editor = cell.locator(".cm-content")

@@ -40,7 +40,9 @@ def lees_postcode(model, postcode, X, y, schrift=0):
         rijen.append(np.flatnonzero(y == cijfer)[volgnummer])
     gelezen = "".join(str(cijfer) for cijfer in model.predict(X[rijen]))
     titels = [f"leest: {cijfer}" for cijfer in gelezen]
-    _toon(_rij_plaatjes(X[rijen], titels), f"Vier cijfers in handschrift. Er staat {postcode}. Het model leest {gelezen}.")
+    _toon(
+        _rij_plaatjes(X[rijen], titels), f"Vier cijfers in handschrift. Er staat {postcode}. Het model leest {gelezen}."
+    )
     fout = sum(echt != gezien for echt, gezien in zip(postcode, gelezen, strict=True))
     if fout:
         print(f"Er staat {postcode} ({PLAATSEN.get(postcode, 'onbekend')}). Het model leest {gelezen}.")
@@ -199,7 +201,9 @@ class Verkenner:
             procent = 100 * fouten / totaal
             rechts.plot(self.ks, procent, stijl, color=kleur, linewidth=2)
             rechts.plot([k], [procent[(k - 1) // 2]], "o", color=kleur, markersize=9)
-            rechts.annotate(naam, (1, procent[0]), xytext=(8, 0 if hoogte > 0 else 4), textcoords="offset points", color=kleur)
+            rechts.annotate(
+                naam, (1, procent[0]), xytext=(8, 0 if hoogte > 0 else 4), textcoords="offset points", color=kleur
+            )
         rechts.axvline(k, color="black", linewidth=0.8, linestyle=":")
         rechts.set_xscale("log")
         rechts.set_xticks([1, 3, 10, 30, 100, 199], ["1", "3", "10", "30", "100", "199"])
