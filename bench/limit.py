@@ -125,7 +125,7 @@ class EmptyJob:
             result = subprocess.run(
                 [
                     "/usr/bin/sbatch",
-                    *("--parsable", "--nodes=1", "--ntasks=1", "--export=NONE", "--output=/dev/null"),
+                    *("--parsable", "--nodes=1", "--ntasks=1", "--export=ALL", "--output=/dev/null"),
                     *(f"--partition={PARTITION}", f"--cpus-per-task={CPUS}", f"--mem={MEMORY}", f"--time={MINUTES}"),
                     f"--chdir={self.folder}",
                 ],

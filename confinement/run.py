@@ -55,6 +55,7 @@ class Walled:
         self._targets = {relay.port: _resolve(relay) for relay in wall.relays}
         self._code = inner.LOST
         self._running = threading.Event()
+        self._asked = threading.Event()
         self._settled = threading.Event()
         self._ended = threading.Event()
         self._refusal = ""
@@ -85,6 +86,17 @@ class Walled:
     def connections(self) -> int:
         """How many connections pass through the wall now."""
         return len(self._pairs)
+
+    def wait_for_relay(self, timeout: float) -> bool:
+        """Wait until something inside has used a relay, now or before: a sign that the command is well on its way.
+
+        Args:
+            timeout: longest wait in seconds.
+
+        Returns:
+            Whether it has.
+        """
+        return self._asked.wait(timeout)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until nothing is left inside.
@@ -260,6 +272,7 @@ class Walled:
             target = self._targets.get(int(port)) if port.isdigit() else None
             if target is None or not number.isdigit():
                 return
+            self._asked.set()
             self._open(number, target)
 
     def _open(self, number: bytes, target: Address) -> None:

@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 VARIABLE = "LEERLAB_JOB"
-PROBE_SECONDS = 0.02
+PROBE_SECONDS = 0.01
 """Between two looks at whether the server answers yet: nothing inside tells when it listens."""
+EARLY_PROBE_SECONDS = 0.25
+"""The same until the server has asked the hub something, which JupyterHub's servers do just before they listen.
+
+Each look costs three processes a little work, and a class that starts together would pay for thousands of them.
+"""
 REPORT_FIRST_SECONDS = 0.1
 REPORT_MOST_SECONDS = 5.0
 _REQUEST_SECONDS = 10.0
@@ -156,8 +161,9 @@ def status_of(address: str, method: str, path: str, body: bytes | None, headers:
 class Announcement:
     """Waits for the server and tells the hub its port: tries as long as the job lives."""
 
-    def __init__(self, task: Task, host: str, port: int) -> None:
+    def __init__(self, task: Task, walled: Walled, host: str, port: int) -> None:
         self._task = task
+        self._walled = walled
         self._server = f"tcp:{host}:{port}"
         self._port = port
         self._ended = threading.Event()
@@ -165,7 +171,8 @@ class Announcement:
     def run(self) -> None:
         """Probe, then report."""
         while status_of(self._server, "GET", f"{self._task.base}api", None, {}) != 200:
-            if self._ended.wait(PROBE_SECONDS):
+            pause = PROBE_SECONDS if self._walled.wait_for_relay(EARLY_PROBE_SECONDS) else 0.0
+            if self._ended.wait(pause):
                 return
         pause = REPORT_FIRST_SECONDS
         body = json.dumps({"port": self._port}).encode()
@@ -228,7 +235,7 @@ def run(task: Task) -> int:
         say("The wall publishes no port, so nobody could reach the server.")
         walled.terminate()
         return _NOT_STARTED
-    announcement = Announcement(task, *walled.published)
+    announcement = Announcement(task, walled, *walled.published)
     thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
     thread.start()
     try:

@@ -194,6 +194,24 @@ def test_fifty_megabytes_pass_intact_both_ways(begin: Callable[..., Walled]) -> 
     assert got.digest() == hashlib.sha256(sent).digest()
 
 
+def test_the_first_use_of_a_relay_is_noticed_outside(begin: Callable[..., Walled], outside_echo: str) -> None:
+    walled = begin(
+        """
+import socket, time
+print("ready", flush=True)
+with socket.create_server(("127.0.0.1", 8888)) as server:
+    server.accept()
+socket.create_connection(("127.0.0.1", 8081)).close()
+time.sleep(60)
+""",
+        publish=8888,
+        relays=(Relay(8081, outside_echo),),
+    )
+    assert not walled.wait_for_relay(0.2)
+    dial(walled).close()
+    assert walled.wait_for_relay(10)
+
+
 def test_a_relay_reaches_an_address_outside_and_carries_half_close(
     begin: Callable[..., Walled], outside_echo: str
 ) -> None:
