@@ -121,6 +121,8 @@ def supervisor_configuration(state: State, all_daemons: Sequence[Daemon]) -> str
     sections = [
         f"[unix_http_server]\nfile={state.run / SOCKET}\nchmod=0600\n",
         "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        # For an operator's own supervisorctl; we talk to supervisord ourselves.
+        f"[supervisorctl]\nserverurl=unix://{state.run / SOCKET}\n",
         f"[supervisord]\nlogfile={state.logs / 'supervisord.log'}\nlogfile_maxbytes=5MB\nlogfile_backups=2\n"
         f"pidfile={state.run / 'supervisord.pid'}\ndirectory={state.root}\numask=077\n",
     ]

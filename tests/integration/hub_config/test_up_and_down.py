@@ -188,6 +188,9 @@ def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(ne
     site.leerlab("up")
     person = Visitor(site)
     person.start_notebook()
+    # slurmctld writes its state some seconds later; a job that it wrote down as waiting would be started once more.
+    started, saved = time.time(), site.state.slurm / "controller/job_state"
+    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > started, 60)
     job = everything_of(site)
     supervisor = Supervisor(site.state)
     doomed = [supervisor.pid(), *pids(site).values()]
