@@ -152,11 +152,13 @@ class RunningSlurm:
         return await self.until(lambda: asyncio.to_thread(read), lambda text: wanted in text)
 
     def end_all(self) -> None:
+        # First, because nobody cancels a job with a controller that a test has stopped.
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
         if self.daemons.keys() == self.processes.keys():
             with contextlib.suppress(SlurmUnavailable):
                 asyncio.run(self._cancel_all())
         for name in list(reversed(self.processes)):
-            self.processes[name].send_signal(signal.SIGCONT)
             self.end(name)
 
     async def _cancel_all(self) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from base.quantities import Size
 from cluster import embedded
-from cluster.jobs import JobState
+from cluster.jobs import JobRequest, JobState
+from cluster.script import job_script
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]
 
@@ -21,11 +26,11 @@ HIDE = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); "
 PYTHON = ("/usr/bin/python3", "-c")
 WALL = ("/usr/bin/bwrap", "--unshare-user", "--unshare-pid", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
-PAYLOADS = [
-    pytest.param((*PYTHON, TAKE), id="openly"),
-    pytest.param((*PYTHON, HIDE + TAKE), id="with-its-maps-made-unreadable"),
-    pytest.param((*WALL, *PYTHON, TAKE), id="inside-the-wall"),
-]
+PAYLOADS = {
+    "openly": (*PYTHON, TAKE),
+    "with-its-maps-made-unreadable": (*PYTHON, HIDE + TAKE),
+    "inside-the-wall": (*WALL, *PYTHON, TAKE),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +47,44 @@ def unguarded(start_slurm_for_module):
         yield running
 
 
-@pytest.mark.parametrize("payload", PAYLOADS)
-async def test_a_job_that_takes_too_much_is_ended(cluster, unguarded, request_for, tmp_path, payload):
-    async def run(where, log: str):
-        request = request_for(*payload, memory=Size.parse("64M"), output=tmp_path / log)
-        return await where.ended(await where.slurm.submit(request), seconds=30)
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended, and what it and Slurm wrote."""
 
-    guarded, control = await asyncio.gather(run(cluster, "guarded"), run(unguarded, "control"))
+    state: JobState
+    log: str
+
+
+@pytest.fixture(scope="module")
+def ended(cluster, unguarded, tmp_path_factory) -> dict[str, tuple[Ended, Ended]]:
+    """Every payload on both Slurms, all at once: guarded and control, by the payload's name."""
+    folder = tmp_path_factory.mktemp("memory")
+
+    async def run(where, payload, log: Path) -> Ended:
+        request = JobRequest(
+            name="test", comment=f"hub:{uuid4().hex}", partition="cpu", cpus=1, memory=Size.parse("64M"),
+            time=timedelta(minutes=5), script=job_script(payload), output=log, environment={"PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        job = await where.ended(await where.slurm.submit(request), seconds=60)
+        return Ended(job.state, await asyncio.to_thread(log.read_text))
+
+    async def run_all() -> list[Ended]:
+        runs = [
+            run(where, payload, folder / f"{name}-{kind}")
+            for name, payload in PAYLOADS.items()
+            for kind, where in (("guarded", cluster), ("control", unguarded))
+        ]
+        return list(await asyncio.gather(*runs))
+
+    found = asyncio.run(run_all())
+    return dict(zip(PAYLOADS, zip(found[::2], found[1::2], strict=True), strict=True))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_job_that_takes_too_much_is_ended(ended, payload):
+    guarded, control = ended[payload]
     assert control.state is JobState.COMPLETED
-    assert "kept it" in (tmp_path / "control").read_text()
+    assert "kept it" in control.log
     assert guarded.state is not JobState.COMPLETED
-    assert "exceeded memory limit" in (tmp_path / "guarded").read_text()
-    assert "kept it" not in (tmp_path / "guarded").read_text()
+    assert "exceeded memory limit" in guarded.log
+    assert "kept it" not in guarded.log
