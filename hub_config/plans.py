@@ -115,5 +115,3 @@ def role_in(course: str, groups: Collection[str]) -> str | None:
     if f"formgrade-{course}" in groups:
         return "teacher"
     return "student" if f"nbgrader-{course}" in groups else None
-
-

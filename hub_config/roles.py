@@ -18,7 +18,11 @@ def course_roles(site: Site) -> list[dict[str, Any]]:
             {
                 "name": f"formgrade-{course.id}",
                 "description": f"Teachers of {course.id}: its formgrader",
-                "scopes": [f"servers!user={account}", f"access:servers!user={account}", f"read:users:name!user={account}"],
+                "scopes": [
+                    f"servers!user={account}",
+                    f"access:servers!user={account}",
+                    f"read:users:name!user={account}",
+                ],
                 "groups": [f"formgrade-{course.id}"],
             }
         )
@@ -35,4 +39,3 @@ def service_roles() -> list[dict[str, Any]]:
             "services": ["grading"],
         }
     ]
-
