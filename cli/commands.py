@@ -32,7 +32,10 @@ app = typer.Typer(
 app.add_typer(development.app)
 
 SiteOption = Annotated[
-    Path | None, typer.Option("--site", metavar="SITE.yaml", readable=False, help="The site's description; the demo site without it.")
+    Path | None,
+    typer.Option(
+        "--site", metavar="SITE.yaml", readable=False, help="The site's description; the demo site without it."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

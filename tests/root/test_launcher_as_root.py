@@ -1,4 +1,4 @@
-"""`./leerlab` started by root, in a clone that only root can read: an account, a wheel, and a site that is not root's."""
+"""`./leerlab` started by root in a clone that only root can read: an account, a wheel, a site that is not root's."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def in_arguments(secrets: Mapping[str, bytes]) -> set[str]:
 
 
 def in_files(secrets: Mapping[str, bytes], folder: Path, *, only_readable: bool) -> dict[str, set[str]]:
-    """Secrets in files below a folder; `only_readable` looks at those alone whose mode lets other accounts read them."""
+    """Secrets in files below a folder; `only_readable` looks at those alone that others may read by their mode."""
     found: dict[str, set[str]] = {}
     for path in folder.rglob("*"):
         try:
