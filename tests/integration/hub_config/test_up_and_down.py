@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from whole_site import Visitor, alive, daemon, everything_of, wait_for
+from whole_site import Visitor, alive, daemon, everything_of, steps_of, wait_for
 
 from hub_config.run.strays import leftovers
 from hub_config.run.supervisor_client import Supervisor
@@ -189,9 +189,10 @@ def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(ne
     person = Visitor(site)
     person.start_notebook()
     # slurmctld writes its state some seconds later; a job that it wrote down as waiting would be started once more.
-    started, saved = time.time(), site.state.slurm / "controller/job_state"
-    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > started, 60)
     job = everything_of(site)
+    began = max(created for pid, created in job if pid in steps_of(site))
+    saved = site.state.slurm / "controller/job_state"
+    wait_for("Slurm to have written its state", lambda: saved.exists() and saved.stat().st_mtime > began, 60)
     supervisor = Supervisor(site.state)
     doomed = [supervisor.pid(), *pids(site).values()]
     for pid in doomed:
