@@ -18,6 +18,7 @@ from portal import request as page_request
 from portal.assets import STATIC
 from portal.cards import CourseCard
 from portal.language import safe_return
+from spawners.stopping import stop_when_settled
 
 # How long a person's click on "stop" waits before the page that says so is shown.
 STOP_SECONDS = 20.0
@@ -72,9 +73,9 @@ class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
                 start.cancel()
                 await asyncio.wait([start], timeout=STOP_SECONDS)
             if not spawner.pending:
-                await asyncio.wait_for(self.stop_single_user(user), timeout=STOP_SECONDS)
+                await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, ""), timeout=STOP_SECONDS)
         elif spawner.ready and await spawner.poll_and_notify() is None:
-            await asyncio.wait_for(self.stop_single_user(user), timeout=STOP_SECONDS)
+            await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, ""), timeout=STOP_SECONDS)
 
 
 class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # JupyterHub has no types
