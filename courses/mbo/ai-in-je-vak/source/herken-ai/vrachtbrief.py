@@ -194,16 +194,14 @@ class Verkenner:
         links.scatter(*self.les[self.typefout].T, s=150, facecolors="none", edgecolors="black", linewidths=1)
         links.set(xlabel="hoeveel inkt (%)", ylabel="deel van de inkt in het midden (%)")
         links.set_title(f"De grens bij k = {k} (rondje = typefout)", fontsize=11)
-        for fouten, totaal, naam, kleur, stijl, hoogte in (
-            (self.les_fouten, len(self.les_y), "lesboek", "#555555", "--", -13),
-            (self.proef_fouten, len(self.proef_y), "proeftoets", _BLAUW, "-", 7),
+        for fouten, totaal, naam, kleur, stijl, plek in (
+            (self.les_fouten, len(self.les_y), "lesboek", "#555555", "--", 9),
+            (self.proef_fouten, len(self.proef_y), "proeftoets", _BLAUW, "-", 0),
         ):
             procent = 100 * fouten / totaal
             rechts.plot(self.ks, procent, stijl, color=kleur, linewidth=2)
             rechts.plot([k], [procent[(k - 1) // 2]], "o", color=kleur, markersize=9)
-            rechts.annotate(
-                naam, (1, procent[0]), xytext=(8, 0 if hoogte > 0 else 4), textcoords="offset points", color=kleur
-            )
+            rechts.annotate(naam, (self.ks[plek], procent[plek]), (8, 8), textcoords="offset points", color=kleur)
         rechts.axvline(k, color="black", linewidth=0.8, linestyle=":")
         rechts.set_xscale("log")
         rechts.set_xticks([1, 3, 10, 30, 100, 199], ["1", "3", "10", "30", "100", "199"])
