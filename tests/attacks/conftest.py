@@ -74,7 +74,8 @@ class Notebook:
             raise AssertionError(f"the cell printed no JSON: {said!r}") from None
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright is open its event loop runs in this thread, and async tests cannot.
+@pytest.fixture(scope="module")
 def notebooks(running_site: Any) -> Iterator[dict[str, Notebook]]:
     """The servers of two students, each in a browser profile of their own."""
     with sync_playwright() as playwright:

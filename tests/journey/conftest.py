@@ -19,7 +19,8 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright is open its event loop runs in this thread, and async tests cannot.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser; each person gets a profile of their own."""
     with sync_playwright() as playwright:

@@ -124,6 +124,7 @@ def test_a_site_file_that_only_root_can_read_is_refused_with_a_reason(clone: Clo
     assert str(clone.tree.parent / "site.yaml") in result.stderr and "account leerlab may not read it" in result.stderr
 
 
+@pytest.mark.slow
 def test_root_runs_the_tests_of_a_clone_that_the_account_cannot_read_as_the_account(clone: Clone) -> None:
     probe = clone.tree / "tests/unit/test_probe.py"
     probe.write_text(
@@ -146,6 +147,7 @@ def test_root_runs_the_tests_of_a_clone_that_the_account_cannot_read_as_the_acco
     assert "1 failed" in failed.stdout
 
 
+@pytest.mark.slow
 def test_old_wheels_that_nobody_uses_do_not_pile_up(clone: Clone) -> None:
     code = Path("/var/lib/leerlab/code")
     made = [code / f"test-{number}" for number in range(6)]

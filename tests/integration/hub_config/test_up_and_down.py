@@ -142,6 +142,7 @@ def test_two_ups_at_once_start_one_site_and_down_leaves_nothing(new_site: NewSit
     assert "Nothing was running" in site.leerlab("down").stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_up_leaves_what_down_can_stop(new_site: NewSite) -> None:
     site = new_site()
     starting = begin(site, "up")
@@ -156,6 +157,7 @@ def test_ctrl_c_during_up_leaves_what_down_can_stop(new_site: NewSite) -> None:
     assert alive(started) == [] and leftovers(site.state) == []
 
 
+@pytest.mark.slow
 def test_down_waits_for_an_up_under_way(new_site: NewSite) -> None:
     site = new_site()
     starting = begin(site, "up")
@@ -167,6 +169,7 @@ def test_down_waits_for_an_up_under_way(new_site: NewSite) -> None:
     assert leftovers(site.state) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_hub_that_crashes_at_its_start_is_named_with_the_end_of_its_log(new_site: NewSite) -> None:
     site = new_site()
@@ -182,35 +185,7 @@ def test_a_hub_that_crashes_at_its_start_is_named_with_the_end_of_its_log(new_si
     site.state.hub_database.rmdir()
 
 
-@pytest.mark.fault
-def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(new_site: NewSite) -> None:
-    site = new_site()
-    site.leerlab("up")
-    person = Visitor(site)
-    person.start_notebook()
-    # slurmctld writes its state some seconds later; a job that it wrote down as waiting would be started once more.
-    job = everything_of(site)
-    began = max(created for pid, created in job if pid in steps_of(site))
-    saved = site.state.slurm / "controller/job_state"
-    wait_for("Slurm to have written its state", lambda: saved.exists() and saved.stat().st_mtime > began, 60)
-    supervisor = Supervisor(site.state)
-    doomed = [supervisor.pid(), *pids(site).values()]
-    for pid in doomed:
-        os.kill(pid, signal.SIGKILL)
-    wait_for("all daemons to be gone", lambda: not alive(frozenset(one for one in job if one[0] in doomed)), 10)
-    ports = (site.state.run / "ports.json").read_text()
-
-    again = json.loads(site.leerlab("up", "--json").stdout)
-    assert not again["already_running"]
-    assert (site.state.run / "ports.json").read_text() == ports
-    wait_for("the same notebook", person.notebook_answers, 30)
-    assert len(json.loads(site.leerlab("status", "--json").stdout)["jobs"]) == 1
-    person.close()
-
-    site.leerlab("down")
-    assert alive(job) == [] and leftovers(site.state) == []
-
-
+@pytest.mark.slow
 @pytest.mark.fault
 def test_down_ends_the_jobs_also_when_slurmctld_was_just_killed(new_site: NewSite) -> None:
     site = new_site()
@@ -225,6 +200,7 @@ def test_down_ends_the_jobs_also_when_slurmctld_was_just_killed(new_site: NewSit
     assert alive(running) == [] and leftovers(site.state) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_down_ends_the_jobs_also_when_slurmctld_cannot_run_any_more(new_site: NewSite) -> None:
     site = new_site()
@@ -243,6 +219,7 @@ def test_down_ends_the_jobs_also_when_slurmctld_cannot_run_any_more(new_site: Ne
     assert json.loads(site.leerlab("status", "--json").stdout)["jobs"] == [], "no job of before comes back"
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_down_after_a_crash_of_everything_ends_the_jobs(new_site: NewSite) -> None:
     site = new_site()

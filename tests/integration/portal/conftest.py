@@ -51,9 +51,9 @@ def visitor(pages: Pages) -> Iterator[Callable[..., httpx.Client]]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, one for all tests of this folder."""
+    """Debian's Chromium, one for all tests of a module: while Playwright is open, async tests cannot run."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
         yield browser

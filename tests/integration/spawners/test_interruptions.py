@@ -57,6 +57,7 @@ def reachable(hub: Any, name: str) -> bool:
     return answer.status_code == 200
 
 
+@pytest.mark.slow
 def test_killed_before_sbatch_the_start_is_told_lost_and_a_new_one_works(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=HANG_BEFORE)
     hub.begin("sanne", "tiny")
@@ -70,6 +71,7 @@ def test_killed_before_sbatch_the_start_is_told_lost_and_a_new_one_works(make_hu
     hub.ready("sanne")
 
 
+@pytest.mark.slow
 def test_killed_between_sbatch_and_its_answer_the_job_is_found_by_its_comment(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=HANG_AFTER)
     hub.begin("sanne", "tiny")
@@ -126,6 +128,7 @@ def test_a_job_that_ends_while_the_hub_is_away_is_told_so(hub: Any) -> None:
     hub.until(lambda: not hub.server("sanne"), 20, "known to have ended")
 
 
+@pytest.mark.slow
 def test_slurm_away_ends_no_server_and_a_new_start_waits_for_it(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=LOOKS_OFTEN, poll_interval=1)
     hub.begin("eerst", "tiny")
@@ -146,6 +149,7 @@ def test_slurm_away_ends_no_server_and_a_new_start_waits_for_it(make_hub: Callab
     assert len(hub.cluster.jobs()) == 2
 
 
+@pytest.mark.slow
 def test_an_empty_database_cancels_nothing_and_a_known_end_does(make_hub: Callable[..., Any]) -> None:
     hub = make_hub()
     hub.begin("sanne", "tiny")
@@ -162,6 +166,7 @@ def test_an_empty_database_cancels_nothing_and_a_known_end_does(make_hub: Callab
     hub.until(lambda: not hub.cluster.jobs(), 15, "the ended start's job cancelled")
 
 
+@pytest.mark.slow
 def test_folders_of_starts_that_ended_long_ago_go_when_a_hub_begins_and_those_of_live_jobs_stay(hub: Any) -> None:
     hub.begin("sanne", "tiny")
     hub.ready("sanne")
