@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from whole_site import Visitor, alive, daemon, everything_of, steps_of, wait_for
+from whole_site import Visitor, alive, daemon, everything_of, wait_for
 
 from hub_config.run.strays import leftovers
 from hub_config.run.supervisor_client import Supervisor
