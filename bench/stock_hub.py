@@ -53,7 +53,7 @@ VARIANTS = (
     Variant("poll-010-srun", 0.1, True),
 )
 BEST = VARIANTS[2]
-"""The fastest of them here (docs/reference/performance.md); what its other settings are is in stock_hub_config.py."""
+"""The one with the lowest median in the run of all (docs/reference/performance.md), by a margin that noise could make."""
 
 
 @dataclass(frozen=True)
