@@ -110,13 +110,14 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     desk.get_by_role("link", name=ASSIGNMENT).last.click()
     desk.get_by_role("link", name=re.compile("Submission|sanne", re.I)).first.click()
     expect(desk.get_by_text(ANSWER)).to_be_visible()
-    score = desk.locator("input.score").last
-    score.fill("1")
-    score.press("Tab")
-    comment = desk.locator("textarea.comment").last
-    comment.fill(COMMENT)
-    comment.press("Tab")
-    desk.wait_for_load_state("networkidle")
+    with desk.expect_response(lambda answer: "/api/grade/" in answer.url and answer.request.method == "PUT"):
+        score = desk.locator("input.score").last
+        score.fill("1")
+        score.press("Tab")
+    with desk.expect_response(lambda answer: "/api/comment/" in answer.url and answer.request.method == "PUT"):
+        comment = desk.locator("textarea.comment").last
+        comment.fill(COMMENT)
+        comment.press("Tab")
     teacher.shows("met-de-hand-nagekeken")
 
     desk.get_by_role("link", name="Manual Grading").click()
