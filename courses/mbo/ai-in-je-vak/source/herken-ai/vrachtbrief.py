@@ -46,7 +46,7 @@ def lees_postcode(model, postcode, X, y, schrift=0):
     fout = sum(echt != gezien for echt, gezien in zip(postcode, gelezen, strict=True))
     if fout:
         print(f"Er staat {postcode} ({PLAATSEN.get(postcode, 'onbekend')}). Het model leest {gelezen}.")
-        print(f"Aantal fouten: {fout}. Dit pakket gaat naar het verkeerde adres.")
+        print(f"Aantal fouten: {fout}. Deze lading gaat naar het verkeerde adres.")
     else:
         print(f"Het model leest {gelezen}: dat is {PLAATSEN.get(postcode, 'een bekende postcode')}. Dat klopt.")
 
@@ -67,7 +67,7 @@ def toon_buren(X_nieuw, y_nieuw, X_lesboek, y_lesboek, nummer, k):
     lijst = ", ".join(str(stem) for stem in stemmen)
     _toon(
         _rij_plaatjes(np.vstack([X_nieuw[[nummer]], X_lesboek[buren]]), titels),
-        f"Links het nieuwe cijfer. Daarnaast de {k} buren, met wat erbij getypt is: {lijst}.",
+        f"Links het nieuwe cijfer. Daarnaast {'de buur' if k == 1 else f'de {k} buren'}, met wat erbij getypt is: {lijst}.",
     )
     telling = np.bincount(stemmen, minlength=10)
     for cijfer in np.flatnonzero(telling):
@@ -274,7 +274,7 @@ def _img(figuur, alt):
     inhoud = io.BytesIO()
     figuur.savefig(inhoud, format="png", dpi=90)
     gegevens = base64.b64encode(inhoud.getvalue()).decode("ascii")
-    return f'<img style="max-width:100%" alt="{html.escape(alt)}" src="data:image/png;base64,{gegevens}">'
+    return f'<img style="display:block;max-width:100%" alt="{html.escape(alt)}" src="data:image/png;base64,{gegevens}">'
 
 
 def _toon(figuur, alt):
