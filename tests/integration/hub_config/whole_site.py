@@ -44,10 +44,12 @@ class Visitor:
         assert self.browser.get("/hub/home").status_code == 200, f"{name} could not log in"
 
     def start_notebook(self, *, wait: bool = True) -> None:
-        """Start this person's server and wait until it answers."""
+        """Start this person's server, unless another test left it running, and wait until it answers."""
         token = self.browser.token("/hub/home")
-        answer = self.browser.post(f"/hub/api/users/{self.name}/server", headers={"X-XSRFToken": token}, json=PROFILE)
-        assert answer.status_code in (201, 202), answer.text
+        if not self.is_ready():
+            path = f"/hub/api/users/{self.name}/server"
+            answer = self.browser.post(path, headers={"X-XSRFToken": token}, json=PROFILE)
+            assert answer.status_code in (201, 202), answer.text
         if wait:
             wait_for("the notebook", self.notebook_answers, START_SECONDS)
 
