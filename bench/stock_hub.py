@@ -53,7 +53,7 @@ VARIANTS = (
     Variant("poll-010-srun", 0.1, True),
 )
 BEST = VARIANTS[2]
-"""The one with the lowest median in the run of all (docs/reference/performance.md), by a margin that noise could make."""
+"""The one with the lowest median in the run of all, within the noise (docs/reference/performance.md)."""
 
 
 @dataclass(frozen=True)
