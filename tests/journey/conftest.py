@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+# A page on a busy machine; five seconds, Playwright's own, is for pages that are alone.
+expect.set_options(timeout=60_000)
 # Chromium's own sandbox needs a user namespace that a container may not give; the pages are our own. The rest keeps it
 # from calling home.
 ARGUMENTS = (
