@@ -76,7 +76,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Graded:
-    """All submissions after grading: marks and executed notebooks, by learner; `seconds` for the whole autograde run."""
+    """All submissions after grading: marks and executed notebooks, by learner; `seconds` for the whole run."""
 
     grades: Mapping[str, Mapping[str, Grade]]
     notebooks: Mapping[str, nbformat.NotebookNode]
@@ -120,7 +120,9 @@ def cell_of(notebook: nbformat.NotebookNode, grade_id: str) -> nbformat.Notebook
 
 def solutions(notebook: nbformat.NotebookNode) -> dict[str, str]:
     """What stands in each cell that is the learner's to write."""
-    return {graded_as(cell): cell.source for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")}
+    return {
+        graded_as(cell): cell.source for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")
+    }
 
 
 def filled_in(released: nbformat.NotebookNode, answers: Mapping[str, str]) -> nbformat.NotebookNode:

@@ -1,4 +1,4 @@
-"""How easy a Dutch text reads: the Flesch formula as W.H. Douma fitted it to Dutch (Landbouwhogeschool Wageningen, 1960)."""
+"""How easy a Dutch text reads: the Flesch formula as W.H. Douma fitted it to Dutch (Wageningen, 1960)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _SYLLABLE = re.compile(
     r"aai|ooi|oei|eeuw|ieuw|aa|ee|oo|uu|ie|oe|eu|ui|ei|ij|au|ou|[aeiouyáàâéèêëíìïóòôöúùûü]", re.IGNORECASE
 )
-_WORD = re.compile(r"[A-Za-zÀ-ÿ'’]+")  # noqa: RUF001
+_WORD = re.compile(r"[A-Za-zÀ-ÿ'’]+")
 _NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|<[^>]*>|^\s*\|.*$", re.DOTALL | re.MULTILINE)
 
 

@@ -21,7 +21,8 @@ WRONG, OTHER = ASSIGNMENT.cases("wrong"), ASSIGNMENT.cases("other")
 BY_HAND = "reflectie"
 NOTEBOOK_SECONDS = 60
 ALL_SECONDS = 150
-# Douma's scale: 80-90 is easy, 65-80 fairly easy. Dutch texts at B1 are seldom below 65; a text for mbo 2-3 should stay clear of it.
+# Douma's scale: 80-90 is easy, 65-80 fairly easy. Dutch texts at B1 are seldom below 65; a text for mbo 2-3 should
+# stay clear of it.
 EASIEST_ALLOWED = 70
 
 
