@@ -93,7 +93,8 @@ def test_a_page_on_ones_own_server_cannot_use_a_visitors_session_elsewhere(runni
     read = (
         "async (address) => { try { const answer = await fetch("
         f"address + '?_xsrf=' + encodeURIComponent({XSRF}), {{credentials: 'include'}});"
-        "return answer.status + (await answer.text()).slice(0, 9); } catch (error) { return 'refused by the browser'; } }"
+        "return answer.status + (await answer.text()).slice(0, 9); }"
+        "catch (error) { return 'refused by the browser'; } }"
     )
     own = notebooks["sanne"].page
     said = own.evaluate(read, "/user/sanne/api/contents")

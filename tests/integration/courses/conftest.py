@@ -1,4 +1,4 @@
-"""The catalogue's first assignment, released once, and every imagined learner's work graded in one run."""
+"""The catalogue's first assignment, released once, and every imagined learner's work graded once."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def released(release: Path, assignment: AssignmentFolder) -> nbformat.NotebookNo
 def graded(
     course_folder: CourseFolder, assignment: AssignmentFolder, release: Path, released: nbformat.NotebookNode
 ) -> Graded:
-    """Every imagined learner's work, graded in one run of nbgrader."""
+    """Every imagined learner's work, graded once for all tests."""
     reference = solutions(assignment.source)
     cases = [Case(REFERENCE, {}), *assignment.cases("wrong"), *assignment.cases("other")]
     files = [file for file in release.iterdir() if file.suffix != ".ipynb"]
     for case in cases:
         course_folder.hand_in(case.name, assignment.name, files, filled_in(released, {**reference, **case.cells}))
     course_folder.hand_in(UNTOUCHED, assignment.name, files, released)
-    began = time.monotonic()
-    course_folder.nbgrader("autograde", assignment.name, "--create")
-    seconds = time.monotonic() - began
     names = [case.name for case in cases] + [UNTOUCHED]
+    began = time.monotonic()
+    course_folder.autograde(assignment.name, names)
+    seconds = time.monotonic() - began
     autograded = course_folder.place / "autograded"
     notebooks = {name: read(autograded / name / assignment.name / f"{assignment.name}.ipynb") for name in names}
     return Graded(course_folder.grades(assignment.name), notebooks, seconds)
