@@ -150,7 +150,7 @@ class CourseFolder:
         return self._python("-m", "nbgrader", *arguments)
 
     def autograde(self, assignment: str, students: Sequence[str]) -> None:
-        """Grade every submission; two runs share the work, since one waits for its kernel most of the time."""
+        """Grade every submission; two runs share the work, one for each of the two cores that a test may count on."""
         with ThreadPoolExecutor(2) as runs:
             for done in [
                 runs.submit(

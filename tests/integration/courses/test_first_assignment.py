@@ -161,3 +161,13 @@ def test_the_text_is_easy_to_read(released: nbformat.NotebookNode) -> None:
     ease = reading_ease("\n\n".join(texts))
     assert ease.score >= EASIEST_ALLOWED
     assert ease.longest_sentence <= 25
+
+
+def test_the_measure_of_reading_tells_easy_from_hard() -> None:
+    easy = "De computer leest een cijfer. Soms gaat het fout. Dan rijdt de wagen naar de verkeerde plaats."
+    hard = (
+        "De betrouwbaarheid van geautomatiseerde postcodeherkenning is afhankelijk van representatieve "
+        "trainingsgegevens, waarbij onzorgvuldigheden in de gegevensverzameling doorwerken in de voorspellingen."
+    )
+    assert reading_ease(easy).score > EASIEST_ALLOWED > reading_ease(hard).score
+    assert reading_ease(hard).longest_sentence == 19
