@@ -220,7 +220,7 @@ def verken_k(X_lesboek, y_lesboek, X_proef, y_proef, typefout):
     verkenner = Verkenner(X_lesboek, y_lesboek, X_proef, y_proef, typefout)
     vak = widgets.BoundedIntText(
         value=1, min=1, max=GROOTSTE_K, step=2, description="k (aantal buren):",
-        style={"description_width": "initial"}, layout={"width": "220px"},
+        tooltip="Hoeveel buren mogen stemmen", style={"description_width": "initial"}, layout={"width": "220px"},
     )  # fmt: skip
     kleiner = widgets.Button(description="kleinere k", tooltip="Maak k kleiner")
     groter = widgets.Button(description="grotere k", tooltip="Maak k groter")
