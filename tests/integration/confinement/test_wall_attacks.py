@@ -475,7 +475,6 @@ called(libc.syscall(298, bytes(event), 0, -1, -1, 0))
     assert attempt(body, **NO_FILTER).got
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="32-bit calls by int 0x80 exist on x86-64 only")
 def test_system_calls_in_the_32_bit_convention_end_the_process(attempt: Attempt) -> None:
     # mov eax, 20 (getpid); int 0x80; ret
     body = """
