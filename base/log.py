@@ -32,6 +32,8 @@ _PATTERNS = tuple(
         r"(?i:((?:[?&#;]|%3F|%26|%23)(?:key|code|state|ticket|nonce|sig|signature)(?:=|%3D)))(?!\[redacted\])[^\s&\"'<>]+",
         rf"(?i:(\b(?:key|code|state|ticket|nonce|sig|signature)(?:{_QUOTE})?{_IS}(?:{_QUOTE})?)){_RANDOM}",
         rf"(?i:(\b(?:bearer|basic|token|start|secret|key|password)\s+)){_RANDOM}",
+        # JupyterHub's line about a new cookie tells the session's name, which is half of what a form proves.
+        rf"(?i:(\bxsrf cookie for\s+)){_VALUE}",
         r"(://[^/\s:@]*:)(?!\[redacted\]@)[^/\s@]+(?=@)",
     )
 )

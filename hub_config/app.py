@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm, roles
+from jupyterhub.log import CoroutineLogFormatter
 from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
@@ -14,6 +16,7 @@ from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application
 from traitlets import Float, List, Unicode
 
+from base.log import redact
 from hub_config.login.gate import GuardedHub
 from spawners.spawner import LeerlabSpawner
 
@@ -38,8 +41,18 @@ def inner_router(application: Application, hub_prefix: str) -> RuleRouter:
     return RuleRouter([Rule(PathMatches(hub_prefix + route + "$"), application) for route in INNER_ROUTES])
 
 
+class RedactingHubFormatter(CoroutineLogFormatter):  # type: ignore[misc]
+    """JupyterHub's own format of a line, with secrets hidden."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, or a line and its traceback."""
+        return redact(super().format(record))
+
+
 class LeerlabHub(GuardedHub):
     """JupyterHub for one site. All settings come from `hub_config.jupyterhub`."""
+
+    _log_formatter_cls = RedactingHubFormatter
 
     inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(
         config=True

@@ -38,8 +38,13 @@ Each look costs three processes a little work, and a class that starts together 
 REPORT_FIRST_SECONDS = 0.1
 REPORT_MOST_SECONDS = 5.0
 _REQUEST_SECONDS = 10.0
-# Answers after which another try cannot help: accepted now or before, or refused for good.
-_SETTLED = (204, 400, 403, 409)
+_ACCEPTED = 204
+# Answers after which another try cannot help.
+_REFUSED = {
+    400: "this port cannot be a server's",
+    403: "the hub does not know this start's secret",
+    409: "this start has reported another port before: Slurm has run the job a second time, as it does after a crash",
+}
 _NOT_STARTED = 70
 _NO_LIMIT = 2**62
 # What Slurm tells a job about the devices it got; the server inside needs it to find them.
@@ -159,7 +164,10 @@ def status_of(address: str, method: str, path: str, body: bytes | None, headers:
 
 
 class Announcement:
-    """Waits for the server and tells the hub its port: tries as long as the job lives."""
+    """Waits for the server and tells the hub its port: tries as long as the job lives.
+
+    A server whose report is refused for good is ended, because nobody could ever reach it.
+    """
 
     def __init__(self, task: Task, walled: Walled, host: str, port: int) -> None:
         self._task = task
@@ -167,6 +175,7 @@ class Announcement:
         self._server = f"tcp:{host}:{port}"
         self._port = port
         self._ended = threading.Event()
+        self.refused = False
 
     def run(self) -> None:
         """Probe, then report."""
@@ -179,9 +188,12 @@ class Announcement:
         headers = {"Authorization": f"start {self._task.secret}", "Content-Type": "application/json"}
         while True:
             status = status_of(self._task.report_to, "POST", self._task.report_path, body, headers)
-            if status in _SETTLED:
-                if status not in (204, 409):
-                    say(f"The hub refused the report of port {self._port} with status {status}.")
+            if status == _ACCEPTED:
+                return
+            if status in _REFUSED:
+                self.refused = True
+                say(f"The hub refused the report of port {self._port}: {_REFUSED[status]}. The server is ended.")
+                end(self._walled)
                 return
             # No answer, 404 while the hub starts, 5xx: it may know this start later.
             say(f"The hub did not take the report (status {status}); next try in {pause:.1f} s.")
@@ -204,7 +216,8 @@ def run(task: Task) -> int:
     """Run the server until it ends or the job gets SIGTERM.
 
     Returns:
-        The server's exit code; 70 when the wall could not be built (EX_SOFTWARE, sysexits.h(3)).
+        The server's exit code; 70 when it was never there for anybody: the wall could not be built, or the hub refused
+        the report (EX_SOFTWARE, sysexits.h(3)).
     """
     log = RotatingLog(task.log, task.log_limit)
     asked_to_end = threading.Event()
@@ -239,9 +252,10 @@ def run(task: Task) -> int:
     thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
     thread.start()
     try:
-        return walled.wait()
+        code = walled.wait()
     finally:
         announcement.end()
+    return _NOT_STARTED if announcement.refused else code
 
 
 def end(walled: Walled) -> None:

@@ -97,7 +97,7 @@ class RememberingSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner ha
     def _expect_report(self) -> None:
         start = self._start
         if start is not None:
-            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, burnt=start.port is not None)
+            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, start.port)
 
     def _accept(self, port: int) -> bool:
         """Store the port that the job reported, unless another server or the hub itself has it."""

@@ -29,12 +29,12 @@ class Expected:
     Args:
         is_secret: compares a secret in constant time.
         accept: stores the port; False when the port cannot be this job's.
-        burnt: whether it has reported.
+        port: what it has reported; None before.
     """
 
     is_secret: Callable[[str], bool]
     accept: Callable[[int], bool]
-    burnt: bool = False
+    port: int | None = None
 
 
 EXPECTED: dict[str, Expected] = {}
@@ -78,6 +78,8 @@ def read_port(body: bytes) -> int:
 class StartReport(RequestHandler):
     """POST /api/leerlab/starts/<start id>: 204 accepted, 400 no port, 403 wrong secret, 404 no such start, 409 burnt.
 
+    A job that did not hear the first answer, because the hub was killed, says the same port again and gets 204 again.
+    409 is for another port: a secret that somebody else has got hold of, or a job that Slurm has run a second time.
     Not one of JupyterHub's own handlers: it knows no cookies, tokens, users or sessions, so that none can be abused.
     """
 
@@ -107,8 +109,6 @@ class StartReport(RequestHandler):
         given = self.request.headers.get("Authorization", "")
         if not given.startswith(_SCHEME) or not expected.is_secret(given[len(_SCHEME) :]):
             raise HTTPError(403)
-        if expected.burnt:
-            raise HTTPError(409)
         if int(self.request.headers.get("Content-Length", "0")) > BODY_LIMIT:
             raise HTTPError(400)
         # For a body that does not say how long it is: the connection is closed when it gets longer.
@@ -130,11 +130,11 @@ class StartReport(RequestHandler):
         except ValueError as error:
             raise HTTPError(400) from error
         # Two reports may have passed `prepare` together: the first whole one counts.
-        if expected.burnt:
+        if expected.port not in (None, port):
             raise HTTPError(409)
-        if not expected.accept(port):
+        if expected.port is None and not expected.accept(port):
             raise HTTPError(400)
-        expected.burnt = True
+        expected.port = port
         self.set_status(204)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from whole_site import Visitor, alive, daemon, everything_of, wait_for
+from whole_site import Key, Visitor, alive, daemon, everything_of, steps_of, wait_for
 
 from hub_config.run.strays import leftovers
 from hub_config.run.supervisor_client import Supervisor
@@ -183,6 +183,68 @@ def test_a_hub_that_crashes_at_its_start_is_named_with_the_end_of_its_log(new_si
     assert time.monotonic() - begun < 50, "not only when the time for being ready is over"
     assert not everything_of(site), "a failed up leaves nothing running"
     site.state.hub_database.rmdir()
+
+
+def crash(site: Any, processes: frozenset[Key]) -> None:
+    """Kill supervisord and all daemons; jobs go on."""
+    doomed = [Supervisor(site.state).pid(), *pids(site).values()]
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    wait_for("all daemons to be gone", lambda: not alive(frozenset(one for one in processes if one[0] in doomed)), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(new_site: NewSite) -> None:
+    site = new_site()
+    site.leerlab("up")
+    person = Visitor(site)
+    person.start_notebook()
+    running = everything_of(site)
+    began = max(created for pid, created in running if pid in steps_of(site))
+    # slurmctld writes its state some seconds later; a job that it wrote down as waiting would be run once more.
+    saved = site.state.slurm / "controller/job_state"
+    wait_for("Slurm to have written its state", lambda: saved.exists() and saved.stat().st_mtime > began + 1, 60)
+    ports = (site.state.run / "ports.json").read_text()
+    crash(site, running)
+
+    again = json.loads(site.leerlab("up", "--json").stdout)
+    assert not again["already_running"]
+    assert (site.state.run / "ports.json").read_text() == ports
+    wait_for("the same notebook", person.notebook_answers, 30)
+    assert len(json.loads(site.leerlab("status", "--json").stdout)["jobs"]) == 1
+    person.close()
+    site.leerlab("down")
+    assert alive(running) == [] and leftovers(site.state) == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_after_a_crash_right_after_a_start_the_person_has_one_notebook_again(new_site: NewSite) -> None:
+    """Slurm may not have written down that the job runs, and runs it a second time: that one may not stay."""
+    site = new_site()
+    site.leerlab("up")
+    person = Visitor(site)
+    person.start_notebook()
+    running = everything_of(site)
+    crash(site, running)
+
+    site.leerlab("up")
+
+    def works() -> bool:
+        if person.notebook_answers():
+            return True
+        if not person.has_server():
+            person.start_notebook(wait=False)
+        return False
+
+    wait_for("a notebook", works, 90)
+    wait_for("one job", lambda: len(json.loads(site.leerlab("status", "--json").stdout)["jobs"]) == 1, 30)
+    assert person.notebook_answers()
+    assert len(steps_of(site)) == 1
+    person.close()
+    site.leerlab("down")
+    assert alive(running) == [] and leftovers(site.state) == []
 
 
 @pytest.mark.slow

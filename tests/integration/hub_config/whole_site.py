@@ -39,7 +39,8 @@ class Visitor:
         self.name = name
         self._site = site
         self.browser = Browser(site.site, seconds=20)
-        self.browser.submit("/hub/login", "/hub/login/key", key=keys.mint(site.state))
+        self.key = keys.mint(site.state)
+        self.browser.submit("/hub/login", "/hub/login/key", key=self.key)
         self.browser.submit("/hub/login", "/hub/login", username=name)
         assert self.browser.get("/hub/home").status_code == 200, f"{name} could not log in"
 
@@ -64,8 +65,16 @@ class Visitor:
 
     def is_ready(self) -> bool:
         """Whether the hub takes this person's server to be ready."""
+        return bool(self._server().get("ready"))
+
+    def has_server(self) -> bool:
+        """Whether the hub knows a server of this person that is ready, starting or stopping."""
+        return bool(self._server())
+
+    def _server(self) -> dict[str, Any]:
         answer = self.browser.get(f"/hub/api/users/{self.name}")
-        return bool(answer.json().get("servers", {}).get("", {}).get("ready")) if answer.status_code == 200 else False
+        server: dict[str, Any] = answer.json().get("servers", {}).get("", {}) if answer.status_code == 200 else {}
+        return server
 
     def close(self) -> None:
         self.browser.close()

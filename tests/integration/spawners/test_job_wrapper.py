@@ -169,13 +169,20 @@ def test_a_hub_that_is_away_is_told_when_it_is_back(begin: Callable[..., Any], l
     assert process.poll() is None
 
 
-def test_a_report_that_was_taken_before_is_not_sent_again(begin: Callable[..., Any], listening: Listening) -> None:
-    listening.answers = [409]
+@pytest.mark.fault
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_server_whose_report_is_refused_for_good_is_ended(
+    begin: Callable[..., Any], listening: Listening, status: int
+) -> None:
+    """409 is what the wrapper of a job gets that Slurm runs a second time."""
+    listening.answers = [status]
     listening.open()
-    begin(SERVER)
+    process = begin(SERVER)
     reported(listening)
-    time.sleep(0.5)
+    assert process.wait(20) == 70
     assert len(listening.received) == 1
+    with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", listening.received[0][2]["port"]), 1):
+        pass
 
 
 def test_the_jobs_exit_code_is_the_servers(begin: Callable[..., Any], folder: Path) -> None:

@@ -38,6 +38,7 @@ SECRET = "s3cr3tVALUE99xyzQ"
         f'"password": "two words {SECRET}"',
         f"the job was told to start {SECRET}",
         f"b'token={SECRET}'",
+        f"Setting new xsrf cookie for b'{SECRET}' {{'path': '/hub/'}}",
         f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----",
     ],
 )
