@@ -61,19 +61,9 @@ def read_site(path: Path | None) -> tuple[Site, Path, State]:
     """The checked site and its state folder.
 
     Raises:
-        InputError: the file has problems; they are printed first, one a line.
+        InputError: the file has problems, all of them named, one a line.
     """
     file = readable(path) if path else Path(Installation.current().code / "hub_config/demo.yaml")
-    problems = checks.check(file)
-    if problems:
-        for problem in problems:
-            output.err.print(str(problem), markup=False)
-        count = len(problems)
-        raise InputError(
-            f"{file} has {count} problem{'s' if count > 1 else ''}.",
-            "Nothing was started or changed.",
-            "Mend it and try again.",
-        )
     site = checks.load(file)
     return site, file.resolve(), State.of_site(site.site.name)
 

@@ -39,7 +39,7 @@ class ServiceConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     state: Path
-    hub_id: str = Field("0" * 12, pattern=r"^[0-9a-f]{12}$")
+    hub_id: str = Field(pattern=r"^[0-9a-f]{12}$")
     hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
     token_file: Path
     courses: tuple[str, ...]

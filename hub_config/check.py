@@ -69,7 +69,9 @@ def load(path: Path, catalogue: Path = CATALOGUE) -> Site:
     problems = _problems(path, document, catalogue)
     if problems or document.root is None:
         raise InputError(
-            "\n".join(map(str, problems)), "Nothing was started or changed.", "Mend the file and try again."
+            "\n".join((f"{path} cannot be used:", *map(str, problems))),
+            "Nothing was started or changed.",
+            "Mend the file and try again.",
         )
     return Site.of_plain(document.root.plain())
 

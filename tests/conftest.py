@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings as hypothesis_settings
 
 from base.paths import State
 from hub_config.run.ports import free_ports
 from hub_config.site import Site, load
+
+# Hypothesis keeps no files in the tree, and a slow shared machine is no failure.
+hypothesis_settings.register_profile("leerlab", database=None, deadline=None)
+hypothesis_settings.load_profile("leerlab")
 
 CODE = Path(__file__).resolve().parent.parent
 UP_SECONDS = 180

@@ -33,6 +33,7 @@ from grading.settings import GradingSettings
 from grading.store import Store
 from spawners.settings import Profile, Title
 
+HUB_ID = "0123456789ab"
 COURSES = ("alpha", "beta")
 PROFILE = Profile(
     id="graded",
@@ -210,6 +211,7 @@ def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
     (state.secrets / "grading-token").write_text(hub.service_token)
     configuration = ServiceConfiguration(
         state=state.root,
+        hub_id=HUB_ID,
         hub=f"unix:{state.run / 'hub.sock'}",
         token_file=state.secrets / "grading-token",
         courses=COURSES,

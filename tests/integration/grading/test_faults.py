@@ -19,7 +19,7 @@ import httpx
 import nbformat
 import pytest
 from grading_scripts import API, LAB
-from grading_site import COURSES, PROFILE, Site, last_json, wait_until
+from grading_site import COURSES, HUB_ID, PROFILE, Site, last_json, wait_until
 from grading_slurm import RunningSlurm
 from grading_trees import MEDIA, NOTEBOOK, entry
 
@@ -94,6 +94,7 @@ def service_process(site: Site, slurm: RunningSlurm) -> Iterator[subprocess.Pope
     (site.state.secrets / "ledger-key").write_text("0" * 64)
     configuration = ServiceConfiguration(
         state=site.state.root,
+        hub_id=HUB_ID,
         hub=f"unix:{site.state.run / 'hub.sock'}",
         token_file=site.state.secrets / "grading-token",
         courses=COURSES,
