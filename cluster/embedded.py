@@ -71,11 +71,13 @@ class GpuDevices:
     real: bool
 
 
-def gpu_devices(nodes: Sequence[Node], folder: Path = Path("/dev")) -> GpuDevices:
+def gpu_devices(nodes: Sequence[Node], *, demonstration: bool = False, folder: Path = Path("/dev")) -> GpuDevices:
     """Choose the device files of each node's GPUs: this machine's own, else stand-ins.
 
     Args:
         nodes: the nodes that the machine plays; real GPUs go to them in order, each to one node only.
+        demonstration: whether, when there are too few real GPUs, each node gets those there are, at most as many as it
+            asks for, and so shares them with the others.
         folder: where device files are.
 
     Raises:
@@ -86,10 +88,13 @@ def gpu_devices(nodes: Sequence[Node], folder: Path = Path("/dev")) -> GpuDevice
     real = [path for path in real if stat.S_ISCHR(path.stat().st_mode)]
     wanted = sum(node.gpus for node in nodes)
     if real and len(real) < wanted:
+        if demonstration:
+            return GpuDevices({node.name: tuple(real[: node.gpus]) for node in nodes}, real=True)
         raise InputError(
             f"The nodes in cluster.nodes have {wanted} GPUs together, and this machine has {len(real)}.",
             "Two jobs would be given the same GPU as if each had it alone.",
-            f"Lower gpus in cluster.nodes to {len(real)} together; shards let jobs share a GPU.",
+            f"Lower gpus in cluster.nodes to {len(real)} together; shards let jobs share a GPU. For trying things out, "
+            "cluster.demonstration lets the nodes share them all the same.",
         )
     if real:
         left = iter(real)
@@ -130,8 +135,8 @@ def prepare(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tu
     for folder in (state.slurm / "controller", *(state.slurm / node.name for node in settings.nodes)):
         folder.mkdir(mode=0o700, exist_ok=True)
     _write_key(munge_key(state))
-    devices = gpu_devices(settings.nodes)
-    _write(slurm_conf(state), _slurm_conf_text(settings, state, ports, account))
+    devices = gpu_devices(settings.nodes, demonstration=settings.demonstration)
+    _write(slurm_conf(state), _slurm_conf_text(settings, state, ports, account, devices))
     _write(state.generated / "gres.conf", _gres_conf_text(settings.nodes, devices))
     # No plugin that we configure uses cgroups: an ordinary account may not write them.
     _write(state.generated / "cgroup.conf", "CgroupPlugin=autodetect\n")
@@ -181,7 +186,9 @@ def _check_socket_paths(settings: EmbeddedCluster, state: State) -> None:
         )
 
 
-def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[int], account: str) -> str:
+def _slurm_conf_text(
+    settings: EmbeddedCluster, state: State, ports: Sequence[int], account: str, devices: GpuDevices
+) -> str:
     lines = [
         "# Written from site.yaml at every start; changes here are lost.",
         "ClusterName=leerlab",
@@ -228,7 +235,8 @@ def _slurm_conf_text(settings: EmbeddedCluster, state: State, ports: Sequence[in
         "GresTypes=gpu,shard",
     ]
     for node, port in zip(settings.nodes, ports[1:], strict=True):
-        gres = [f"{name}:{count}" for name, count in (("gpu", node.gpus), ("shard", node.shards)) if count]
+        gpus = len(devices.of_node[node.name])
+        gres = [f"{name}:{count}" for name, count in (("gpu", gpus), ("shard", node.shards)) if count]
         lines.append(
             f"NodeName={node.name} NodeHostname={_HOST} NodeAddr=127.0.0.1 Port={port} CPUs={node.cpus} Sockets=1 "
             f"CoresPerSocket={node.cpus} ThreadsPerCore=1 RealMemory={node.memory.mebibytes}"

@@ -138,6 +138,10 @@ class EmbeddedCluster(_Section):
     kind: Literal["embedded"] = Field(description="`embedded`: Leerlab starts its own Slurm on this machine.")
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64, description="The nodes that this machine plays.")
     partitions: tuple[EmbeddedPartition, ...] = Field(min_length=1, max_length=64, description="Its partitions.")
+    demonstration: bool = Field(
+        default=False,
+        description="Whether nodes that have more GPUs than this machine may share the ones it has.",
+    )
     interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
 
     @model_validator(mode="after")
