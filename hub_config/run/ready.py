@@ -81,7 +81,7 @@ def last_lines(log: Path, count: int = LOG_LINES) -> str:
 def wait_until_ready(
     site: Site, state: State, supervisor: Supervisor, step: Callable[[str], None], seconds: float = READY_SECONDS
 ) -> None:
-    """Return when Slurm, the hub, its inner API and the grading service answer.
+    """Return when Slurm, the hub, its inner API and the grading service answer and every daemon runs.
 
     Args:
         site: the checked settings.
@@ -101,6 +101,8 @@ def wait_until_ready(
         ("Slurm", lambda: slurm_ready(site, state)),
         ("the hub", lambda: hub_ready(site)),
         ("the inner services", lambda: ports.listening_sockets(sockets) == sockets),
+        # supervisord waits a second before it calls a daemon running: `leerlab status` would find fault until then.
+        ("all daemons", lambda: all(process.state == "RUNNING" for process in supervisor.processes())),
     ]
     for what, ready in waits:
         step(f"waiting for {what}")
