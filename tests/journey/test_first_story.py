@@ -4,6 +4,7 @@ student reads the feedback."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ def open_assignments(page: Page) -> None:
 
 
 def run_all_cells(page: Page) -> None:
-    """Run everything and wait until the kernel is idle again."""
+    """Run everything, once there is a kernel, and wait until it is idle again."""
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=START)
     page.get_by_role("menuitem", name="Uitvoeren").click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
@@ -67,9 +69,11 @@ def confirm(page: Page) -> None:
     expect(page.locator(".modal.in")).to_have_count(0)
 
 
-def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(running_site: Any, person: Any) -> None:
+def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
+    login_link: Callable[[], str], person: Any
+) -> None:
     student = person("Sanne")
-    student.log_in(running_site.login_link())
+    student.log_in(login_link())
     student.shows("mijn-cursussen")
     lab = student.page
     lab.get_by_role("link", name=re.compile("Herken AI", re.I)).click()
@@ -88,7 +92,7 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     student.shows("ingeleverd")
 
     teacher = person("Docent")
-    teacher.log_in(running_site.login_link())
+    teacher.log_in(login_link())
     teacher.shows("mijn-cursussen")
     desk = teacher.page
     desk.get_by_role("link", name="Uitdelen en nakijken").click()
