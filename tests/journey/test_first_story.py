@@ -36,13 +36,23 @@ def run_all_cells(page: Page) -> None:
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
 
 
-def solve_first_exercise(page: Page) -> None:
-    """Write the function that the first exercise asks for, in the cell where it belongs."""
-    cell = page.locator(".jp-CodeCell").filter(has_text="def nauwkeurigheid")
+def write_into(page: Page, stands_there: str, text: str) -> None:
+    """Replace what stands in the cell that a learner recognises by its text."""
+    cell = page.locator(".jp-CodeCell").filter(has_text=stands_there).filter(has_text="TYP HIER JE CODE")
     cell.scroll_into_view_if_needed()
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+A")
-    page.keyboard.insert_text("def nauwkeurigheid(echt, gelezen):\n    return (echt == gelezen).mean()")
+    page.keyboard.insert_text(text)
+
+
+def solve_first_exercises(page: Page) -> None:
+    """Fill in the first two exercises, each in the cell where it belongs: what is AI, and a function."""
+    write_into(
+        page,
+        "kenteken = None",
+        "kenteken = True\nkoeling = False\naankomst = True\ngewicht = False\nslagboom = False",
+    )
+    write_into(page, "def nauwkeurigheid", "def nauwkeurigheid(echt, gelezen):\n    return (echt == gelezen).mean()")
 
 
 def write_reflection(page: Page) -> None:
@@ -81,9 +91,9 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     expect(lab.locator(".jp-Notebook").first).to_be_visible(timeout=START)
     expect(lab.get_by_role("heading", name="Herken AI om je heen")).to_be_visible(timeout=START)
     student.shows("opdracht-open")
-    solve_first_exercise(lab)
+    solve_first_exercises(lab)
     run_all_cells(lab)
-    student.shows("eerste-oefening")
+    student.shows("eerste-oefeningen")
     write_reflection(lab)
     student.shows("opdracht-gedaan")
     open_assignments(lab)
@@ -106,7 +116,7 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     handed_in.locator("td.autograde a").click()
     confirm(desk)
     expect(handed_in).to_contain_text(re.compile("needs manual grading|graded"))
-    expect(handed_in).to_contain_text("2 / 10")
+    expect(handed_in).to_contain_text("3 / 10")
     teacher.shows("automatisch-nagekeken")
 
     desk.get_by_role("link", name="Manual Grading").click()
@@ -139,6 +149,6 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     lab.locator(".jp-DirListing-item").filter(has_text=f"{ASSIGNMENT}.html").dblclick()
     feedback = lab.frame_locator(".jp-HTMLViewer iframe")
     expect(feedback.get_by_text(COMMENT)).to_be_visible(timeout=START)
-    expect(feedback.get_by_text("(Score: 3.0 / 10.0)")).to_be_visible()
+    expect(feedback.get_by_text("(Score: 4.0 / 10.0)")).to_be_visible()
     expect(feedback.get_by_text("HIDDEN TESTS")).to_have_count(0)
     student.shows("terugkoppeling")

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from course_grading import CODE, AssignmentFolder, Case, CourseFolder, Graded, filled_in, read, solutions
 
 COURSE = CODE / "courses" / "mbo" / "ai-in-je-vak"
-REFERENCE, UNTOUCHED = "reference", "untouched"
+REFERENCE, REFERENCE_AGAIN, UNTOUCHED = "reference", "reference-again", "untouched"
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def graded(
 ) -> Graded:
     """Every imagined learner's work, graded once for all tests."""
     reference = solutions(assignment.source)
-    cases = [Case(REFERENCE, {}), *assignment.cases("wrong"), *assignment.cases("other")]
+    cases = [Case(REFERENCE, {}), Case(REFERENCE_AGAIN, {}), *assignment.cases("wrong"), *assignment.cases("other")]
     files = [file for file in release.iterdir() if file.suffix != ".ipynb"]
     for case in cases:
         course_folder.hand_in(case.name, assignment.name, files, filled_in(released, {**reference, **case.cells}))

@@ -46,7 +46,7 @@ def lees_postcode(model, postcode, X, y, schrift=0):
     fout = sum(echt != gezien for echt, gezien in zip(postcode, gelezen, strict=True))
     if fout:
         print(f"Er staat {postcode} ({PLAATSEN.get(postcode, 'onbekend')}). Het model leest {gelezen}.")
-        print(f"Aantal fouten: {fout}. Dit pakket gaat naar het verkeerde adres.")
+        print(f"Aantal fouten: {fout}. Deze lading gaat naar het verkeerde adres.")
     else:
         print(f"Het model leest {gelezen}: dat is {PLAATSEN.get(postcode, 'een bekende postcode')}. Dat klopt.")
 
