@@ -16,7 +16,7 @@ import nbformat
 import yaml
 
 CODE = Path(__file__).resolve().parents[3]
-GRADE_SECONDS = 240
+GRADE_SECONDS = 360
 
 # Students' code runs here without a wall: it is the catalogue's own. The rest is what a real course has.
 _COURSE = """c = get_config()
