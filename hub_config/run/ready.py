@@ -20,7 +20,7 @@ from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import slurm_of
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 # A daemon may end once because another was not there yet; the second time it is taken to fail by itself.
 MOST_STARTS = 2
 LOG_LINES = 12

@@ -463,16 +463,25 @@ def test_when_descriptors_run_out_a_connection_ends_and_the_wall_goes_on(begin: 
     walled = begin(ECHO, publish=8888)
     dial(walled).close()
     assert until(lambda: walled.connections == 0)
-    free = os.dup(0)
-    os.close(free)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Room for this test's own end and for the accepted one, not for the pair behind it.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, hard))
-    try:
-        with dial(walled) as refused, contextlib.suppress(ConnectionResetError):
-            assert refused.recv(1) == b""
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with socket.socket() as refused, contextlib.ExitStack() as filled:
+        refused.settimeout(20)
+        most = max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 2
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            # Every descriptor but one is taken: room for the accepted connection, not for the pair behind it.
+            taken = []
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            for descriptor in taken[:-1]:
+                filled.callback(os.close, descriptor)
+            os.close(taken[-1])
+            refused.connect(walled.published)
+            with contextlib.suppress(ConnectionResetError):
+                assert refused.recv(1) == b""
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with dial(walled) as line:
         line.sendall(b"again")
         assert line.recv(5, socket.MSG_WAITALL) == b"again"

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from whole_site import Key, Visitor, alive, daemon, everything_of, steps_of, wai
 
 from hub_config.run.strays import leftovers
 from hub_config.run.supervisor_client import Supervisor
+from hub_config.slurm import slurm_conf_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NewSite = Callable[..., Any]
@@ -127,7 +129,9 @@ def test_a_machine_without_bubblewrap_is_refused(new_site: NewSite) -> None:
 def test_two_ups_at_once_start_one_site_and_down_leaves_nothing(new_site: NewSite) -> None:
     site = new_site()
     both = [begin(site, "up", "--json") for _ in range(2)]
-    results = [json.loads(one.communicate(timeout=150)[0]) for one in both]
+    said = [one.communicate(timeout=250) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    results = [json.loads(output) for output, _ in said]
     assert sorted(result["already_running"] for result in results) == [False, True]
 
     person = Visitor(site)
@@ -145,10 +149,16 @@ def test_two_ups_at_once_start_one_site_and_down_leaves_nothing(new_site: NewSit
 @pytest.mark.slow
 def test_ctrl_c_during_up_leaves_what_down_can_stop(new_site: NewSite) -> None:
     site = new_site()
-    starting = begin(site, "up")
-    wait_for("supervisord", Supervisor(site.state).running, 60)
-    os.killpg(starting.pid, signal.SIGINT)
-    _, errors = starting.communicate(timeout=30)
+    site.leerlab("up")
+    site.leerlab("down")
+    with sqlite3.connect(site.state.ledger, isolation_level=None) as ledger:
+        ledger.execute("BEGIN EXCLUSIVE")  # the hub waits for it, so `up` cannot end before the interruption
+        starting = begin(site, "up")
+        wait_for("supervisord", Supervisor(site.state).running, 60)
+        os.killpg(starting.pid, signal.SIGINT)
+        _, errors = starting.communicate(timeout=30)
+        ledger.execute("ROLLBACK")
+    ledger.close()
     assert starting.returncode == 1
     assert "./leerlab down" in errors and "Traceback" not in errors
     started = everything_of(site)
@@ -193,6 +203,18 @@ def crash(site: Any, processes: frozenset[Key]) -> None:
     wait_for("all daemons to be gone", lambda: not alive(frozenset(one for one in processes if one[0] in doomed)), 10)
 
 
+def wait_until_written_down(site: Any) -> None:
+    """slurmctld writes its state some seconds after a change; a job that stands there as waiting is run once more."""
+    slurm = {**os.environ, "SLURM_CONF": str(slurm_conf_of(site.site, site.state))}
+    saved, changed = site.state.slurm / "controller/job_state", time.time()
+    number = subprocess.run(
+        ["/usr/bin/sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"],
+        env=slurm, capture_output=True, text=True, timeout=20, check=True,
+    ).stdout.strip()  # fmt: skip
+    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > changed, 60)
+    subprocess.run(["/usr/bin/scancel", number], env=slurm, timeout=20, check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.fault
 def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(new_site: NewSite) -> None:
@@ -201,10 +223,7 @@ def test_after_a_crash_of_everything_but_the_jobs_up_finds_the_notebook_again(ne
     person = Visitor(site)
     person.start_notebook()
     running = everything_of(site)
-    began = max(created for pid, created in running if pid in steps_of(site))
-    # slurmctld writes its state some seconds later; a job that it wrote down as waiting would be run once more.
-    saved = site.state.slurm / "controller/job_state"
-    wait_for("Slurm to have written its state", lambda: saved.exists() and saved.stat().st_mtime > began + 1, 60)
+    wait_until_written_down(site)
     ports = (site.state.run / "ports.json").read_text()
     crash(site, running)
 
