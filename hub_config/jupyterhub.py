@@ -11,14 +11,15 @@ from hub_config.audit import Audit, open_ledger
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
-from hub_config.pages import Cards
 from hub_config.plans import facility
-from hub_config.roles import COURSE_ACCOUNT, course_roles, service_roles
+from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.site import Site
 from portal import request as page_request
+from portal.configuration import CALLBACK, CLIENT, SERVICE
 from portal.hub_pages import template_vars
+from portal.login import SCOPES
 from portal.profiles import ProfileChoice, profile_form
 from spawners.options import profiles_of
 from spawners.settings import Profile
@@ -45,12 +46,12 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
     """
     audit = Audit(open_ledger(site, state))
     set_addresses(c, site, state)
-    set_proxy(c, state)
+    set_proxy(c, site, state)
     set_storage(c, state)
     set_login(c, site, state, audit)
     set_roles(c, site, state)
     set_starts(c, site, state, installation, audit)
-    set_pages(c, site, installation)
+    set_pages(c, site)
 
 
 def set_addresses(c: Any, site: Site, state: State) -> None:
@@ -64,12 +65,19 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     c.LeerlabHub.inner_api_socket = str(state.run / "hub-api.sock")
 
 
-def set_proxy(c: Any, state: State) -> None:
+def portal_address(site: Site) -> str:
+    """The portal's own origin."""
+    return f"http://{SERVICE}.{site.hub.host}"
+
+
+def set_proxy(c: Any, site: Site, state: State) -> None:
     """The proxy is a process of its own and outlives the hub."""
     c.JupyterHub.proxy_class = "jupyterhub.proxy.ConfigurableHTTPProxy"
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{remembered(state).proxy_api}"
     c.ConfigurableHTTPProxy.auth_token = secret(state, "proxy-token")
+    ports = remembered(state)
+    c.Proxy.extra_routes = {f"{SERVICE}.{site.hub.domain}/": f"http://127.0.0.1:{ports.portal}"}
     c.JupyterHub.cleanup_proxy = False
     c.JupyterHub.cleanup_servers = False
 
@@ -92,8 +100,19 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
 
 def set_roles(c: Any, site: Site, state: State) -> None:
     """Who may reach which server, and what the grading service may read."""
-    c.JupyterHub.load_roles = [*course_roles(site), *service_roles()]
-    c.JupyterHub.services = [{"name": "grading", "api_token": secret(state, "grading-token"), "display": False}]
+    c.JupyterHub.load_roles = [*person_roles(), *course_roles(site), *service_roles()]
+    c.JupyterHub.services = [
+        {"name": "grading", "api_token": secret(state, "grading-token"), "display": False},
+        {
+            "name": SERVICE,
+            "api_token": secret(state, "portal-token"),
+            "display": False,
+            "oauth_client_id": CLIENT,
+            "oauth_redirect_uri": portal_address(site) + CALLBACK,
+            "oauth_no_confirm": True,
+            "oauth_client_allowed_scopes": list(SCOPES),
+        },
+    ]
     c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
 
 
@@ -151,15 +170,17 @@ def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:
     return hook
 
 
-def set_pages(c: Any, site: Site, installation: Installation) -> None:
-    """Our templates, in Dutch and English."""
+def set_pages(c: Any, site: Site) -> None:
+    """Our templates, in Dutch and English; who has no other goal goes to the portal."""
     title = {"nl": site.site.title.nl, "en": site.site.title.en}
-    c.JupyterHub.template_vars = template_vars(title, Cards(site, installation.code), demo=site.login.kind == "demo")
+    c.JupyterHub.template_vars = template_vars(title, demo=site.login.kind == "demo")
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.GuardedHub.language = site.site.language
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
+        "leerlab_portal": portal_address(site),
+        "leerlab_domain": site.hub.domain,
         "headers": SECURITY_HEADERS,
         "cookie_options": {"SameSite": "Lax"},
     }

@@ -96,7 +96,7 @@ def facility(site: Site, state: State, installation: Installation) -> Facility:
     reserved: frozenset[int] = frozenset()
     if isinstance(site.cluster, EmbeddedCluster):
         ports = remembered(state)
-        reserved = frozenset({site.hub.port, ports.proxy_api, *ports.slurm})
+        reserved = frozenset({site.hub.port, *ports.all})
     return Facility(
         hub=hub_id(state),
         plan_for=Plans(site, state, installation).plan_for,

@@ -29,13 +29,37 @@ def course_roles(site: Site) -> list[dict[str, Any]]:
     return roles
 
 
-def service_roles() -> list[dict[str, Any]]:
-    """The grading service reads names and groups; nothing else of JupyterHub is open to it."""
+def person_roles() -> list[dict[str, Any]]:
+    """What everybody who logs in may do, and what operators may do beside that."""
     return [
+        {
+            # JupyterHub's own role with its own scope, and the portal; courses' and sandboxes' accounts have no login.
+            "name": "user",
+            "description": "Everything about oneself, and the portal",
+            "scopes": ["self", "access:services!service=portal"],
+        },
+        {
+            "name": "operators",
+            "description": "Operators: stop anybody's server; starting or reaching one is not part of it",
+            "scopes": ["delete:servers"],
+            "groups": ["operators"],
+        },
+    ]
+
+
+def service_roles() -> list[dict[str, Any]]:
+    """Grading reads names and groups; the portal reads users, groups and servers. Neither changes anything."""
+    return [
+        {
+            "name": "portal-service",
+            "description": "Who is here and what runs; a server's state names its job in Slurm and holds no secret",
+            "scopes": ["list:users", "read:users", "read:servers", "admin:server_state"],
+            "services": ["portal"],
+        },
         {
             "name": "grading-service",
             "description": "Who a token belongs to, and that person's groups",
             "scopes": ["read:users:name", "read:users:groups"],
             "services": ["grading"],
-        }
+        },
     ]

@@ -1,9 +1,11 @@
-"""What the home page shows of a course: filled in by whoever knows courses and people, drawn by the templates."""
+"""What the pages show of a course: filled in by whoever knows courses and people, drawn by the templates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from portal.work import Work
 
 
 class Role(StrEnum):
@@ -23,22 +25,6 @@ class ServerState(StrEnum):
 
 
 @dataclass(frozen=True)
-class AssignmentCard:
-    """One assignment of a course.
-
-    Args:
-        id: the assignment's id.
-        title: in the person's language.
-        open_url: starts the person's server when needed and opens the assignment's notebook in it; empty where the
-            title is only shown.
-    """
-
-    id: str
-    title: str
-    open_url: str = ""
-
-
-@dataclass(frozen=True)
 class CourseCard:
     """One course of one person.
 
@@ -47,7 +33,9 @@ class CourseCard:
         title: in the person's language.
         role: what the person is in this course; a person who is both gets two cards.
         summary: one or two sentences in the person's language on what to do.
-        assignments: those that have been handed out.
+        assignments: those that have been handed out, with how far this person is.
+        next: what to do next; None when nothing was handed out.
+        next_url: starts the person's server when needed and opens that assignment.
         open_url: starts the person's server when needed and opens the course in it.
         formgrader_url: teachers only: starts and opens the course's formgrader; empty for students.
         server_state: of the server behind this card's main button.
@@ -57,7 +45,9 @@ class CourseCard:
     title: str
     role: Role
     summary: str
-    assignments: tuple[AssignmentCard, ...]
+    assignments: tuple[Work, ...]
+    next: Work | None
+    next_url: str
     open_url: str
     formgrader_url: str = ""
     server_state: ServerState = ServerState.STOPPED

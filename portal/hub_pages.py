@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from tornado.httputil import HTTPServerRequest
 from base.i18n import LANGUAGES
 from portal import request as page_request
 from portal.assets import STATIC
-from portal.cards import CourseCard
 from portal.language import safe_return
 from spawners.stopping import stop_when_settled
 
@@ -37,6 +36,15 @@ class PageApplication(web.Application):
         return super().find_handler(request, **kwargs)
 
 
+class HomeHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """`/hub/home`: where people come after logging in; goes on to the portal, the setting `leerlab_portal`."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """Go there; whoever is not logged in logs in first."""
+        self.redirect(self.settings["leerlab_portal"] + "/")
+
+
 class LanguageHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     """`/hub/language?to=nl&next=/hub/home`: remembers the language in this browser and goes back."""
 
@@ -45,7 +53,11 @@ class LanguageHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no t
         language = self.get_argument("to", "")
         if language not in LANGUAGES:
             raise web.HTTPError(400, log_message="unknown language")
-        self.set_cookie(page_request.LANGUAGE_COOKIE, language, path="/", max_age=YEAR, samesite="Lax", httponly=True)
+        # Of the whole domain, so that the portal speaks it too.
+        self.set_cookie(
+            page_request.LANGUAGE_COOKIE, language, path="/", max_age=YEAR, samesite="Lax", httponly=True,
+            domain=self.settings["leerlab_domain"],
+        )  # fmt: skip
         self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
 
 
@@ -93,6 +105,7 @@ class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # Jup
 def page_handlers() -> list[tuple[Any, ...]]:
     """Our own addresses, to be put before JupyterHub's own, below the hub's prefix."""
     return [
+        (r"/home", HomeHandler),
         (r"/language", LanguageHandler),
         (r"/stop/([^/]+)", StopHandler),
         (r"/portal/(.*)", AssetHandler, {"path": str(STATIC)}),
@@ -114,22 +127,15 @@ def person(user: Any) -> Person | None:
     return Person(user.name, str((user.user_info or {}).get("title") or user.name))
 
 
-def template_vars(
-    site_title: Mapping[str, str], courses: Callable[[Any], Sequence[CourseCard]], *, demo: bool
-) -> dict[str, Any]:
+def template_vars(site_title: Mapping[str, str], *, demo: bool) -> dict[str, Any]:
     """Values for `JupyterHub.template_vars`.
 
     Args:
         site_title: the site's title by language.
-        courses: the courses of a JupyterHub user, with texts in the language of `portal.request.current()`; called on
-            the hub's loop for every page of a person who is logged in, so it must not block.
         demo: whether every page says that this is a demonstration.
     """
-
-    def cards(user: Any) -> Sequence[CourseCard]:
-        return courses(user) if person(user) is not None else ()
 
     def title(user: Any) -> str:
         return site_title[page_request.current().language]
 
-    return {"site_title": title, "courses": cards, "demo": demo, "person": person}
+    return {"site_title": title, "demo": demo, "person": person}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from babel.dates import format_datetime
+from babel.numbers import format_decimal
 from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader
 from jinja2.ext import InternationalizationExtension
@@ -38,6 +41,38 @@ def duration(seconds: float) -> str:
     return i18n.duration(seconds, request.current().language)
 
 
+def moment(when: datetime) -> str:
+    """Day and time in words, on this machine's clock, in the language of the current request."""
+    local = when.astimezone()
+    return str(format_datetime(local, "EEEE d MMMM, HH:mm", locale=request.current().language))
+
+
+def clock(when: datetime) -> str:
+    """The time alone when it is today, else day and time."""
+    local = when.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now(UTC).astimezone().date() else moment(when)
+
+
+def day(when: datetime) -> str:
+    """The day in words, in the language of the current request."""
+    return str(format_datetime(when.astimezone(), "d MMMM y", locale=request.current().language))
+
+
+def until(when: datetime) -> str:
+    """How long it still is, in words, in the language of the current request."""
+    return duration(max(0.0, (when - datetime.now(UTC)).total_seconds()))
+
+
+def amount(size: int) -> str:
+    """A number of bytes as people write it: 512 kB, 1.4 GB; decimal units, the language's own comma."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{format_decimal(value, '0.#', locale=request.current().language)} {unit}"
+
+
 def sentence(message: Message) -> str:
     """The sentence for a message code in the language of the current request."""
     return i18n.translate(message, request.current().language)
@@ -64,6 +99,12 @@ class PageLanguage(InternationalizationExtension):
             asset_version=version(),
             sentence=sentence,
             failure=failure,
+            duration=duration,
+            moment=moment,
+            clock=clock,
+            day=day,
+            until=until,
+            amount=amount,
         )
         environment.tests["starting_with"] = str.startswith
 

@@ -21,15 +21,17 @@ class Ports:
 
     Args:
         proxy_api: the proxy's API, for the hub alone.
+        portal: the portal, for the proxy alone, which takes no unix sockets.
         slurm: slurmctld first, then one slurmd per node; empty where the cluster is not ours.
     """
 
     proxy_api: int
+    portal: int
     slurm: tuple[int, ...]
 
     @property
     def all(self) -> tuple[int, ...]:
-        return (self.proxy_api, *self.slurm)
+        return (self.proxy_api, self.portal, *self.slurm)
 
 
 def free_ports(count: int) -> list[int]:
@@ -70,8 +72,8 @@ def choose(state: State, nodes: int, *, jobs_run: bool) -> Ports:
             "Slurm would not find those jobs again.",
             "Stop that program, or run ./leerlab down, which ends the jobs, and then ./leerlab up.",
         )
-    proxy_api, *slurm = free_ports(1 + count)
-    ports = Ports(proxy_api, tuple(slurm))
+    proxy_api, portal, *slurm = free_ports(2 + count)
+    ports = Ports(proxy_api, portal, tuple(slurm))
     _file(state).write_text(json.dumps(asdict(ports)))
     return ports
 
@@ -83,7 +85,7 @@ def remembered(state: State) -> Ports:
         FileNotFoundError: the site is not running.
     """
     data = json.loads(_file(state).read_text())
-    return Ports(data["proxy_api"], tuple(data["slurm"]))
+    return Ports(data["proxy_api"], data["portal"], tuple(data["slurm"]))
 
 
 def _file(state: State) -> Path:

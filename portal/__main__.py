@@ -1,0 +1,44 @@
+"""Start the portal: `python -m portal`, with `$LEERLAB_PORTAL` naming its configuration."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from base.errors import LeerlabError
+from base.log import configure
+from portal.assembly import portal
+from portal.configuration import PortalConfiguration
+
+LISTEN = "127.0.0.1"
+KEEP_ALIVE_SECONDS = 30
+# Pages that are open keep a stream; they connect again by themselves.
+STOP_SECONDS = 2
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    log = configure("portal")
+    try:
+        configuration = PortalConfiguration.current()
+        app = portal(configuration)
+    except (LeerlabError, OSError) as error:
+        log.error("%s", error)
+        return 2
+    uvicorn.run(
+        app,
+        host=LISTEN,
+        port=configuration.listen,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Who may do what on the portal: one table, by which the application decides and which a test walks role by role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from portal.errors import Refused, absent, not_yours
+from portal.people import Visitor
+
+
+class Who(Enum):
+    """For whom a route is."""
+
+    ANYBODY = "anybody, also who is not logged in"
+    PERSON = "anybody who is logged in"
+    COURSE = "students and teachers of this course"
+    TEACHER = "teachers of this course"
+    COMPANY = "members of a company"
+    MEMBER = "members of this sandbox"
+    OPERATOR = "operators"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One route.
+
+    Args:
+        method: `GET` or `POST`.
+        path: as Starlette writes it.
+        who: for whom.
+    """
+
+    method: str
+    path: str
+    who: Who
+
+
+TABLE: dict[str, Entry] = {
+    "status": Entry("GET", "/status", Who.ANYBODY),
+    "assets": Entry("GET", "/portal/{name}", Who.ANYBODY),
+    "language": Entry("GET", "/language", Who.ANYBODY),
+    "login": Entry("GET", "/login", Who.ANYBODY),
+    "callback": Entry("GET", "/oauth_callback", Who.ANYBODY),
+    "logout": Entry("POST", "/logout", Who.PERSON),
+    "home": Entry("GET", "/", Who.PERSON),
+    "events": Entry("GET", "/events", Who.PERSON),
+    "stop": Entry("POST", "/servers/{owner}/stop", Who.PERSON),
+    "course": Entry("GET", "/courses/{course}", Who.COURSE),
+}
+
+
+def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: frozenset[str]) -> None:
+    """Raise unless this person may use the route.
+
+    A sandbox's own rule, `MEMBER`, is decided by the ledger, which knows its members: `portal.sandbox_pages.member`.
+
+    Args:
+        entry: the route.
+        visitor: who asks.
+        parameters: of the path.
+        courses: ids of the site's courses.
+
+    Raises:
+        Refused: 404 where even the existence is nobody else's business, 403 where the page is known to exist.
+    """
+    match entry.who:
+        case Who.ANYBODY | Who.PERSON | Who.MEMBER:
+            return
+        case Who.COURSE | Who.TEACHER:
+            course = parameters["course"]
+            if course not in courses or not visitor.sees(course):
+                raise absent()
+            if entry.who is Who.TEACHER and not visitor.teaches(course):
+                raise not_yours("This is for the teachers of the course.")
+        case Who.COMPANY:
+            if not visitor.company:
+                raise not_yours("This is for members of a company.")
+        case Who.OPERATOR:
+            if not visitor.operator:
+                raise not_yours("This is for operators.")
+
+
+def refused(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: frozenset[str]) -> int:
+    """The status code with which the route refuses this person; 0 when it does not."""
+    try:
+        require(entry, visitor, parameters, courses)
+    except Refused as error:
+        return error.status
+    return 0

@@ -1,0 +1,46 @@
+"""Puts the portal together from its configuration."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+
+from cluster.commands import Slurm
+from grading.store import Store
+from portal.application import Application, Parts
+from portal.configuration import PortalConfiguration
+from portal.course_page import CoursePage
+from portal.home import Home
+from portal.hub import Hub, hub_client
+from portal.login import Login
+from portal.pages import Pages
+from portal.sessions import Sessions
+from portal.site import SiteView
+from portal.snapshot import Looks
+from portal.work import Exchange
+
+
+def portal(configuration: PortalConfiguration) -> Starlette:
+    """The whole portal.
+
+    Raises:
+        OSError: the token cannot be read.
+        InputError: a course of the catalogue is wrong.
+    """
+    site = SiteView.of(configuration)
+    hub = Hub(hub_client(configuration.hub), configuration.token_file.read_text("ascii").strip())
+    looks = Looks(hub, Slurm(configuration.slurm_conf, answer=configuration.slurm_answer))
+    pages = Pages(site, looks)
+    folders = configuration.folders
+    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders))
+    return Application(
+        Parts(
+            configuration=configuration,
+            site=site,
+            hub=hub,
+            looks=looks,
+            login=Login(configuration, hub, Sessions()),
+            pages=pages,
+            live={"home": home.page, "course": CoursePage(site, home).page},
+            acts={},
+        )
+    ).starlette()

@@ -1,0 +1,118 @@
+"""What the portal is told at its start: one JSON file, written by `up`, that holds no secrets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from base.errors import InputError
+from base.paths import State
+from base.settings import SiteSettings
+from grading.settings import GradingSettings
+from grading.tree import TreeLimits
+from spawners.settings import Profile
+
+VARIABLE = "LEERLAB_PORTAL"
+SERVICE = "portal"
+CLIENT = "service-portal"
+CALLBACK = "/oauth_callback"
+
+
+class PortalCourse(BaseModel):
+    """One course of the site.
+
+    Args:
+        id: names it in groups and addresses.
+        folder: its folder in the catalogue, absolute.
+        profile: id of the profile that a student's server starts with from this course.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    folder: Path
+    profile: str
+
+
+class PortalConfiguration(BaseModel):
+    """Everything that the portal needs beside its code.
+
+    Args:
+        state: the site's state folder.
+        site: the section of site.yaml: title and first language.
+        demo: whether every page says that this is a demonstration.
+        domain: the site's host name.
+        port: the proxy's public port.
+        listen: loopback port that the portal listens on, behind the proxy.
+        hub: where the hub is reached: `unix:/path`, or a URL without a path.
+        hub_id: id of this hub, the first part of its jobs' comments.
+        token_file: file with the portal's own token for the hub.
+        courses: the site's courses.
+        profiles: the site's profiles, for how long a server may run.
+        grading: the section of site.yaml: limits of the exchange.
+        slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_answer: seconds that one command of Slurm may take.
+        ledger: URL of the ledger's database.
+        ledger_key: file with the ledger's key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Path
+    site: SiteSettings
+    demo: bool
+    domain: str
+    port: int
+    listen: int
+    hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
+    hub_id: str = Field(pattern=r"^[0-9a-f]{12}$")
+    token_file: Path
+    courses: tuple[PortalCourse, ...]
+    profiles: tuple[Profile, ...]
+    grading: GradingSettings
+    slurm_conf: Path
+    slurm_answer: float = 10.0
+    ledger: str
+    ledger_key: Path
+
+    @property
+    def folders(self) -> State:
+        """The state folder's layout."""
+        return State(self.state)
+
+    @property
+    def limits(self) -> TreeLimits:
+        """How much one hand-in may hold."""
+        return TreeLimits(total=int(self.grading.upload), files=self.grading.files)
+
+    @property
+    def host(self) -> str:
+        """What a browser sends as `Host`."""
+        return f"{SERVICE}.{self.domain}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """The portal's own origin, also what a browser sends as `Origin`."""
+        return f"http://{self.host}"
+
+    @property
+    def hub_origin(self) -> str:
+        """The hub's origin, where people log in and start servers."""
+        return f"http://{self.domain}:{self.port}"
+
+    @classmethod
+    def current(cls) -> PortalConfiguration:
+        """The configuration that `$LEERLAB_PORTAL` names.
+
+        Raises:
+            InputError: it is not set, or the file is not such a configuration.
+        """
+        name = os.environ.get(VARIABLE)
+        if not name:
+            raise InputError(f"{VARIABLE} is not set.", "The portal is started by `leerlab up`.")
+        try:
+            return cls.model_validate_json(Path(name).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise InputError(f"{name} is not a configuration of the portal.", str(error)) from error

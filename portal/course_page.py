@@ -1,0 +1,51 @@
+"""The page of one course: what it is about, its assignments, and for teachers what was handed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from courses.catalogue import in_language
+from portal import request as page_request
+from portal.cards import Role
+from portal.home import Home
+from portal.pages import Context, LivePage
+from portal.people import Visitor
+from portal.servers import own_accounts, running
+from portal.site import SiteView
+from portal.snapshot import Snapshot
+
+
+class CoursePage:
+    """Fills the page of a course.
+
+    Args:
+        site: the site.
+        home: makes the cards.
+    """
+
+    def __init__(self, site: SiteView, home: Home) -> None:
+        self._site = site
+        self._home = home
+
+    @property
+    def page(self) -> LivePage:
+        """The page."""
+        return LivePage("course.html", ("seen", "servers", "assignments"), self.fill)
+
+    async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
+        """What the page shows. Who may see the course has been decided before."""
+        language, course_id = page_request.current().language, parameters["course"]
+        course = self._site.courses[course_id]
+        role = Role.TEACHER if visitor.teaches(course_id) else Role.STUDENT
+        card = await asyncio.to_thread(self._home.card, visitor, course_id, role, snapshot, language)
+        about = course.description
+        return {
+            "course": card,
+            "about": about,
+            "outcomes": [in_language(outcome.text, language) for outcome in about.outcomes],
+            "prior_knowledge": in_language(about.prior_knowledge, language) if about.prior_knowledge else "",
+            "urls": {work.id: self._site.assignment_url(course_id, work.id, visitor.name) for work in card.assignments},
+            "servers": running(snapshot, own_accounts(visitor, [course_id]), self._site),
+            "titles": {course_id: card.title},
+        }

@@ -1,0 +1,84 @@
+"""The start page: a person's courses with what comes next, and what runs for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from portal import request as page_request
+from portal.cards import CourseCard, Role, ServerState
+from portal.pages import Context, LivePage
+from portal.people import Visitor
+from portal.servers import own_accounts, running, state_of
+from portal.site import COURSE_ACCOUNT, SiteView
+from portal.snapshot import Snapshot
+from portal.work import Exchange, Work
+
+
+class Home:
+    """Fills the start page.
+
+    Args:
+        site: the site.
+        exchange: how far people are.
+    """
+
+    def __init__(self, site: SiteView, exchange: Exchange) -> None:
+        self._site = site
+        self._exchange = exchange
+
+    @property
+    def page(self) -> LivePage:
+        """The page."""
+        return LivePage("home.html", ("seen", "servers", "courses"), self.fill)
+
+    async def fill(self, visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
+        """What the page shows."""
+        language = page_request.current().language
+        courses = await asyncio.to_thread(self._cards, visitor, snapshot, language)
+        titles = {name: course.title(language) for name, course in self._site.courses.items()}
+        return {
+            "courses": courses,
+            # Who only operates the site, or only is of a company, is not told to look for a course.
+            "shows_courses": bool(courses) or not (visitor.operator or visitor.company),
+            "servers": running(snapshot, own_accounts(visitor, self._site.courses), self._site),
+            "titles": titles,
+        }
+
+    def _cards(self, visitor: Visitor, snapshot: Snapshot, language: str) -> list[CourseCard]:
+        cards = []
+        for course_id in self._site.courses:
+            if visitor.teaches(course_id):
+                cards.append(self.card(visitor, course_id, Role.TEACHER, snapshot, language))
+            if visitor.studies(course_id):
+                cards.append(self.card(visitor, course_id, Role.STUDENT, snapshot, language))
+        return cards
+
+    def card(self, visitor: Visitor, course_id: str, role: Role, snapshot: Snapshot, language: str) -> CourseCard:
+        """One course of one person; reads the exchange, so not on the event loop."""
+        course, teacher = self._site.courses[course_id], role is Role.TEACHER
+        work = tuple(self._exchange.work(course, visitor.name, language, teacher=teacher))
+        following = next_of(work)
+        account = COURSE_ACCOUNT + course_id if teacher else visitor.name
+        user = snapshot.users.get(account)
+        return CourseCard(
+            id=course_id,
+            title=course.title(language),
+            role=role,
+            summary=course.summary(language),
+            assignments=work,
+            next=following,
+            next_url=self._site.assignment_url(course_id, following.id, visitor.name) if following else "",
+            open_url=self._site.open_url(course_id, visitor.name),
+            formgrader_url=self._site.formgrader_url(course_id) if teacher else "",
+            server_state=state_of(user.server) if user and user.server else ServerState.STOPPED,
+        )
+
+
+def next_of(work: tuple[Work, ...]) -> Work | None:
+    """What to do next: of what is open, the one with the nearest deadline, else the first; else the last one done."""
+    still = [one for one in work if one.open]
+    if not still:
+        return work[-1] if work else None
+    due = [(one.deadline, order, one) for order, one in enumerate(still) if one.deadline is not None]
+    return min(due)[2] if due else still[0]

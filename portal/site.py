@@ -1,0 +1,73 @@
+"""The site as the pages know it: its courses with their texts, how long a profile runs, and addresses at the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import quote, urlencode
+
+from courses.catalogue import Course
+from portal.configuration import PortalConfiguration
+
+COURSE_ACCOUNT = "course-"
+BOX_ACCOUNT = "box-"
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """What does not change while the portal runs.
+
+    Args:
+        configuration: of the portal.
+        courses: the site's courses by id.
+    """
+
+    configuration: PortalConfiguration
+    courses: Mapping[str, Course]
+
+    @classmethod
+    def of(cls, configuration: PortalConfiguration) -> SiteView:
+        """Read the catalogue.
+
+        Raises:
+            InputError: a course of the catalogue is wrong.
+        """
+        return cls(configuration, {course.id: Course.load(course.folder) for course in configuration.courses})
+
+    def title(self, language: str) -> str:
+        """What stands at the top of each page."""
+        title = self.configuration.site.title
+        return title.nl if language == "nl" else title.en
+
+    def longest(self, profile: str) -> timedelta | None:
+        """How long a server of this profile may run; None for a profile that the site no longer has."""
+        return next((one.time for one in self.configuration.profiles if one.id == profile), None)
+
+    def start_url(self, owner: str, path: str = "", profile: str = "") -> str:
+        """The hub's address that starts a user's server when needed and then opens a page in it.
+
+        Args:
+            owner: whose server.
+            path: below the server's own address; empty for its first page.
+            profile: profile to start it with; empty for the owner's first.
+        """
+        query = {"next": f"/user/{quote(owner)}/{path}", **({"profile": profile} if profile else {})}
+        return f"{self.configuration.hub_origin}/hub/spawn/{quote(owner)}?{urlencode(query)}"
+
+    def open_url(self, course: str, person: str, path: str = "lab") -> str:
+        """Opens a page in a person's own server, started with the course's profile."""
+        profile = next(one.profile for one in self.configuration.courses if one.id == course)
+        return self.start_url(person, path, profile)
+
+    def assignment_url(self, course: str, assignment: str, person: str) -> str:
+        """Opens an assignment's notebook in a person's own server."""
+        return self.open_url(course, person, f"leerlab/open/{course}/{assignment}")
+
+    def formgrader_url(self, course: str) -> str:
+        """Opens a course's formgrader."""
+        return self.start_url(COURSE_ACCOUNT + course, "formgrader")
+
+    def pending_url(self, owner: str) -> str:
+        """The hub's page on a start that is under way."""
+        return f"{self.configuration.hub_origin}/hub/spawn-pending/{quote(owner)}"
