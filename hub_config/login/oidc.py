@@ -1,0 +1,212 @@
+"""The login through identity providers: JupyterHub's authenticator over the providers of site.yaml."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from traitlets import Bool, Instance, default
+
+from base.errors import InputError, LeerlabError
+from base.paths import State
+from hub_config.audit import Audit
+from hub_config.login.attempts import Attempts
+from hub_config.login.hosts import Hosts
+from hub_config.login.login_state import Used
+from hub_config.login.names import BOX_ACCOUNT, PSEUDONYM
+from hub_config.login.oidc_pages import BeginHandler, CallbackHandler, OidcLogoutHandler, ProvidersHandler
+from hub_config.login.people import Record
+from hub_config.login.provider import Provider
+from hub_config.login.refusals import LoginRefused, Reason
+from hub_config.login.settings import OidcLoginSettings
+from hub_config.login.standing import Standings
+from hub_config.login.sweep import Sweep
+from hub_config.run.keys import secret
+from ledger.store import Ledger
+
+AUTH_STATE_KEY = "auth-state-key"
+LONGEST_SECRET = 4096
+REFRESH_SECONDS = 300
+"""A page asked for later than this after the last answer makes us ask the provider again."""
+MOST_REFUSALS = 120
+"""Refusals recorded a minute: a flood of forged callbacks must not fill the disk with records of itself."""
+
+
+@dataclass(frozen=True)
+class OidcLogin:
+    """All that the login needs.
+
+    Args:
+        settings: the section of site.yaml.
+        secrets: client secret of each provider, by id.
+        address: the site's address, such as `http://leerlab.localhost:8000`.
+        ledger: gives people their names.
+        record: writes one line of the audit trail.
+    """
+
+    settings: OidcLoginSettings
+    secrets: Mapping[str, str] = field(repr=False)
+    address: str
+    ledger: Ledger
+    record: Record
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OidcLogin:
+        """traitlets copies every configured value; this one holds what must stay one."""
+        return self
+
+
+class OidcAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has no types
+    """Several providers side by side. Groups come from their rules only; nobody is a JupyterHub admin."""
+
+    oidc = Instance(OidcLogin, help="Providers, secrets, ledger and record of the login.").tag(config=True)
+    enable_auth_state = Bool(True)
+    refresh_pre_spawn = Bool(True)
+    auth_refresh_strict = Bool(True)
+    any_allow_config = Bool(True)
+
+    @default("manage_groups")
+    def _default_manage_groups(self) -> bool:
+        return True
+
+    @default("auth_refresh_age")
+    def _default_auth_refresh_age(self) -> int:
+        return REFRESH_SECONDS
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.used = Used()
+        self._refusals = Attempts(limit=MOST_REFUSALS)
+        self.providers = {
+            one.id: Provider(
+                one,
+                self.oidc.secrets[one.id],
+                f"{self.oidc.address}/hub/oidc/{one.id}/callback",
+                self.oidc.ledger,
+                parent=self,
+            )
+            for one in self.oidc.settings.providers
+        }
+        self.standings = Standings(self.providers, self.oidc.settings.grace, self.oidc.record)
+        self.sweep = Sweep(self.standings, self.oidc.settings.check_every)
+
+    async def record(self, actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
+        """Write one line of the audit trail."""
+        await self.oidc.record(actor, action, subject, details)
+
+    async def record_refusal(self, provider: str, refusal: LoginRefused) -> None:
+        """Write that somebody was not let in, and why; of a flood only the beginning.
+
+        Args:
+            provider: id of the provider.
+            refusal: what was found.
+        """
+        self.log.warning("Login at %s refused: %s", provider, refusal.reason.value)
+        if self._refusals.wait_seconds():
+            return
+        self._refusals.wrong()
+        details = {"provider": provider, "reason": refusal.reason.value}
+        await self.record("anonymous", "login.refused", refusal.subject, details)
+
+    async def authenticate(self, handler: Any, data: Any = None) -> dict[str, Any] | None:
+        """Who comes back from a provider.
+
+        Raises:
+            LoginRefused: nobody who may come in.
+        """
+        if not isinstance(handler, CallbackHandler):
+            return None
+        model: dict[str, Any] = await handler.provider.authenticate(handler, data)
+        try:
+            await self.record(model["name"], "login", model["name"], {"kind": "oidc", "provider": handler.provider.id})
+        except LeerlabError as error:
+            raise LoginRefused(Reason.LEDGER, model["name"]) from error
+        return model
+
+    def check_allowed(self, username: str, authentication: Mapping[str, Any] | None = None) -> bool:
+        """Only a pseudonym of ours, and only with a group."""
+        return bool(authentication and authentication["groups"]) and re.fullmatch(PSEUDONYM, username) is not None
+
+    async def refresh_user(self, user: Any, handler: Any = None) -> bool:
+        """Whether this person still may; groups are brought in step on the way (`Standings.check`)."""
+        return await self.standings.check(user)
+
+    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
+        """The login page, each provider's way there and back, and logging out."""
+        ways: list[tuple[Any, ...]] = []
+        for provider in self.providers.values():
+            ways.append((rf"/oidc/{provider.id}/login", BeginHandler, {"provider": provider}))
+            ways.append((rf"/oidc/{provider.id}/callback", CallbackHandler, {"provider": provider}))
+        return [("/login", ProvidersHandler), *ways, ("/logout", OidcLogoutHandler)]
+
+
+def configure(
+    c: Any, settings: OidcLoginSettings, address: str, hosts: Hosts, state: State, audit: Audit
+) -> None:
+    """Set JupyterHub's login.
+
+    Args:
+        c: the traitlets Config object that JupyterHub reads.
+        settings: the section `login:` of site.yaml.
+        address: the site's address.
+        hosts: names this site answers to.
+        state: the site's state folder, with its secrets.
+        audit: the audit trail and its ledger.
+
+    Raises:
+        InputError: a client secret cannot be read.
+    """
+    secrets = {provider.id: client_secret(Path(provider.client_secret_file)) for provider in settings.providers}
+    c.JupyterHub.authenticator_class = OidcAuthenticator
+    c.GuardedHub.hosts = hosts
+    c.OidcAuthenticator.oidc = OidcLogin(settings, secrets, address, audit.ledger, audit.record)
+    c.CryptKeeper.keys = [secret(state, AUTH_STATE_KEY)]
+
+
+def hosts_of(domain: str, port: int, names: Collection[str], bind: str) -> Hosts:
+    """The host names of a site whose people are known only once they come.
+
+    Args:
+        domain, port, bind: of the site.
+        names: first labels of the origins that are known beforehand.
+    """
+    return Hosts.of(domain, port, names, bind, pattern=f"(?:{PSEUDONYM}|{BOX_ACCOUNT})")
+
+
+def client_secret(path: Path) -> str:
+    """The secret in a file that nobody but its owner can read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it cannot be read, others can read it, or it holds no secret.
+    """
+    why = why_unusable(path)
+    if why:
+        raise InputError(f"The client secret {path} {why}.", "Nobody could log in.", "Mend the file and start again.")
+    return path.read_text().strip()
+
+
+def why_unusable(path: Path) -> str:
+    """What is wrong with a file of a client secret; empty when nothing is. Its content is told to nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return "is not a file"
+        if found.st_mode & 0o077:
+            return f"can be read by others than its owner (mode {found.st_mode & 0o777:03o}, not 600)"
+        content = file.read(LONGEST_SECRET + 1)
+    text = content.strip()
+    if not text or len(content) > LONGEST_SECRET or not text.isascii() or not text.decode().isprintable():
+        return "does not hold one line of printable characters"
+    return ""
