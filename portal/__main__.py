@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import uvicorn
@@ -20,6 +21,8 @@ STOP_SECONDS = 2
 def main() -> int:
     """Serve until SIGTERM."""
     log = configure("portal")
+    # It tells of every request to the hub, several a second while pages are open.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         configuration = PortalConfiguration.current()
         app = portal(configuration)

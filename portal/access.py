@@ -47,6 +47,7 @@ TABLE: dict[str, Entry] = {
     "events": Entry("GET", "/events", Who.PERSON),
     "stop": Entry("POST", "/servers/{owner}/stop", Who.PERSON),
     "course": Entry("GET", "/courses/{course}", Who.COURSE),
+    "operator": Entry("GET", "/operator", Who.OPERATOR),
 }
 
 

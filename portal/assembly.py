@@ -6,12 +6,15 @@ from starlette.applications import Starlette
 
 from cluster.commands import Slurm
 from grading.store import Store
+from ledger.store import Ledger
 from portal.application import Application, Parts
 from portal.configuration import PortalConfiguration
 from portal.course_page import CoursePage
+from portal.health import Checks
 from portal.home import Home
 from portal.hub import Hub, hub_client
 from portal.login import Login
+from portal.operator_page import OperatorPage
 from portal.pages import Pages
 from portal.sessions import Sessions
 from portal.site import SiteView
@@ -31,6 +34,8 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     looks = Looks(hub, Slurm(configuration.slurm_conf, answer=configuration.slurm_answer))
     pages = Pages(site, looks)
     folders = configuration.folders
+    ledger = Ledger.open(configuration.ledger, configuration.ledger_key)
+    checks = Checks(folders.run / "grading.sock", ledger.head)
     home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders))
     return Application(
         Parts(
@@ -40,7 +45,11 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             looks=looks,
             login=Login(configuration, hub, Sessions()),
             pages=pages,
-            live={"home": home.page, "course": CoursePage(site, home).page},
+            live={
+                "home": home.page,
+                "course": CoursePage(site, home).page,
+                "operator": OperatorPage(site, hub, checks).page,
+            },
             acts={},
         )
     ).starlette()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from portal import request as page_request
-from portal.language import gettext, template_environment
+from portal.language import template_environment
 from portal.people import Visitor
 from portal.site import SiteView
 from portal.snapshot import Looks, Snapshot
@@ -36,9 +36,9 @@ class LivePage:
 
 @dataclass(frozen=True)
 class Place:
-    """A link in the page's head."""
+    """A link in the page's head, by the name that the shell knows a text for."""
 
-    label: str
+    name: str
     url: str
     current: bool
 
@@ -105,8 +105,6 @@ class Pages:
 
 def navigation(visitor: Visitor) -> list[Place]:
     """The links in the head of a person's pages; none where there is only one place to go."""
-    places = [(gettext("Start"), "/")]
-    if visitor.operator:
-        places.append((gettext("Look after the site"), "/operator"))
     here = page_request.current().uri.partition("?")[0]
-    return [Place(label, url, url == here) for label, url in places] if len(places) > 1 else []
+    names = {"home": "/", **({"operator": "/operator"} if visitor.operator else {})}
+    return [Place(name, url, url == here) for name, url in names.items()] if len(names) > 1 else []

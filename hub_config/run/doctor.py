@@ -256,7 +256,7 @@ def see_login(site: Site, state: State) -> str:
             page = browser.get("/hub/login")
             browser.submit("/hub/login", "/hub/login/key", key=key)
             browser.submit("/hub/login", "/hub/login", username=person.name)
-            home = browser.get("/hub/home")
+            home = browser.get("/hub/home", follow_redirects=True)
             took = time.monotonic() - begin
             browser.submit("/hub/logout", "/hub/logout")
         except httpx.TransportError as error:

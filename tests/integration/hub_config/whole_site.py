@@ -42,11 +42,11 @@ class Visitor:
         self.key = keys.mint(site.state)
         self.browser.submit("/hub/login", "/hub/login/key", key=self.key)
         self.browser.submit("/hub/login", "/hub/login", username=name)
-        assert self.browser.get("/hub/home").status_code == 200, f"{name} could not log in"
+        assert self.browser.get("/hub/home", follow_redirects=True).status_code == 200, f"{name} could not log in"
 
     def start_notebook(self, *, wait: bool = True) -> None:
         """Start this person's server, unless another test left it running, and wait until it answers."""
-        token = self.browser.token("/hub/home")
+        token = self.browser.token("/hub/token")
         if not self.is_ready():
             path = f"/hub/api/users/{self.name}/server"
             answer = self.browser.post(path, headers={"X-XSRFToken": token}, json=PROFILE)

@@ -1,0 +1,97 @@
+"""The operator's page: who is here, what runs, and whether each part of the site answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from portal import request as page_request
+from portal.errors import HubSilent
+from portal.health import Checks
+from portal.hub import Hub, HubUser
+from portal.pages import Context, LivePage
+from portal.people import COMPANIES, OPERATORS, STUDENTS, TEACHERS, Visitor
+from portal.servers import Running, running
+from portal.site import BOX_ACCOUNT, COURSE_ACCOUNT, SiteView
+from portal.snapshot import Snapshot
+
+MOST_PEOPLE = 200
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """A person as an operator sees them.
+
+    Args:
+        name: the hub's name.
+        title: what pages call them.
+        roles: `student`, `teacher`, `company`, `operator`; empty for who has no part in anything.
+        user: what the hub says of them.
+    """
+
+    name: str
+    title: str
+    roles: tuple[str, ...]
+    user: HubUser
+
+
+class OperatorPage:
+    """Fills the operator's page.
+
+    Args:
+        site: the site.
+        hub: the hub.
+        checks: whether each part answers.
+    """
+
+    def __init__(self, site: SiteView, hub: Hub, checks: Checks) -> None:
+        self._site = site
+        self._hub = hub
+        self._checks = checks
+
+    @property
+    def page(self) -> LivePage:
+        """The page."""
+        return LivePage("operator.html", ("seen", "health", "allservers", "people"), self.fill)
+
+    async def fill(self, _visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
+        """What the page shows."""
+        people, more = await self._people()
+        language = page_request.current().language
+        return {
+            "health": await self._checks.look(snapshot),
+            "servers": self._servers(snapshot),
+            "people": people,
+            "more": more,
+            "titles": {name: course.title(language) for name, course in self._site.courses.items()},
+            "names": {user.name: user.title for user in snapshot.users.values()},
+        }
+
+    def _servers(self, snapshot: Snapshot) -> list[Running]:
+        return running(snapshot, sorted(snapshot.users), self._site)
+
+    async def _people(self) -> tuple[list[PersonRow] | None, bool]:
+        """People by name, and whether there are more than are shown; None when the hub does not say."""
+        try:
+            users, following = await self._hub.people(0, MOST_PEOPLE)
+        except HubSilent:
+            return None, False
+        return [
+            PersonRow(user.name, user.title, roles_of(user.groups), user)
+            for user in users
+            if not user.name.startswith((COURSE_ACCOUNT, BOX_ACCOUNT))
+        ], following is not None
+
+
+def roles_of(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """What these groups make of somebody."""
+    found = []
+    if any(group.startswith(STUDENTS) or group.startswith("students-") for group in groups):
+        found.append("student")
+    if any(group.startswith(TEACHERS) or group == "teachers" for group in groups):
+        found.append("teacher")
+    if COMPANIES in groups:
+        found.append("company")
+    if OPERATORS in groups:
+        found.append("operator")
+    return tuple(found)
