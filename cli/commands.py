@@ -85,10 +85,11 @@ def up(site: SiteOption = None, json: JsonOption = False) -> None:
     word = "already runs" if started.already_running else "runs"
     output.out.print(f"Leerlab {word} ({started.seconds:.0f} s).\n")
     output.out.print(f"  Open       {started.login_link}", markup=False)
-    output.out.print(
-        "             The key in this address works once; ./leerlab key prints another for a second browser."
-    )
-    output.out.print("  Log in as  " + ", ".join(person.title for person in settings.login.people), markup=False)
+    if settings.login.kind == "demo":
+        output.out.print(
+            "             The key in this address works once; ./leerlab key prints another for a second browser."
+        )
+        output.out.print("  Log in as  " + ", ".join(person.title for person in settings.login.people), markup=False)
     output.out.print("  Stop       ./leerlab down")
 
 
@@ -108,9 +109,9 @@ def down(site: SiteOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def key(site: SiteOption = None, json: JsonOption = False) -> None:
-    """Print an address with a new one-time key for the demo login."""
+    """Print the address to log in at; with a new one-time key for the demo login."""
     settings, _, state = read_site(site)
-    link = login_keys.link(settings.hub.address, login_keys.mint(state))
+    link = login_keys.login_link(settings, state)
     if json:
         output.print_json({"login_link": link})
     else:

@@ -8,9 +8,11 @@ from typing import Any
 from base.paths import Installation, State
 from grading.plans import HUB_PORT
 from hub_config.audit import Audit, open_ledger
+from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
+from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import facility
 from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
@@ -89,7 +91,10 @@ def set_storage(c: Any, state: State) -> None:
 
 
 def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
-    """The demo people of site.yaml."""
+    """The identity providers of site.yaml, or its demo people."""
+    if isinstance(site.login, OidcLoginSettings):
+        oidc.configure(c, site, site.login, state, audit)
+        return
     people = tuple(DemoPerson(person.name, person.title, person.all_groups) for person in site.login.people)
     names = [*(person.name for person in people), *(COURSE_ACCOUNT + course.id for course in site.courses)]
     hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind))

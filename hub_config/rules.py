@@ -15,12 +15,15 @@ from base.yaml_source import Document, Fault
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
+from hub_config.login.oidc import why_unusable
+from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
 from hub_config.settings import DemoPersonSettings, HubSettings
 from spawners.settings import Profile, check_profiles
 
 COURSE_GROUPS = ("nbgrader-", "formgrade-")
 _UNIQUE = (
     (("login", "people"), "name", "person"),
+    (("login", "providers"), "id", "provider"),
     (("cluster", "nodes"), "name", "node"),
     (("cluster", "partitions"), "name", "partition"),
     (("profiles",), "id", "profile"),
@@ -41,6 +44,7 @@ class Parts:
         cluster: the section, or None when it is wrong.
         grading: the section, or None when it is wrong.
         people: right members of login.people, each with its index.
+        providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
         courses: right members of courses, each with its index.
     """
@@ -51,6 +55,7 @@ class Parts:
     cluster: EmbeddedCluster | ExistingCluster | None
     grading: GradingSettings | None
     people: Sequence[tuple[int, DemoPersonSettings]]
+    providers: Sequence[tuple[int, ProviderSettings]]
     profiles: Sequence[tuple[int, Profile]]
     courses: Sequence[tuple[int, CourseSettings]]
 
@@ -66,6 +71,7 @@ class Parts:
             cluster=_valid(TypeAdapter[EmbeddedCluster | ExistingCluster](Cluster), plain.get("cluster")),
             grading=_valid(TypeAdapter(GradingSettings), plain.get("grading")),
             people=_members(DemoPersonSettings, login.get("people") if isinstance(login, dict) else None),
+            providers=_members(ProviderSettings, login.get("providers") if isinstance(login, dict) else None),
             profiles=_members(Profile, plain.get("profiles")),
             courses=_members(CourseSettings, plain.get("courses")),
         )
@@ -168,6 +174,37 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
                     yield parts.fault((*path, number), message, _some(prefix + course for course in known))
 
 
+def rules_give_known_groups(parts: Parts) -> Iterator[Fault]:
+    """A claim gives a role, or a course of this file; a group that nobody knows would give nothing, unseen."""
+    courses = parts.named(("courses",), "id")
+    known = [*sorted(ROLE_GROUPS), *(prefix + course for prefix in COURSE_GROUPS for course in courses)]
+    for index, provider in parts.providers:
+        for number, rule in enumerate(provider.rules):
+            for place, group in enumerate(rule.groups):
+                if group not in known:
+                    message = f"a rule of the provider {provider.id} gives a group that does not exist: {group}"
+                    here = ("login", "providers", index, "rules", number, "groups", place)
+                    yield parts.fault(here, message, _some(known))
+
+
+def client_secrets_are_readable(parts: Parts) -> Iterator[Fault]:
+    """Each provider's secret is in a file that this account can read and others cannot."""
+    for index, provider in parts.providers:
+        why = why_unusable(Path(provider.client_secret_file))
+        if why:
+            message = f"the client secret of the provider {provider.id} {why}: {provider.client_secret_file}"
+            here = ("login", "providers", index, "client_secret_file")
+            yield parts.fault(here, message, "a file of mode 600 with the secret on one line")
+
+
+def logins_are_encrypted_on_the_way(parts: Parts) -> Iterator[Fault]:
+    """Sessions travel over plain http: only within this machine, until the site speaks https itself."""
+    login = parts.document.find(("login", "kind"))
+    if login.whole and login.node.value == "oidc" and parts.hub is not None and not parts.hub.bind.is_loopback:
+        message = f"logins would cross the network unencrypted, and {parts.hub.bind} can be reached by others"
+        yield parts.fault(("hub", "bind"), message, "127.0.0.1 or ::1")
+
+
 def demo_login_stays_here(parts: Parts) -> Iterator[Fault]:
     """People without passwords exist only where nobody from elsewhere can come."""
     login = parts.document.find(("login", "kind"))
@@ -191,6 +228,9 @@ RULES = (
     profiles_exist,
     courses_have_folders,
     groups_belong_to_courses,
+    rules_give_known_groups,
+    client_secrets_are_readable,
+    logins_are_encrypted_on_the_way,
     demo_login_stays_here,
     graded_runs_have_time,
 )

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from base.settings import Section
+from hub_config.login.names import RESERVED, belongs_to_nobody
+from hub_config.login.settings import GroupName, OidcLoginSettings
 
 PersonName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
-GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
 class HubSettings(Section):
@@ -38,7 +39,7 @@ class HubSettings(Section):
 class DemoPersonSettings(Section):
     """One of the demo people."""
 
-    name: PersonName = Field(description="User name; not beginning with course-.")
+    name: PersonName = Field(description="User name; not portal, nor beginning with course- or box-.")
     title: str = Field(min_length=1, max_length=80, description="What the pages call this person.")
     groups: tuple[GroupName, ...] = Field(
         (), description="nbgrader-<course> for a student, formgrade-<course> for a teacher."
@@ -46,9 +47,14 @@ class DemoPersonSettings(Section):
     operator: bool = Field(False, description="Whether this person operates the site.")
 
     @model_validator(mode="after")
-    def _not_a_course_account(self) -> DemoPersonSettings:
-        if self.name.startswith("course-"):
-            raise ValueError("names that start with course- are kept for course accounts (allowed: any other name)")
+    def _not_a_name_of_the_sites_own(self) -> DemoPersonSettings:
+        if self.name in RESERVED:
+            raise ValueError(f"the name {self.name} is a page's own (allowed: any other name)")
+        if belongs_to_nobody(self.name):
+            raise ValueError(
+                "names that start with course- or box- are kept for course accounts and sandboxes "
+                "(allowed: any other name)"
+            )
         return self
 
     @model_validator(mode="after")
@@ -70,3 +76,7 @@ class DemoLoginSettings(Section):
         description="`demo`: people of this file, for a browser that has given a one-time key."
     )
     people: tuple[DemoPersonSettings, ...] = Field(min_length=1, description="The demo people.")
+
+
+LoginSettings = Annotated[DemoLoginSettings | OidcLoginSettings, Field(discriminator="kind")]
+"""The type of the section `login:`."""

@@ -15,7 +15,7 @@ from cluster.settings import Cluster
 from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
-from hub_config.settings import DemoLoginSettings, HubSettings
+from hub_config.settings import HubSettings, LoginSettings
 from ledger.settings import LedgerSettings
 from spawners.settings import Profile
 
@@ -25,7 +25,7 @@ class Site(Section):
 
     site: SiteSettings = Field(description="What the site is called and which language it speaks first.")
     hub: HubSettings = Field(HubSettings(), description="The address where people find the site.")
-    login: DemoLoginSettings = Field(description="Who may log in, and how.")
+    login: LoginSettings = Field(description="Who may log in, and how.")
     cluster: Cluster = Field(description="The Slurm that runs every notebook server and every graded run.")
     profiles: tuple[Profile, ...] = Field(
         min_length=1, description="What a notebook server may use: the choices on the start page."

@@ -19,15 +19,13 @@ def why_not(address: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "is not an address"
-    if parts.scheme not in ("https", "http") or not host:
-        return "is not an address of a web server"
-    if parts.username is not None or parts.password is not None:
-        return "holds a name or password"
-    if parts.fragment or "#" in address:
-        return "has a fragment"
-    if parts.scheme == "http" and not is_loopback(host):
-        return "is not encrypted"
-    return ""
+    faults = {
+        "is not an address of a web server": parts.scheme not in ("https", "http") or not host,
+        "holds a name or password": parts.username is not None or parts.password is not None,
+        "has a fragment": "#" in address,
+        "is not encrypted": parts.scheme == "http" and not is_loopback(host or ""),
+    }
+    return next((fault for fault, found in faults.items() if found), "")
 
 
 def is_loopback(host: str) -> bool:

@@ -10,9 +10,8 @@ from traitlets import Instance, default
 
 from hub_config.login import keys
 from hub_config.login.handlers import KeyHandler, PeopleHandler, RecordingLogoutHandler
+from hub_config.login.names import is_internal
 from hub_config.login.people import BROWSER_COOKIE, DemoLogin, DemoPerson
-
-COURSE_ACCOUNTS = "course-"
 
 
 class DemoAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has no types
@@ -27,6 +26,10 @@ class DemoAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
     @default("allow_all")
     def _default_allow_all(self) -> bool:
         return True
+
+    async def record(self, actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
+        """Write one line of the audit trail."""
+        await self.demo.record(actor, action, subject, details)
 
     def admits(self, handler: Any) -> bool:
         """Whether this browser has given a one-time key in this run of the site."""
@@ -48,7 +51,7 @@ class DemoAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         person = self.demo.person(user.name)
         if person is not None:
             return self._model(person)
-        return bool(user.name.startswith(COURSE_ACCOUNTS))
+        return is_internal(user.name)
 
     def _model(self, person: DemoPerson) -> dict[str, Any]:
         return {

@@ -122,15 +122,20 @@ def endpoints_of(issuer: str, found: Mapping[str, Any]) -> Endpoints:
     if found.get("issuer") != issuer:
         raise LoginRefused(Reason.DISCOVERY)
     names = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
-    addresses = [found.get(name) for name in names]
-    for address in addresses:
+    addresses: dict[str, str] = {}
+    for name in names:
+        address = found.get(name)
         if not isinstance(address, str) or len(address) > 1000 or why_not(address):
             raise LoginRefused(Reason.DISCOVERY)
         if urlsplit(address).scheme != urlsplit(issuer).scheme:
             raise LoginRefused(Reason.DISCOVERY)
+        addresses[name] = address
     methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Endpoints(
-        *(str(address) for address in addresses),
+        authorization=addresses["authorization_endpoint"],
+        token=addresses["token_endpoint"],
+        userinfo=addresses["userinfo_endpoint"],
+        keys=addresses["jwks_uri"],
         names_itself=found.get("authorization_response_iss_parameter_supported") is True,
         basic=not isinstance(methods, list) or "client_secret_basic" in methods or "client_secret_post" not in methods,
     )
@@ -150,8 +155,10 @@ def keys_of(found: Mapping[str, Any]) -> tuple[Key, ...]:
 
 
 def _key(member: Mapping[str, Any]) -> Key | None:
-    algorithm = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}.get((member.get("kty"), member.get("crv")))
-    if algorithm is None or "d" in member or member.get("use", "sig") != "sig":
+    algorithm = {"RSA": "RS256", "EC": "ES256"}.get(str(member.get("kty")))
+    if algorithm is None or (algorithm == "ES256" and member.get("crv") != "P-256"):
+        return None
+    if "d" in member or member.get("use", "sig") != "sig":
         return None
     if member.get("alg", algorithm) != algorithm:
         return None

@@ -10,6 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from traitlets import Instance, Unicode
 
 from hub_config.login.hosts import HostRule, Hosts
+from hub_config.login.oidc import OidcAuthenticator
 from portal.assets import HUB_TEMPLATES, TEMPLATES
 from portal.hub_pages import PageApplication, page_handlers
 from portal.language import JINJA_OPTIONS
@@ -77,3 +78,15 @@ class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
         self.tornado_application = GuardedApplication(
             self.handlers, leerlab_hosts=self.hosts, leerlab_language=self.language, **self.tornado_settings
         )
+
+    async def start(self) -> None:
+        """Start, then ask the providers whether their people still have their claims."""
+        await super().start()
+        if self.http_server is not None and isinstance(self.authenticator, OidcAuthenticator):
+            self.authenticator.sweep.begin(self)
+
+    async def cleanup(self) -> None:
+        """Stop asking, then what JupyterHub stops."""
+        if isinstance(self.authenticator, OidcAuthenticator):
+            await self.authenticator.sweep.close()
+        await super().cleanup()

@@ -131,6 +131,11 @@ class KeyHandler(_DemoPage):
 class RecordingLogoutHandler(LogoutHandler):  # type: ignore[misc]  # JupyterHub has no types
     """`/hub/logout`: asks first, so that no other page can log somebody out; then does it and records it."""
 
+    @property
+    def after(self) -> str:
+        """The page that whoever has logged out sees."""
+        return str(self.settings["login_url"])
+
     async def get(self) -> None:
         """Ask, or say that nobody is logged in."""
         self.finish(await self.render_template("logout.html"))
@@ -142,6 +147,5 @@ class RecordingLogoutHandler(LogoutHandler):  # type: ignore[misc]  # JupyterHub
         await self.default_handle_logout()
         await self.handle_logout()
         self._jupyterhub_user = None
-        demo: DemoLogin = self.authenticator.demo
-        await demo.record(name, "logout", name, {})
-        self.redirect(self.settings["login_url"])
+        await self.authenticator.record(name, "logout", name, {})
+        self.redirect(self.after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
@@ -28,16 +29,18 @@ class Hosts:
         hub: name of the hub's own origin, such as `leerlab.localhost:8000`.
         others: origins of people's servers and of services, such as `sanne.leerlab.localhost:8000`.
         bind: address that the public proxy listens on.
+        pattern: regular expression of further first labels: people who are known only once they come. None: no others.
     """
 
     hub: str
     others: frozenset[str]
     bind: str
+    pattern: str | None = None
 
     @classmethod
-    def of(cls, domain: str, port: int, names: Collection[str], bind: str) -> Hosts:
+    def of(cls, domain: str, port: int, names: Collection[str], bind: str, pattern: str | None = None) -> Hosts:
         """The list for one domain and the names directly below it."""
-        return cls(f"{domain}:{port}", frozenset(f"{name}.{domain}:{port}" for name in names), bind)
+        return cls(f"{domain}:{port}", frozenset(f"{name}.{domain}:{port}" for name in names), bind, pattern)
 
     @property
     def on_loopback(self) -> bool:
@@ -60,6 +63,13 @@ class Hosts:
             return HostRule.ANSWER
         if path in _NAMELESS_EXACT or path.startswith(_NAMELESS_PATHS):
             return HostRule.ANSWER
-        if host not in self.others:
+        if not self._is_below(host):
             return HostRule.REFUSE
         return HostRule.SEND_HOME if path == "/hub" or path.startswith("/hub/") else HostRule.ANSWER
+
+    def _is_below(self, host: str) -> bool:
+        """Whether this is the origin of a person, a course or a sandbox."""
+        if host in self.others:
+            return True
+        label = host.removesuffix("." + self.hub)
+        return self.pattern is not None and label != host and re.fullmatch(self.pattern, label) is not None

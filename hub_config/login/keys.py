@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from base.paths import State
+from hub_config.site import Site
 
 LIFETIME = timedelta(hours=24)
 _LONGEST = 200
@@ -87,6 +88,18 @@ def link(address: str, key: str) -> str:
         key: from `mint`.
     """
     return f"{address}/hub/login#key={key}"
+
+
+def login_link(site: Site, state: State) -> str:
+    """The address to give to a person: with a fresh key where the demo login asks for one.
+
+    Args:
+        site: the checked settings.
+        state: the site's state folder.
+    """
+    if site.login.kind != "demo":
+        return f"{site.hub.address}/hub/login"
+    return link(site.hub.address, mint(state))
 
 
 def run_token(state: State) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 COURSE_PREFIX = "course-"
 BOX_PREFIX = "box-"
 INTERNAL_PREFIXES = (COURSE_PREFIX, BOX_PREFIX)
-"""Accounts of courses and of members of sandboxes (decisions 1 and 2): servers run under them, nobody logs in as one."""
+"""Accounts of courses and of members of sandboxes (decisions 1 and 2): nobody logs in as one."""
 
 RESERVED = frozenset({"portal"})
 """First labels of origins that are not a person's."""

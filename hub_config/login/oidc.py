@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,14 @@ from hub_config.audit import Audit
 from hub_config.login.attempts import Attempts
 from hub_config.login.hosts import Hosts
 from hub_config.login.login_state import Used
-from hub_config.login.names import BOX_ACCOUNT, PSEUDONYM
-from hub_config.login.oidc_pages import BeginHandler, CallbackHandler, OidcLogoutHandler, ProvidersHandler
+from hub_config.login.names import BOX_ACCOUNT, COURSE_PREFIX, PSEUDONYM
+from hub_config.login.oidc_pages import (
+    BeginHandler,
+    CallbackHandler,
+    FailedHandler,
+    OidcLogoutHandler,
+    ProvidersHandler,
+)
 from hub_config.login.people import Record
 from hub_config.login.provider import Provider
 from hub_config.login.refusals import LoginRefused, Reason
@@ -28,6 +34,7 @@ from hub_config.login.settings import OidcLoginSettings
 from hub_config.login.standing import Standings
 from hub_config.login.sweep import Sweep
 from hub_config.run.keys import secret
+from hub_config.site import Site
 from ledger.store import Ledger
 
 AUTH_STATE_KEY = "auth-state-key"
@@ -142,19 +149,16 @@ class OidcAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         for provider in self.providers.values():
             ways.append((rf"/oidc/{provider.id}/login", BeginHandler, {"provider": provider}))
             ways.append((rf"/oidc/{provider.id}/callback", CallbackHandler, {"provider": provider}))
-        return [("/login", ProvidersHandler), *ways, ("/logout", OidcLogoutHandler)]
+        return [("/login", ProvidersHandler), ("/login/failed", FailedHandler), *ways, ("/logout", OidcLogoutHandler)]
 
 
-def configure(
-    c: Any, settings: OidcLoginSettings, address: str, hosts: Hosts, state: State, audit: Audit
-) -> None:
+def configure(c: Any, site: Site, settings: OidcLoginSettings, state: State, audit: Audit) -> None:
     """Set JupyterHub's login.
 
     Args:
         c: the traitlets Config object that JupyterHub reads.
-        settings: the section `login:` of site.yaml.
-        address: the site's address.
-        hosts: names this site answers to.
+        site: the checked settings.
+        settings: their section `login:`.
         state: the site's state folder, with its secrets.
         audit: the audit trail and its ledger.
 
@@ -163,19 +167,16 @@ def configure(
     """
     secrets = {provider.id: client_secret(Path(provider.client_secret_file)) for provider in settings.providers}
     c.JupyterHub.authenticator_class = OidcAuthenticator
-    c.GuardedHub.hosts = hosts
-    c.OidcAuthenticator.oidc = OidcLogin(settings, secrets, address, audit.ledger, audit.record)
+    c.GuardedHub.hosts = hosts_of(site)
+    c.OidcAuthenticator.oidc = OidcLogin(settings, secrets, site.hub.address, audit.ledger, audit.record)
     c.CryptKeeper.keys = [secret(state, AUTH_STATE_KEY)]
 
 
-def hosts_of(domain: str, port: int, names: Collection[str], bind: str) -> Hosts:
-    """The host names of a site whose people are known only once they come.
-
-    Args:
-        domain, port, bind: of the site.
-        names: first labels of the origins that are known beforehand.
-    """
-    return Hosts.of(domain, port, names, bind, pattern=f"(?:{PSEUDONYM}|{BOX_ACCOUNT})")
+def hosts_of(site: Site) -> Hosts:
+    """The host names of a site whose people are known only once they come."""
+    courses = [COURSE_PREFIX + course.id for course in site.courses]
+    people = f"(?:{PSEUDONYM}|{BOX_ACCOUNT})"
+    return Hosts.of(site.hub.domain, site.hub.port, courses, str(site.hub.bind), pattern=people)
 
 
 def client_secret(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,17 +12,20 @@ from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _dese
 from tornado.httputil import url_concat
 
 from base.errors import LeerlabError
+from base.messages import Message
+from base.settings import BothLanguages
 from hub_config.login.handlers import RecordingLogoutHandler
 from hub_config.login.login_state import LIFETIME_SECONDS, LoginState
 from hub_config.login.provider import Provider
-from hub_config.login.refusals import LoginRefused, Reason
+from hub_config.login.refusals import LoginRefused, Page, Reason
+from portal import request as page_request
 from portal.language import safe_return
 
 COOKIE = "leerlab-oidc"
 LONGEST_NEXT = 2000
 
 
-def onward(handler: Any, address: str) -> str:
+def onward(address: str) -> str:
     """An address on this very host to go to after the login; empty when the one asked for is not one."""
     return safe_return(address, "") if len(address) <= LONGEST_NEXT else ""
 
@@ -46,7 +48,7 @@ class _OidcPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         return COOKIE, {"path": self.hub.base_url}
 
     async def refuse(self, refusal: LoginRefused) -> None:
-        """Record, and show what happened, what it means and what to do; nothing of the provider's."""
+        """Record, and send the browser to the page that says so; nothing of the provider's goes with it."""
         known = self.provider.id
         if refusal.reason is not Reason.LEDGER:
             try:
@@ -54,16 +56,9 @@ class _OidcPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
             except LeerlabError as error:
                 self.log.error("A refusal of %s could not be recorded: %s", known, error)
                 refusal = LoginRefused(Reason.LEDGER)
-        self._jupyterhub_user = None
-        self.set_status(refusal.status)
-        self.set_header("Cache-Control", "no-store")
-        self.finish(
-            await self.render_template(
-                "login_failed.html",
-                page_code=refusal.reason.page.value,
-                provider_title=self.provider.settings.button,
-            )
-        )
+        # Elsewhere, so that code and state leave the address and the page can be read again in the other language.
+        shown = {"why": refusal.reason.page.value, "provider": known}
+        self.redirect(url_concat(f"{self.hub.base_url}login/failed", shown))
 
 
 class ProvidersHandler(BaseHandler):  # type: ignore[misc]
@@ -74,25 +69,50 @@ class ProvidersHandler(BaseHandler):  # type: ignore[misc]
         if self.current_user:
             self.redirect(self.get_next_url(self.current_user))
             return
-        goal = onward(self, self.get_argument("next", ""))
+        goal = onward(self.get_argument("next", ""))
         buttons = [
-            (provider.settings.button, url_concat(self.hub.base_url + f"oidc/{provider.id}/login", _next(goal)))
+            {
+                "title": in_language(provider.settings.button),
+                "url": url_concat(f"{self.hub.base_url}oidc/{provider.id}/login", {"next": goal} if goal else {}),
+            }
             for provider in self.authenticator.providers.values()
         ]
         self.set_header("Cache-Control", "no-store")
         self.finish(await self.render_template("login_oidc.html", buttons=buttons))
 
 
+class FailedHandler(BaseHandler):  # type: ignore[misc]
+    """`/hub/login/failed`: what happened, what it means, what to do."""
+
+    async def get(self) -> None:
+        """The page; the login page for what is no reason or provider of ours."""
+        why = self.get_argument("why", "")
+        provider = self.authenticator.providers.get(self.get_argument("provider", ""))
+        if why not in list(Page) or provider is None:
+            self.redirect(f"{self.hub.base_url}login")
+            return
+        named = {"provider": in_language(provider.settings.button)}
+        self.set_status(Page(why).status)
+        self.finish(
+            await self.render_template(
+                "login_failed.html",
+                what=Message(f"{why}.what", named),
+                means=Message(f"{why}.means", named),
+                do=Message(f"{why}.do", named),
+            )
+        )
+
+
+def in_language(text: BothLanguages) -> str:
+    """The text in the language of the request."""
+    return text.nl if page_request.current().language == "nl" else text.en
+
+
 class BeginHandler(_OidcPage, OAuthLoginHandler):  # type: ignore[misc]
     """`/hub/oidc/<provider>/login`: sends the browser to the provider."""
 
     @property
-    def authenticator_of_provider(self) -> Provider:
-        """The provider, by the name that oauthenticator's code does not use."""
-        return self.provider
-
-    @property
-    def _OAUTH_AUTHORIZE_URL(self) -> str:  # noqa: N802  # tornado's name
+    def _OAUTH_AUTHORIZE_URL(self) -> str:
         return str(self.provider.authorize_url)
 
     async def get(self) -> None:
@@ -103,10 +123,15 @@ class BeginHandler(_OidcPage, OAuthLoginHandler):  # type: ignore[misc]
             await self.refuse(refusal)
             return
         verifier, challenge = self._generate_pkce_params()
-        state = LoginState(self.provider.id, verifier, onward(self, self.get_argument("next", "")))
+        state = LoginState(self.provider.id, verifier, onward(self.get_argument("next", "")))
         name, attributes = self._cookie
         self._set_cookie(
-            name, _serialize_state(asdict(state)), max_age=LIFETIME_SECONDS, expires_days=None, httponly=True, **attributes
+            name,
+            _serialize_state(asdict(state)),
+            max_age=LIFETIME_SECONDS,
+            expires_days=None,
+            httponly=True,
+            **attributes,
         )
         self.set_header("Cache-Control", "no-store")
         self.authorize_redirect(
@@ -125,6 +150,7 @@ class CallbackHandler(_OidcPage, OAuthCallbackHandler):  # type: ignore[misc]
     """`/hub/oidc/<provider>/callback`: the browser comes back."""
 
     login_state: LoginState
+    _state_cookie: str | None = None
 
     def get_state_cookie(self) -> str:
         """What `BeginHandler` stored; read once, then gone from the browser."""
@@ -133,7 +159,7 @@ class CallbackHandler(_OidcPage, OAuthCallbackHandler):  # type: ignore[misc]
             found = self.get_signed_cookie(name, max_age_days=LIFETIME_SECONDS / 86400)
             self._state_cookie = (found or b"").decode("utf8", "replace")
             self.clear_cookie(name, **attributes)
-        return str(self._state_cookie)
+        return self._state_cookie
 
     def check_state(self) -> None:
         """This very browser began this very login, at this provider, lately, and has not ended it yet.
@@ -204,7 +230,3 @@ class OidcLogoutHandler(RecordingLogoutHandler):
     def after(self) -> str:
         """The page that says so."""
         return f"{self.hub.base_url}logout"
-
-
-def _next(goal: str) -> Mapping[str, str]:
-    return {"next": goal} if goal else {}

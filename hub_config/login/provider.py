@@ -178,7 +178,10 @@ class Provider(GenericOAuthenticator):  # type: ignore[misc]  # oauthenticator h
             LoginRefused: the provider refuses, or its answer is not right.
         """
         info = await self.httpfetch(
-            self.token_url, method="POST", headers=self.build_token_info_request_headers(), body=urlencode(params).encode()
+            self.token_url,
+            method="POST",
+            headers=self.build_token_info_request_headers(),
+            body=urlencode(params).encode(),
         )
         access, kind, refresh = info.get("access_token"), info.get("token_type"), info.get("refresh_token")
         if not _is_token(access) or not isinstance(kind, str) or kind.lower() != "bearer":

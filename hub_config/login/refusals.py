@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Page(str, Enum):
+class Page(StrEnum):
     """The pages about a login that did not work; each has the sentences `<value>.what`, `.means` and `.do`."""
 
     NO_ACCESS = "login.no-access"
@@ -15,8 +15,13 @@ class Page(str, Enum):
     DISTRUSTED = "login.distrusted"
     UNRECORDED = "login.unrecorded"
 
+    @property
+    def status(self) -> int:
+        """HTTP status of the page."""
+        return {Page.AGAIN: 400, Page.SILENT: 503, Page.UNRECORDED: 503}.get(self, 403)
 
-class Reason(str, Enum):
+
+class Reason(StrEnum):
     """What was found; never more than this reaches the record."""
 
     NO_GROUP = "no-group"
@@ -68,10 +73,8 @@ _PAGES = {
     Reason.LEDGER: Page.UNRECORDED,
 }
 
-_STATUS = {Page.AGAIN: 400, Page.SILENT: 503, Page.UNRECORDED: 503}
 
-
-class LoginRefused(Exception):  # noqa: N818  # a verdict, not a fault
+class LoginRefused(Exception):
     """A login is refused.
 
     Args:
@@ -83,8 +86,3 @@ class LoginRefused(Exception):  # noqa: N818  # a verdict, not a fault
         self.reason = reason
         self.subject = subject
         super().__init__(reason.value)
-
-    @property
-    def status(self) -> int:
-        """Status of the page."""
-        return _STATUS.get(self.reason.page, 403)

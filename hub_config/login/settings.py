@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ ROLE_GROUPS = frozenset({"students-mbo", "students-hbo", "students-wo", "teacher
 """Roles by group name (decision 2); groups of courses come next to them."""
 
 
-class Operator(str, Enum):
+class Operator(StrEnum):
     """How a rule looks at a claim."""
 
     EQUALS = "equals"
@@ -34,7 +34,8 @@ class RuleSettings(Section):
     """One rule: whoever has this claim is in these groups."""
 
     claim: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$", description="Name of the claim, as the provider's userinfo has it."
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$",
+        description="Name of the claim, as the provider's userinfo has it.",
     )
     operator: Operator = Field(
         description="`equals`: the claim is this text; `contains`: it is a list with this text; `prefix`: it, or an "
@@ -64,12 +65,14 @@ class ProviderSettings(Section):
 
     id: str = Field(
         pattern=r"^[a-z][a-z0-9-]{0,30}$",
-        description="Names the provider in addresses, in the audit trail and in what pseudonyms are made of; never change it.",
+        description="Names the provider in addresses, in the audit trail and in pseudonyms; never change it.",
     )
     preset: PresetName = Field("none", description="A provider whose address, scopes and title are known.")
     title: BothLanguages | None = Field(None, description="On its button; needed with `preset: none`.")
     issuer: str | None = Field(
-        None, max_length=300, description="Issuer identifier, exactly as the provider writes it; needed with `preset: none`."
+        None,
+        max_length=300,
+        description="Issuer identifier, exactly as the provider writes it; needed with `preset: none`.",
     )
     client_id: str = Field(
         pattern=r"^[\x20-\x7E]{1,200}$", description="What the provider calls this site (RFC 6749, section 2.2)."

@@ -75,13 +75,13 @@ class Standings:
         asked = await self._ask(provider, state)
         if user.encrypted_auth_state != before:
             return True  # another login has come in between, and knows better
+        if asked is not None and asked.groups is None:
+            await self._keep(user, {**state, **_kept(asked)}, before)
         if asked is None or asked.groups is None:
-            if asked is not None:
-                await self._keep(user, {**state, **_kept(asked)}, before)
-            if age <= self._grace:
-                return True
-            await self._withdraw(user, provider.id, "provider-silent")
-            return False
+            silent = age > self._grace
+            if silent:
+                await self._withdraw(user, provider.id, "provider-silent")
+            return not silent
         if not asked.groups:
             await self._withdraw(user, provider.id, "claim-lost")
             return False
@@ -162,7 +162,8 @@ class Standings:
         async def stop(owner: Any, name: str) -> asyncio.Future[None]:
             owner.spawners[name]._stop_pending = True
             await self.hub.proxy.delete_user(owner, name)
-            return asyncio.ensure_future(owner.stop(name))
+            stopped: asyncio.Future[None] = asyncio.ensure_future(owner.stop(name))
+            return stopped
 
         await (await stop_when_settled(stop, user, server))
 

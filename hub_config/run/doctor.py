@@ -26,6 +26,7 @@ from confinement.run import start as start_wall
 from confinement.wall import Wall
 from hub_config.audit import open_ledger
 from hub_config.login import keys as login_keys
+from hub_config.login.settings import OidcLoginSettings
 from hub_config.run import ports
 from hub_config.run.browser import Browser
 from hub_config.run.folder import make_state
@@ -246,6 +247,8 @@ async def see_job(slurm: Slurm, site: Site, state: State) -> str:
 
 def see_login(site: Site, state: State) -> str:
     """A browser's way: the login page, a one-time key, a person, the home page; recorded as the doctor's."""
+    if isinstance(site.login, OidcLoginSettings):
+        return see_providers(site, site.login)
     people = site.login.people
     person = next((one for one in people if one.operator), people[0])
     open_ledger(site, state).record("doctor", "doctor.login", person.name, {})
@@ -272,3 +275,25 @@ def see_login(site: Site, state: State) -> str:
             f"Look in {state.logs / 'hub.log'}.",
         )
     return f"{person.name} saw the home page in {took:.1f} s"
+
+
+def see_providers(site: Site, login: OidcLoginSettings) -> str:
+    """The way to each identity provider: its button leads to an address of the provider's own."""
+    silent = []
+    with Browser(site, seconds=30) as browser:
+        try:
+            for provider in login.providers:
+                answer = browser.get(f"/hub/oidc/{provider.id}/login")
+                if answer.status_code != httpx.codes.FOUND:
+                    silent.append(provider.id)
+        except httpx.TransportError as error:
+            raise LeerlabError(
+                f"The pages do not answer: {error}.", "Nobody can log in.", "Run ./leerlab up."
+            ) from error
+    if silent:
+        raise LeerlabError(
+            f"No usable answer from the identity provider: {', '.join(silent)}.",
+            "Its people cannot log in.",
+            "Is `issuer` in site.yaml exactly what the provider says, and can this machine reach it?",
+        )
+    return f"the way to {', '.join(provider.id for provider in login.providers)} is open"

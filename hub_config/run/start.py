@@ -101,7 +101,7 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
             raise
         step("releasing courses")
         release_courses(site, state, installation)
-    link = login_keys.link(site.hub.address, login_keys.mint(state))
+    link = login_keys.login_link(site, state)
     return Started(site.hub.address, link, already, time.monotonic() - begin)
 
 
