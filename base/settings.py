@@ -27,4 +27,6 @@ class SiteSettings(Section):
     title: BothLanguages = Field(
         default=BothLanguages(nl="Leerlab", en="Leerlab"), description="What people see at the top of each page."
     )
-    language: Literal["nl", "en"] = Field("nl", description="Language for who has not chosen one.")
+    language: Literal["nl", "en"] = Field(
+        "nl", description="Language for who has not chosen one and whose browser asks for neither."
+    )

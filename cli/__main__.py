@@ -12,7 +12,7 @@ from cli.output import complain
 def main() -> None:
     """Run the command; errors of ours end with a sentence and an exit code, not with a traceback."""
     try:
-        app()
+        app(prog_name="./leerlab")
     except InputError as error:
         complain(error)
         sys.exit(2)

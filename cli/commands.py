@@ -18,6 +18,7 @@ from hub_config.login import keys as login_keys
 from hub_config.run import doctor as doctors
 from hub_config.run import start, stop
 from hub_config.run import status as statuses
+from hub_config.run.supervisor_client import Supervisor
 from hub_config.schema import json_schema
 from hub_config.site import Site
 
@@ -111,6 +112,8 @@ def down(site: SiteOption = None, json: JsonOption = False) -> None:
 def key(site: SiteOption = None, json: JsonOption = False) -> None:
     """Print the address to log in at; with a new one-time key for the demo login."""
     settings, _, state = read_site(site)
+    if not Supervisor(state).running():
+        raise LeerlabError("The site is not running, so no key would let anybody in.", do="Run ./leerlab up.")
     link = login_keys.login_link(settings, state)
     if json:
         output.print_json({"login_link": link})

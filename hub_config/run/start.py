@@ -105,6 +105,13 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
     return Started(site.hub.address, link, already, time.monotonic() - begin)
 
 
+def _other_port(site_file: Path, installation: Installation) -> str:
+    """How a person gives the site another port: in their own file, or in a copy of the one that came with Leerlab."""
+    if site_file.is_relative_to(installation.code):
+        return f"copy {site_file}, change hub.port in the copy, and start with --site and the copy's name"
+    return f"set hub.port in {site_file}"
+
+
 def _prepare(site: Site, site_file: Path, state: State, installation: Installation, step: Step) -> Path:
     """See that the site can start here, end what a crash left, and write the configuration; starts nothing."""
     step("checking this machine")
@@ -116,7 +123,8 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
         raise LeerlabError(
             f"Port {site.hub.port} on {site.hub.bind} is in use by another program.",
             "Leerlab's pages cannot be served there, and nothing was started.",
-            f"Stop that program (ss -ltnp 'sport = :{site.hub.port}' names it), or set hub.port in {site_file}.",
+            f"Stop that program (ss -ltnp 'sport = :{site.hub.port}' names it), "
+            f"or {_other_port(site_file, installation)}.",
         )
     step("writing the configuration")
     seccomp.write_filter(state.generated / "seccomp.bpf")
