@@ -12,12 +12,12 @@ from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _dese
 from tornado.httputil import url_concat
 
 from base.errors import LeerlabError
-from base.messages import Message
 from base.settings import BothLanguages
 from hub_config.login.handlers import RecordingLogoutHandler
 from hub_config.login.login_state import LIFETIME_SECONDS, LoginState
 from hub_config.login.provider import Provider
 from hub_config.login.refusals import LoginRefused, Page, Reason
+from hub_config.login.sentences import sentences
 from portal import request as page_request
 from portal.language import safe_return
 
@@ -91,16 +91,9 @@ class FailedHandler(BaseHandler):  # type: ignore[misc]
         if why not in list(Page) or provider is None:
             self.redirect(f"{self.hub.base_url}login")
             return
-        named = {"provider": in_language(provider.settings.button)}
+        what, means, do = sentences(Page(why), in_language(provider.settings.button))
         self.set_status(Page(why).status)
-        self.finish(
-            await self.render_template(
-                "login_failed.html",
-                what=Message(f"{why}.what", named),
-                means=Message(f"{why}.means", named),
-                do=Message(f"{why}.do", named),
-            )
-        )
+        self.finish(await self.render_template("login_failed.html", what=what, means=means, do=do))
 
 
 def in_language(text: BothLanguages) -> str:
