@@ -41,8 +41,11 @@ class HomeHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
 
     @web.authenticated
     def get(self) -> None:
-        """Go there; whoever is not logged in logs in first."""
-        self.redirect(self.settings["leerlab_portal"] + "/")
+        """Go there; whoever is not logged in logs in first.
+
+        By way of the portal's login, which asks nothing: somebody else may have logged in here since it last did.
+        """
+        self.redirect(self.settings["leerlab_portal"] + "/login")
 
 
 class LanguageHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types

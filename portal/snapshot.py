@@ -94,9 +94,9 @@ class Looks:
         Args:
             fresh: ask now, however short ago the last look was: something has just been changed.
         """
-        if fresh or self._clock() - self._asked >= self._interval:
-            looking = self._look_now()
-            await asyncio.wait([looking], timeout=self._patience)
+        under_way = self._looking is not None and not self._looking.done()
+        if fresh or under_way or self._clock() - self._asked >= self._interval:
+            await asyncio.wait([self._look_now()], timeout=self._patience)
         return self._current()
 
     @asynccontextmanager

@@ -18,16 +18,17 @@ from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.gate import GuardedHub
 from hub_config.login.hosts import Hosts
 from hub_config.login.people import DemoLogin, DemoPerson
+from hub_config.roles import person_roles, service_roles
 from portal import request
-from portal.cards import AssignmentCard, CourseCard, Role, ServerState
+from portal.configuration import CALLBACK, CLIENT
 from portal.hub_pages import template_vars
+from portal.login import SCOPES
 from portal.profiles import ProfileChoice, profile_form
 from spawners.failures import StartFailed
 
 SETTINGS = json.loads(os.environ["PAGES_SETTINGS"])
 ROOT = Path(SETTINGS["root"])
 STATE = State(ROOT / "state")
-ROLES = ("nbgrader-", "formgrade-")
 
 
 class WaitingSpawner(SimpleLocalProcessSpawner):
@@ -84,61 +85,6 @@ def profiles(spawner: Any) -> str:
     )
 
 
-def state_of(user: Any) -> ServerState:
-    spawner = user.spawners[""]
-    return {"spawn": ServerState.STARTING, "stop": ServerState.STOPPING}.get(
-        str(spawner.pending), ServerState.RUNNING if spawner.ready else ServerState.STOPPED
-    )
-
-
-COURSES = {
-    "ai-in-je-vak": (
-        {"nl": "AI in je vak", "en": "AI in your trade"},
-        {
-            "nl": "Ontdek wat AI in jouw vak doet: in de zorg, op het land, in de werkplaats. Begin met opdracht 1.",
-            "en": "Find out what AI does in your trade: in care, on the land, in the workshop. Begin with number 1.",
-        },
-        (
-            ("herken-ai", {"nl": "Herken AI", "en": "Spot the AI"}),
-            ("data-is-mensenwerk", {"nl": "Data is mensenwerk", "en": "Data is made by people"}),
-        ),
-    ),
-    "voorspel-onderhoud": (
-        {"nl": "Voorspel onderhoud", "en": "Predict maintenance"},
-        {
-            "nl": "Met metingen van een pomp voorspel je wanneer hij stuk gaat, voordat het gebeurt.",
-            "en": "From the readings of a pump you predict when it will fail, before it does.",
-        },
-        (),
-    ),
-}
-
-
-def courses(user: Any) -> list[CourseCard]:
-    language = request.current().language
-    cards = []
-    for group in sorted(group.name for group in user.groups):
-        for prefix in ROLES:
-            course = group.removeprefix(prefix)
-            if not group.startswith(prefix) or course not in COURSES:
-                continue
-            title, summary, assignments = COURSES[course]
-            teacher = prefix == "formgrade-"
-            cards.append(
-                CourseCard(
-                    id=course,
-                    title=title[language],
-                    role=Role.TEACHER if teacher else Role.STUDENT,
-                    summary=summary[language],
-                    assignments=tuple(AssignmentCard(name, texts[language]) for name, texts in assignments),
-                    open_url=f"/hub/spawn/{user.name}?next=/user/{user.name}/lab",
-                    formgrader_url=f"/hub/spawn/{user.name}?next=/user/{user.name}/tree" if teacher else "",
-                    server_state=state_of(user),
-                )
-            )
-    return cards
-
-
 async def record(actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
     with (ROOT / "record.jsonl").open("a") as file:
         file.write(json.dumps([actor, action, subject, dict(details)]) + "\n")
@@ -153,7 +99,7 @@ def settings() -> Config:
     c.JupyterHub.authenticator_class = DemoAuthenticator
     c.DemoAuthenticator.demo = DemoLogin(people, hosts, STATE, record)
     c.GuardedHub.hosts = hosts
-    c.JupyterHub.template_vars = template_vars({"nl": "Leerlab demo", "en": "Leerlab demo"}, courses, demo=True)
+    c.JupyterHub.template_vars = template_vars({"nl": "Leerlab demo", "en": "Leerlab demo"}, demo=True)
     c.JupyterHub.bind_url = f"http://127.0.0.1:{port}"
     c.JupyterHub.subdomain_host = f"http://{domain}:{port}"
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{SETTINGS['hub_port']}"
@@ -172,6 +118,8 @@ def settings() -> Config:
     c.Spawner.cmd = [str(Path(os.environ["LEERLAB_NOTEBOOK_ENV"]) / "bin/jupyterhub-singleuser")]
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
+        "leerlab_portal": f"http://portal.{domain}:{port}",
+        "leerlab_domain": domain,
         "headers": {
             "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'",
         },
@@ -182,9 +130,23 @@ def settings() -> Config:
             "oauth_client_id": "service-look",
             "api_token": SETTINGS["proxy_token"] * 2,
             "oauth_redirect_uri": f"http://look--service.{domain}:{port}/services/look/oauth_callback",
-        }
+        },
+        {
+            "name": "portal",
+            "oauth_client_id": CLIENT,
+            "api_token": SETTINGS["portal_token"],
+            "oauth_redirect_uri": f"http://portal.{domain}:{port}{CALLBACK}",
+            "oauth_no_confirm": True,
+            "oauth_client_allowed_scopes": list(SCOPES),
+        },
+        {"name": "grading", "api_token": SETTINGS["portal_token"][::-1]},
     ]
-    c.JupyterHub.load_roles = [{"name": "may-look", "scopes": ["access:services!service=look"], "users": ["sanne"]}]
+    c.Proxy.extra_routes = {f"portal.{domain}/": f"http://127.0.0.1:{SETTINGS['portal_port']}"}
+    c.JupyterHub.load_roles = [
+        *person_roles(),
+        *service_roles(),
+        {"name": "may-look", "scopes": ["access:services!service=look"], "users": ["sanne"]},
+    ]
     if SETTINGS.get("admin_ui"):
         c.JupyterHub.load_roles += [
             {"name": "look", "scopes": ["admin-ui", "list:users", "read:servers"], "users": [SETTINGS["admin_ui"]]}

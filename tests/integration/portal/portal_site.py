@@ -17,19 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from base.paths import State
+from base.settings import SiteSettings
+from grading.settings import GradingSettings
 from hub_config.login import keys
+from portal.configuration import VARIABLE, PortalConfiguration, PortalCourse
+from spawners.settings import Profile
 
 HERE = Path(__file__).parent
 CODE = HERE.parents[2]
 START_SECONDS = 60
 DOMAIN = "leerlab.localhost"
+# What would run, if any text were put into a page as it is.
+MARKUP = "<img src=x onerror=\"document.title='broken in'\">"
 PEOPLE = [
     ("sanne", "Sanne", ["nbgrader-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
     ("docent", "Mevrouw Bakker", ["formgrade-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
     ("beheer", "Beheer", ["operators"]),
-    ("gast", "Nieuwe collega", []),
+    ("gast", f"Nieuwe collega {MARKUP}", []),
 ]
 
 
@@ -65,13 +72,22 @@ class Pages:
     hub_port: int
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
+    domain: str = DOMAIN
+
     @property
     def address(self) -> str:
         return f"http://{DOMAIN}:{self.port}"
 
     @property
+    def portal(self) -> str:
+        return f"http://portal.{self.domain}:{self.port}"
+
+    @property
     def state(self) -> State:
         return State(self.root / "state")
+
+    def wait(self, done: Callable[[], Any], seconds: float) -> None:
+        wait_for(done, seconds)
 
     def key(self) -> str:
         return keys.mint(self.state)
@@ -100,18 +116,19 @@ class Pages:
 
 
 def start_pages(root: Path, **changes: Any) -> Pages:
-    port, hub_port, proxy_api = free_port(), free_port(), free_port()
-    token = secrets.token_hex(16)
+    port, hub_port, proxy_api, portal_port = free_port(), free_port(), free_port(), free_port()
+    token, portal_token = secrets.token_hex(16), secrets.token_hex(32)
     settings = {
         "root": str(root), "domain": DOMAIN, "port": port, "hub_port": hub_port, "proxy_api": proxy_api,
-        "proxy_token": token, "people": PEOPLE, "bind": "127.0.0.1", **changes,
+        "proxy_token": token, "people": PEOPLE, "bind": "127.0.0.1",
+        "portal_port": portal_port, "portal_token": portal_token, **changes,
     }  # fmt: skip
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(root), "PYTHONPATH": str(CODE), "PAGES_SETTINGS": json.dumps(settings),
         "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8",
         "LEERLAB_NOTEBOOK_ENV": os.environ["LEERLAB_NOTEBOOK_ENV"],
     }  # fmt: skip
-    pages = Pages(root, port, hub_port)
+    pages = Pages(root, port, hub_port, domain=str(settings["domain"]))
     proxy = Path(os.environ["LEERLAB_PROXY"]) / "node_modules/.bin/configurable-http-proxy"
     for name, argv, extra in (
         (
@@ -127,9 +144,13 @@ def start_pages(root: Path, **changes: Any) -> Pages:
             {"CONFIGPROXY_AUTH_TOKEN": token},
         ),
         ("hub", [sys.executable, str(HERE / "pages_hub.py")], {}),
+        ("portal", [sys.executable, "-m", "portal"], {VARIABLE: str(portal_configuration(pages, settings))}),
     ):
+        # How it was started, for a test that starts it again.
+        given = {**environment, **extra}
+        (root / f"{name}-environment").write_text("\0".join(f"{key}={value}" for key, value in given.items()))
         with (root / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(argv, cwd=root, env={**environment, **extra}, stdout=log, stderr=log)
+            process = subprocess.Popen(argv, cwd=root, env=given, stdout=log, stderr=log)
         pages.processes.append(process)
     try:
         wait_for(lambda: answers(pages), START_SECONDS, lambda: (root / "hub.log").read_text()[-3000:])
@@ -139,10 +160,73 @@ def start_pages(root: Path, **changes: Any) -> Pages:
     return pages
 
 
+def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
+    """What the portal is told; its Slurm never answers, so that no test here takes an end for known."""
+    pages.state.make()
+    token = pages.root / "portal-token"
+    token.write_text(str(settings["portal_token"]))
+    key = pages.root / "ledger-key"
+    key.write_text(secrets.token_hex(32))
+    profile = Profile.model_validate_json(
+        '{"id": "cpu-small", "title": {"nl": "Gewoon", "en": "Ordinary"}, "partition": "cpu", "cpus": 1,'
+        ' "memory": "2G", "time": "4h"}'
+    )
+    courses = (("ai-in-je-vak", CODE / "courses/mbo/ai-in-je-vak"), ("voorspel-onderhoud", other_course(pages.root)))
+    configuration = PortalConfiguration(
+        state=pages.state.root,
+        site=SiteSettings(name="demo"),
+        demo=True,
+        domain=str(settings["domain"]),
+        port=pages.port,
+        listen=int(settings["portal_port"]),
+        hub=f"http://127.0.0.1:{pages.hub_port}",
+        hub_id="0123456789ab",
+        token_file=token,
+        courses=tuple(PortalCourse(id=name, folder=folder, profile="cpu-small") for name, folder in courses),
+        profiles=(profile,),
+        grading=GradingSettings(profile="cpu-small"),
+        slurm_conf=pages.root / "no-slurm.conf",
+        slurm_answer=2.0,
+        ledger=f"sqlite:///{pages.state.ledger}",
+        ledger_key=key,
+    )
+    file = pages.root / "portal.json"
+    file.write_text(configuration.model_dump_json())
+    return file
+
+
+def other_course(root: Path) -> Path:
+    """A second course, with markup in every text that pages show."""
+    folder = root / "courses/voorspel-onderhoud"
+    (folder / "source/pomp").mkdir(parents=True, exist_ok=True)
+    (folder / "source/pomp/pomp.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+
+    def both(dutch: str, english: str) -> dict[str, str]:
+        return {"nl": f"{dutch} {MARKUP}", "en": f"{english} {MARKUP}"}
+
+    (folder / "course.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "id": "voorspel-onderhoud", "title": both("Voorspel onderhoud", "Predict maintenance"),
+                "summary": both("Wanneer gaat een pomp stuk?", "When does a pump fail?"),
+                "track": "hbo", "level": f"hbo {MARKUP}"[:100], "hours": 4,
+                "prior_knowledge": both("Niets.", "Nothing."),
+                "outcomes": [{"id": "meten", "text": both("Je meet.", "You measure.")}],
+                "assignments": [
+                    {"id": "pomp", "title": both("De pomp", "The pump"), "minutes": 90, "outcomes": ["meten"]}
+                ],
+            }
+        )
+    )  # fmt: skip
+    return folder
+
+
 def answers(pages: Pages) -> bool:
+    assert all(process.poll() is None for process in pages.processes), "one of them has ended"
     try:
         with pages.browser() as browser:
-            return browser.get("/hub/health").status_code == 200
+            hub, portal = browser.get("/hub/health"), browser.get(f"{pages.portal}/status")
+            return hub.status_code == portal.status_code == 200
     except httpx.HTTPError:
         return False
 

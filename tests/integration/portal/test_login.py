@@ -35,22 +35,27 @@ def open_pages() -> Iterator[Pages]:
         stop_pages(running)
 
 
+def home(browser: httpx.Client) -> str:
+    """The text of the page where somebody comes after logging in."""
+    return browser.get("/hub/home", follow_redirects=True).text
+
+
 def test_a_one_time_key_and_a_choice_lead_to_the_courses(visitor: Visitor, pages: Pages) -> None:
     browser = visitor("sanne")
-    home = browser.get("/hub/home").text
-    assert "Mijn cursussen" in home and "AI in je vak" in home and "Je volgt deze cursus" in home
+    text = home(browser)
+    assert "Mijn cursussen" in text and "AI in je vak" in text and "Je volgt deze cursus" in text
     assert ["sanne", "login", "sanne", {"kind": "demo"}] in pages.records()
 
 
 def test_groups_come_from_the_settings_and_decide_what_a_person_sees(visitor: Visitor) -> None:
-    assert "Uitdelen en nakijken" in visitor("docent").get("/hub/home").text
-    assert "Je zit nog niet in een cursus" in visitor("gast").get("/hub/home").text
-    assert "Uitdelen en nakijken" not in visitor("sanne").get("/hub/home").text
+    assert "Uitdelen en nakijken" in home(visitor("docent"))
+    assert "Je zit nog niet in een cursus" in home(visitor("gast"))
+    assert "Uitdelen en nakijken" not in home(visitor("sanne"))
 
 
 def test_an_operator_is_no_jupyterhub_administrator(visitor: Visitor) -> None:
     browser = visitor("beheer")
-    assert "Jij beheert deze site" in browser.get("/hub/home").text
+    assert "Jij beheert deze site" in home(browser)
     assert browser.get("/hub/admin").status_code == 403
 
 
@@ -58,7 +63,7 @@ def test_an_admitted_browser_switches_between_people(visitor: Visitor) -> None:
     browser = visitor("sanne")
     assert "nu ingelogd" in browser.get("/hub/login").text
     assert choose(browser, "docent").status_code == 302
-    assert "Mevrouw Bakker" in browser.get("/hub/home").text
+    assert "Mevrouw Bakker" in home(browser)
 
 
 def test_the_browsers_cookie_is_out_of_reach_of_scripts_and_other_hosts(pages: Pages) -> None:
@@ -80,9 +85,9 @@ def test_logging_out_needs_a_click_on_a_page_of_ours_and_is_recorded(visitor: Vi
     browser = visitor("sanne")
     page = browser.get("/hub/logout")
     assert "Wil je uitloggen?" in page.text
-    assert browser.get("/hub/home").status_code == 200
+    assert browser.get("/hub/token").status_code == 200
     assert browser.post("/hub/logout", data={"_xsrf": token_of(page.text)}).status_code == 302
-    assert browser.get("/hub/home").status_code == 302
+    assert browser.get("/hub/token").status_code == 302
     assert pages.records()[-1] == ["sanne", "logout", "sanne", {}]
 
 
@@ -91,7 +96,7 @@ def test_without_a_key_nobody_can_be_chosen(pages: Pages) -> None:
     with pages.browser() as browser:
         assert "Sanne" not in browser.get("/hub/login").text
         assert choose(browser, "sanne").status_code == 403
-        assert browser.get("/hub/home").status_code == 302
+        assert browser.get("/hub/token").status_code == 302
         assert pages.records()[-1] == ["anonymous", "login.refused", "sanne", {"kind": "demo"}]
         # Positive control: the same request once the browser is admitted.
         give_key(browser, pages.key())
@@ -114,7 +119,7 @@ def test_a_key_that_has_been_used_admits_no_second_browser(pages: Pages) -> None
 def test_only_the_people_of_the_settings_can_be_chosen(visitor: Visitor, name: str) -> None:
     browser = visitor()
     assert choose(browser, name).status_code == 403
-    assert browser.get("/hub/home").status_code == 302
+    assert browser.get("/hub/token").status_code == 302
     # Positive control: the same browser and form with a name that is in the settings.
     assert choose(browser, "sanne").status_code == 302
 
@@ -125,7 +130,7 @@ def test_another_page_cannot_log_this_browser_in(visitor: Visitor) -> None:
     token = token_of(browser.get("/hub/login").text)
     forged = browser.post("/hub/login", data={"username": "docent"})
     assert forged.status_code == 403 and "Deze pagina stond te lang open" in forged.text
-    assert browser.get("/hub/home").status_code == 302
+    assert browser.get("/hub/token").status_code == 302
     # Positive control: the same form with the token that only our own page knows.
     assert browser.post("/hub/login", data={"username": "docent", "_xsrf": token}).status_code == 302
 

@@ -1,0 +1,220 @@
+"""The portal's pages in Chromium: judged by axe-core in both languages, light and dark, phone and desktop; and live."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from portal_site import Pages
+
+from grading.store import Store
+from grading.tree import TreeLimits
+from hub_config.login import keys
+
+pytestmark = pytest.mark.integration
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+VISITS = {
+    "sanne": ["/", "/courses/ai-in-je-vak", "/courses/voorspel-onderhoud", "/nothing"],
+    "docent": ["/", "/courses/ai-in-je-vak"],
+    "beheer": ["/", "/operator"],
+    "gast": ["/"],
+}
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    tools = os.environ.get("LEERLAB_TEST_TOOLS", "")
+    script = Path(tools, "node_modules/axe-core/axe.min.js")
+    assert tools and script.is_file(), "LEERLAB_TEST_TOOLS does not hold axe-core"
+    return script.read_text()
+
+
+@pytest.fixture(scope="module")
+def screenshots() -> Path:
+    build = os.environ.get("LEERLAB_BUILD") or Path(__file__).resolve().parents[3] / "build"
+    folder = Path(build) / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
+    """Opens a browser of a person's own that has come to the portal."""
+    contexts: list[BrowserContext] = []
+
+    def log_in(name: str, **options: Any) -> Page:
+        context = chromium.new_context(**{"locale": "nl-NL", "viewport": DESKTOP, **options})
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(keys.link(pages.address, pages.key()))
+        page.click(f"button[value={name}]")
+        page.wait_for_url(f"{pages.portal}/")
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def released(pages: Pages) -> Iterator[Store]:
+    """An exchange with the first assignment handed out, and empty again afterwards."""
+    store = Store(pages.state.exchange, TreeLimits(total=10**6, files=10), process="test")
+    work = pages.root / "work"
+    work.mkdir(exist_ok=True)
+    (work / "herken-ai.ipynb").write_text("{}")
+    store.release("ai-in-je-vak", "herken-ai", store.incoming_copy(work), by="docent")
+    yield store
+    shutil.rmtree(pages.state.exchange / "ai-in-je-vak")
+
+
+def start(pages: Pages, page: Page, name: str) -> None:
+    """Begin a start of this person's server, which waits until the test says go."""
+    page.goto(f"{pages.address}/hub/spawn/{name}")
+    page.wait_for_url("**/hub/spawn-pending/**")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("language", ["nl", "en"])
+def test_axe_finds_nothing_serious_on_any_page(
+    person: Callable[..., Page], pages: Pages, axe: str, screenshots: Path, released: Store, language: str
+) -> None:
+    found: dict[str, Any] = {}
+    for name, paths in VISITS.items():
+        page = person(name, locale=language)
+        for path in paths:
+            for size, scheme in ((DESKTOP, "light"), (PHONE, "dark"), (PHONE, "light"), (DESKTOP, "dark")):
+                page.set_viewport_size(size)
+                page.emulate_media(color_scheme=scheme)
+                if page.url != pages.portal + path:
+                    page.goto(pages.portal + path)
+                where = f"{name}{path.replace('/', '-')}-{language}-{'phone' if size is PHONE else 'desktop'}-{scheme}"
+                assert page.locator("html").get_attribute("lang") == language
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{where} scrolls sideways"
+                assert page.evaluate(AUDIT) == [], where
+                # The console's way in: a script element would be stopped by the content security policy.
+                page.evaluate(axe)
+                answer = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+                found |= {
+                    f"{where}: {one['id']}": [node["html"][:200] for node in one["nodes"]]
+                    for one in answer["violations"]
+                    if one["impact"] in ("serious", "critical", "moderate")
+                }
+                page.screenshot(path=screenshots / f"portal-{where}.png", full_page=True)
+    assert found == {}, json.dumps(found, indent=1)
+
+
+def test_a_page_follows_what_happens_elsewhere_without_being_loaded_again(
+    person: Callable[..., Page], pages: Pages, released: Store
+) -> None:
+    page = person("sanne")
+    page.evaluate("window.stays = true")
+    expect(page.locator(".servers")).to_have_count(0)
+    other = page.context.new_page()
+    start(pages, other, "sanne")
+    expect(page.locator(".servers h3")).to_have_text("Je werkplek wordt klaargezet")
+    work = pages.root / "work"
+    released.submit("ai-in-je-vak", "herken-ai", "sanne", released.incoming_copy(work))
+    expect(page.locator(".work").first).to_have_text("Ingeleverd")
+    page.click(".servers form button")
+    expect(page.locator(".servers")).to_have_count(0)
+    # The stop is a form; the page stayed the same one until then.
+    assert page.url.startswith(pages.portal)
+
+
+def test_the_focus_stays_where_it_is_when_a_region_is_drawn_anew(
+    person: Callable[..., Page], pages: Pages, released: Store
+) -> None:
+    page = person("sanne")
+    link = page.get_by_role("link", name="Herken AI om je heen")
+    link.focus()
+    released.submit("ai-in-je-vak", "herken-ai", "sanne", released.incoming_copy(pages.root / "work"))
+    expect(page.locator(".work").first).to_have_text("Ingeleverd")
+    expect(link).to_be_focused()
+
+
+def test_every_page_is_read_and_used_without_javascript(
+    person: Callable[..., Page], chromium: Browser, pages: Pages
+) -> None:
+    cookies = person("sanne").context.cookies()
+    context = chromium.new_context(java_script_enabled=False, locale="nl-NL")
+    context.add_cookies(cookies)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    page.goto(f"{pages.portal}/")
+    expect(page.locator(".servers h3")).to_have_text("Je werkplek wordt klaargezet", timeout=10_000)
+    page.click(".servers form button")
+    page.wait_for_url(f"{pages.portal}/**")
+    page.goto(f"{pages.portal}/?changed=1")
+    expect(page.locator(".servers")).to_have_count(0)
+    page.click(".languages a[hreflang=en]")
+    expect(page.get_by_role("heading", name="My courses")).to_be_visible()
+    context.close()
+
+
+def test_the_language_chosen_here_is_the_hubs_too(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    page.click(".languages a[hreflang=en]")
+    page.goto(f"{pages.address}/hub/token")
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_every_control_is_reached_by_keyboard_and_the_first_leads_past_the_head(
+    person: Callable[..., Page], pages: Pages
+) -> None:
+    page = person("beheer")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    controls = page.locator("main a[href], main button").count()
+    page.keyboard.press("Enter")
+    reached = set()
+    for _ in range(controls + 5):
+        page.keyboard.press("Tab")
+        inside = page.evaluate("document.activeElement.closest('main') && document.activeElement.outerHTML")
+        reached |= {inside} if inside else set()
+    assert len(reached) == controls
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gast", "Je zit nog niet in een cursus"),
+        ("beheer", "Jij beheert deze site"),
+        ("docent", "Je hebt nog geen opdrachten uitgedeeld"),
+        ("sanne", "Er zijn nog geen opdrachten uitgedeeld"),
+    ],
+)
+def test_an_empty_page_says_what_to_do_next(person: Callable[..., Page], name: str, words: str) -> None:
+    expect(person(name).get_by_text(words).first).to_be_visible()
+
+
+@pytest.mark.attack
+def test_a_hostile_name_runs_nowhere_also_not_through_the_live_regions(
+    person: Callable[..., Page], pages: Pages, chromium: Browser
+) -> None:
+    from portal_site import MARKUP
+
+    operator, student = person("beheer"), person("sanne")
+    person("gast")
+    operator.goto(f"{pages.portal}/operator")
+    student.goto(f"{pages.portal}/courses/voorspel-onderhoud")
+    expect(operator.locator("[data-region=people]")).to_contain_text("<img src=x")
+    start(pages, student.context.new_page(), "sanne")
+    expect(student.locator(".servers h3")).to_be_visible()
+    expect(operator.locator("[data-region=allservers] tbody tr")).to_have_count(1)
+    for page in (operator, student):
+        assert page.locator("main img").count() == 0 and "broken in" not in page.title()
+    student.click(".servers form button")
+    # Positive control: the same text, put in as HTML on a page without a content security policy.
+    bare = chromium.new_page()
+    bare.set_content(MARKUP)
+    bare.wait_for_function("document.title === 'broken in'")
+    bare.close()
