@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.ensemble import IsolationForest
 
 SEED = 20260401
-LEVEL_DAYS = 7
+LEVEL_DAYS, LEVEL_DAYS_IF_DAILY = 7, 28
 FEWEST_FOR_LEVEL = 12
 IN_A_ROW = 2
 JOIN_HOURS = 6
@@ -46,7 +46,7 @@ class Pattern:
     def learn(cls, series: pd.Series) -> Pattern:
         """Learn from a stretch of measurements; faults in it hardly matter, since medians are used."""
         weekly = bool(series.index.to_series().diff().median() >= pd.Timedelta(hours=20))
-        away = series - level(series)
+        away = series - level(series, weekly)
         slots = away.groupby(_slot(series.index, weekly)).median()
         rest = (away - _usual(slots, series.index, weekly)).dropna()
         spread = _MAD_TO_DEVIATION * float((rest - rest.median()).abs().median())
@@ -56,18 +56,24 @@ class Pattern:
         floor = 1e-6 * max(1.0, float(series.abs().median()))
         return cls(slots, max(spread, floor), weekly)
 
+    @property
+    def past(self) -> pd.Timedelta:
+        """How far back a score looks."""
+        return pd.Timedelta(days=LEVEL_DAYS_IF_DAILY if self.weekly else LEVEL_DAYS)
+
     def rest(self, series: pd.Series) -> pd.Series:
         """What is left of each measurement without its level and its usual pattern, in times the usual spread."""
-        return (series - level(series) - _usual(self.slots, series.index, self.weekly)) / self.spread
+        return (series - level(series, self.weekly) - _usual(self.slots, series.index, self.weekly)) / self.spread
 
     def scores(self, series: pd.Series) -> pd.Series:
         """How unusual each measurement is: the robust z-score without its sign; 0 where there is too little past."""
         return self.rest(series).abs().fillna(0.0)
 
 
-def level(series: pd.Series) -> pd.Series:
-    """The median of the 7 days before each measurement, itself not included."""
-    return series.rolling(f"{LEVEL_DAYS}D", closed="left", min_periods=FEWEST_FOR_LEVEL).median()
+def level(series: pd.Series, daily: bool) -> pd.Series:
+    """The median of the 7 days (28 for one measurement a day) before each measurement, itself not included."""
+    days = LEVEL_DAYS_IF_DAILY if daily else LEVEL_DAYS
+    return series.rolling(f"{days}D", closed="left", min_periods=FEWEST_FOR_LEVEL).median()
 
 
 def _slot(index: pd.Index, weekly: bool) -> np.ndarray:
@@ -95,6 +101,11 @@ class Forest:
     def scores(self, series: pd.Series) -> pd.Series:
         """How unusual each measurement is, from 0 to 1."""
         return pd.Series(-self._forest.score_samples(self._features(series)), index=series.index)
+
+    @property
+    def past(self) -> pd.Timedelta:
+        """How far back a score looks."""
+        return self._pattern.past + pd.Timedelta(days=7)
 
     def _features(self, series: pd.Series) -> np.ndarray:
         rest = self._pattern.rest(series).fillna(0.0)

@@ -229,7 +229,7 @@ class _Cases:
 
     def _during(self, method: Pattern | Forest, leak: Leak) -> pd.Series:
         place = self._series.index.get_loc(leak.start)
-        past = self._series.index.searchsorted(leak.start - 2 * _WEEK)
+        past = self._series.index.searchsorted(leak.start - 2 * method.past)
         stretch = self._series.iloc[past : place + leak.steps].copy()
         stretch.iloc[place - past :] += (1 if leak.up else -1) * leak.size * self._spread
         return method.scores(stretch).iloc[place - past :]

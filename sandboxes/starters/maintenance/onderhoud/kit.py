@@ -29,7 +29,6 @@ from .texts import LANGUAGES, in_csv, number, say, text
 EXAMPLE, KNOWN = "data/waterstroom.csv", "data/bekende-storingen.csv"
 OUTCOME, ALARMS = "uitkomst.json", "alarmen.csv"
 CARD, MEMO = "modelkaart.md", "memo.md"
-_CHECKED = pd.Timedelta(days=15)
 
 
 def start(language: str, folder: Path | None = None, home: Path | None = None) -> Kit:
@@ -250,7 +249,7 @@ class Kit:
     def _check_seconds(self) -> float:
         """Processor time of one check: the mean of ten."""
         series = self.trial.series
-        recent = series[series.index > series.index[-1] - _CHECKED]
+        recent = series[series.index > series.index[-1] - 2 * self.trial.pattern.past]
         before = time.process_time()
         for _ in range(10):
             alarms(self.trial.pattern.scores(recent), THRESHOLDS[0])

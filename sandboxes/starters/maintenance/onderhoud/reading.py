@@ -115,13 +115,16 @@ def _content(path: Path) -> bytes:
         raise CannotRead("read.absent", file=path.name) from error
     except (OSError, ValueError) as error:
         raise CannotRead("read.closed", file=path.name) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CannotRead("read.no_file", file=path.name)
         if status.st_size > LARGEST_FILE:
             raise CannotRead("read.large", megabytes=status.st_size // 2**20, most=LARGEST_FILE // 2**20)
-        data = file.read(LARGEST_FILE + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(LARGEST_FILE + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > LARGEST_FILE:
         raise CannotRead("read.large", megabytes=len(data) // 2**20, most=LARGEST_FILE // 2**20)
     return data

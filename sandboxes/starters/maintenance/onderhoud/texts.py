@@ -6,7 +6,10 @@ import html
 import json
 import re
 from datetime import date
+from functools import cache
 from pathlib import Path
+
+from matplotlib.font_manager import findfont, get_font
 
 from .said import Said
 
@@ -65,7 +68,14 @@ def in_csv(words: str) -> str:
 
 def in_picture(words: str) -> str:
     """Somebody else's text in a picture: matplotlib takes dollar signs for mathematics."""
-    return plain(words).replace("\\", "/").replace("$", r"\$")
+    drawn = "".join(sign if ord(sign) in _drawable() else "?" for sign in plain(words))
+    return drawn.replace("\\", "/").replace("$", r"\$")
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The characters of matplotlib's own font."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
 def _escaped(found: str) -> str:
