@@ -31,6 +31,8 @@ def bounded() -> Iterator[None]:
 def engine_of(url: str, busy_seconds: float) -> Engine:
     """An engine whose transactions take the write lock at once: a deferred one could fail half-way (SQLite, BEGIN).
 
+    What is deleted or written over is overwritten with zeros in the file (PRAGMA secure_delete).
+
     Args:
         url: SQLAlchemy URL of a SQLite file.
         busy_seconds: longest wait for another program's transaction.
@@ -41,7 +43,7 @@ def engine_of(url: str, busy_seconds: float) -> Engine:
     def _connected(connection: sqlalchemy.engine.interfaces.DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

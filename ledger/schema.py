@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Connection, Engine, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
 
@@ -42,6 +42,58 @@ head_table = Table(
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("hash", String(64), nullable=False),
     Column("seal", String(64), nullable=False),
+)
+
+sandbox_table = Table(
+    "sandbox",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("title", String(80), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("sector", String(40), nullable=False),
+    Column("data_class", String(20), nullable=False),
+    Column("risk_class", String(20), nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("owner", String(64), nullable=False),
+    Column("created", String(40), nullable=False),
+    Column("ends", String(40), nullable=False),
+    Column("ended", String(40)),
+    Column("erased", String(40)),
+)
+
+member_table = Table(
+    "member",
+    metadata,
+    Column("sandbox", String(8), ForeignKey("sandbox.id"), primary_key=True),
+    Column("person", String(64), primary_key=True, index=True),
+    Column("added", String(40), nullable=False),
+    Column("removed", String(40)),
+)
+
+invitation_table = Table(
+    "invitation",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    Column("sandbox", String(8), ForeignKey("sandbox.id"), nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("expires", String(40), nullable=False),
+)
+
+transfer_table = Table(
+    "transfer",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("sandbox", String(8), ForeignKey("sandbox.id"), nullable=False, index=True),
+    Column("direction", String(10), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("size", Integer),
+    Column("sha256", String(64)),
+    Column("state", String(20), nullable=False),
+    Column("asked_by", String(64), nullable=False),
+    Column("asked", String(40), nullable=False),
+    Column("decided_by", String(64)),
+    Column("decided", String(40)),
+    Column("reason", String(255)),
 )
 
 

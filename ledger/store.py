@@ -140,13 +140,30 @@ class Ledger:
         """Close the database's connections."""
         self._engine.dispose()
 
+    def settle(self) -> None:
+        """Write everything into the database file and empty its journal, so that nothing deleted stays there.
+
+        Raises:
+            LeerlabError: somebody reads for longer than the wait for other programs.
+        """
+        with bounded(), self._engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            cursor = raw.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            answer = cursor.fetchone()
+            cursor.close()
+        if answer is None or answer[0]:
+            raise LeerlabError("The ledger's journal could not be emptied: another program reads it.", do="Try again.")
+
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
+        """All or nothing of what is done within, the audit entries of `append` too."""
         with bounded(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
+    def snapshot(self) -> Iterator[Connection]:
         """The database as it is now; keeps no writer waiting, however long the reading takes."""
         with bounded(), self._engine.connect().execution_options(**{READS: True}) as connection, connection.begin():
             yield connection
@@ -172,7 +189,7 @@ class Ledger:
         _check_text(provider, subject, title)
         table = person_table
         here = (table.c.provider == provider) & (table.c.subject == subject)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(select(table).where(here)).mappings().first()
             if row is None:
                 pseudonym, first_seen = self._free_pseudonym(connection, provider, subject), _now().isoformat()
@@ -223,6 +240,18 @@ class Ledger:
             InputError: a detail is named like a secret, or the entry is too long or no text.
             LedgerBroken: the last entry is not the one that was sealed; nothing is appended to a broken trail.
         """
+        with self.transaction() as connection:
+            return self.append(connection, actor, action, subject, details)
+
+    def append(
+        self, connection: Connection, actor: str, action: str, subject: str, details: Mapping[str, str]
+    ) -> Entry:
+        """`record` within a transaction of the caller's: what was done and its entry are there together or not at all.
+
+        Args:
+            connection: of `transaction`.
+            actor, action, subject, details: as for `record`, with the same errors.
+        """
         facts = {name: redact(value) for name, value in details.items()}
         if secret := next((name for name in facts if _names_a_secret(name)), None):
             raise InputError(f"The detail {secret!r} would put a secret into the audit trail.", do="Leave it out.")
@@ -230,24 +259,23 @@ class Ledger:
         text = plain_json(facts)
         if len(text) + len(actor) + len(action) + len(subject) > _LONGEST:
             raise InputError(f"The entry {action[:80]} is longer than {_LONGEST} characters.", do="Record less.")
-        with self._transaction() as connection:
-            last, previous = self._sealed_head(connection)
-            moment, sequence = _now(), last + 1
-            digest = entry_hash(
-                previous, sequence, time=moment.isoformat(), actor=actor, action=action, subject=subject, details=facts
+        last, previous = self._sealed_head(connection)
+        moment, sequence = _now(), last + 1
+        digest = entry_hash(
+            previous, sequence, time=moment.isoformat(), actor=actor, action=action, subject=subject, details=facts
+        )
+        connection.execute(
+            entry_table.insert().values(
+                sequence=sequence,
+                time=moment.isoformat(),
+                actor=actor,
+                action=action,
+                subject=subject,
+                details=text,
+                hash=digest,
             )
-            connection.execute(
-                entry_table.insert().values(
-                    sequence=sequence,
-                    time=moment.isoformat(),
-                    actor=actor,
-                    action=action,
-                    subject=subject,
-                    details=text,
-                    hash=digest,
-                )
-            )
-            self._put_head(connection, sequence, digest)
+        )
+        self._put_head(connection, sequence, digest)
         return Entry(sequence, moment, actor, action, subject, facts, digest)
 
     def _begin_trail(self, connection: Connection) -> None:
@@ -279,7 +307,7 @@ class Ledger:
         Raises:
             LedgerBroken: the last entry is not the one that was sealed.
         """
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             return self._sealed_head(connection)
 
     def _seal(self, sequence: int, digest: str) -> str:
@@ -294,7 +322,7 @@ class Ledger:
         Raises:
             LedgerBroken: names the first entry that is not what was written.
         """
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             previous, sequence = GENESIS, 0
             for row in connection.execute(select(entry_table).order_by(entry_table.c.sequence)).mappings():
                 sequence += 1
@@ -330,7 +358,7 @@ class Ledger:
             query = query.where((table.c.action == action) | table.c.action.startswith(action + ".", autoescape=True))
         if subject is not None:
             query = query.where(table.c.subject == subject)
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             return [
                 Entry(
                     row["sequence"],
