@@ -224,14 +224,12 @@ def test_an_answer_that_names_another_provider_is_refused(site: LoginSite) -> No
         assert browser.logged_in
 
 
-@pytest.mark.parametrize(
-    "goal", ["https://evil.example/", "//evil.example/", "/\\evil.example", "/\t/evil.example", "http:evil.example"]
-)
+@pytest.mark.parametrize("goal", ["https://evil.example/", "//evil.example/", "/\\evil.example", "///evil.example"])
 def test_a_login_sends_nobody_to_another_site(site: LoginSite, goal: str) -> None:
     with site.browser() as browser:
         assert browser.end(at_rogue(browser, goal)).headers["location"] == "/hub/token"
     with site.without("onward"), site.browser() as browser:
-        assert browser.end(at_rogue(browser, goal)).headers["location"] == goal.replace("\t", "%09")
+        assert browser.end(at_rogue(browser, goal)).headers["location"] == goal
 
 
 def test_a_forged_state_cookie_is_no_state(site: LoginSite) -> None:
