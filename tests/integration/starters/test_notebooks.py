@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import Ran, Sandbox
+from kit_sandbox import Ran, Sandbox
 
 pytestmark = pytest.mark.integration
 
