@@ -87,6 +87,7 @@ class Pages:
         html = await self._templates.get_template(template).render_async(
             {
                 "base_url": "/",
+                "home_url": "/",
                 "site_title": self._site.title(page_request.current().language),
                 "demo": self._site.configuration.demo,
                 "person": visitor,

@@ -16,6 +16,8 @@ from portal.errors import HubSilent
 from portal.hub import HubUser
 
 INTERVAL_SECONDS = 5.0
+# A page that is asked for shows nothing older; many at once share one look.
+FRESH_SECONDS = 1.0
 # A page does not wait longer than this for the newest; it shows what was seen last, and says so.
 PATIENCE_SECONDS = 3.0
 # Older than this is not shown as the truth.
@@ -89,13 +91,13 @@ class Looks:
         return self._watching
 
     async def now(self, *, fresh: bool = False) -> Snapshot:
-        """What runs, as of at most one interval ago, or what was seen last when there is no answer in time.
+        """What runs, as of at most a second ago, or what was seen last when there is no answer in time.
 
         Args:
             fresh: ask now, however short ago the last look was: something has just been changed.
         """
         under_way = self._looking is not None and not self._looking.done()
-        if fresh or under_way or self._clock() - self._asked >= self._interval:
+        if fresh or under_way or self._clock() - self._asked >= FRESH_SECONDS:
             await asyncio.wait([self._look_now()], timeout=self._patience)
         return self._current()
 

@@ -3,6 +3,8 @@ const main = document.getElementById("main");
 const notice = document.getElementById("unreachable");
 const FIRST_WAIT = 3000;
 const LONGEST_WAIT = 30000;
+// The server says every few seconds that it is there; a look that nobody answers takes ten.
+const SILENCE = 20000;
 let wait = FIRST_WAIT;
 
 // What has the focus is found again by its address or its form, so that a keyboard's place is not lost.
@@ -22,15 +24,38 @@ function put(region, html) {
   if (focused) old.querySelector(focused)?.focus();
 }
 
+// A fresh page logs in again by itself, once the portal answers.
+function lost(stream) {
+  stream.close();
+  notice.hidden = false;
+  setTimeout(async () => {
+    wait = Math.min(wait * 2, LONGEST_WAIT);
+    try {
+      const answer = await fetch("/status", { cache: "no-store" });
+      if (answer.ok) return location.reload();
+    } catch {
+      // Still gone; the next try is later.
+    }
+    lost(stream);
+  }, wait);
+}
+
 function listen() {
   const stream = new EventSource(main.dataset.live);
+  let heard = Date.now();
+  // A proxy may keep a connection open whose other end is gone.
+  const watchdog = setInterval(() => {
+    if (Date.now() - heard < SILENCE) return;
+    clearInterval(watchdog);
+    lost(stream);
+  }, SILENCE / 5);
   stream.addEventListener("region", (event) => {
     const { region, html } = JSON.parse(event.data);
     put(region, html);
   });
   stream.addEventListener("here", () => {
+    heard = Date.now();
     notice.hidden = true;
-    wait = FIRST_WAIT;
   });
   stream.addEventListener("leave", () => {
     stream.close();
@@ -39,17 +64,8 @@ function listen() {
   stream.onerror = () => {
     notice.hidden = false;
     if (stream.readyState !== EventSource.CLOSED) return;
-    // The server refused: it may not know this browser any more. A fresh page logs in again by itself.
-    setTimeout(async () => {
-      wait = Math.min(wait * 2, LONGEST_WAIT);
-      try {
-        const answer = await fetch("/status", { cache: "no-store" });
-        if (answer.ok) return location.reload();
-      } catch {
-        // Still gone; the next try is later.
-      }
-      listen();
-    }, wait);
+    clearInterval(watchdog);
+    lost(stream);
   };
   window.addEventListener("pagehide", () => stream.close(), { once: true });
 }

@@ -95,7 +95,7 @@ def test_a_portal_that_was_killed_lets_people_in_again_without_a_question(page: 
     old = broken.processes[2]
     old.kill()
     old.wait(timeout=5)
-    expect(page.locator("#unreachable")).to_be_visible()
+    expect(page.locator("#unreachable")).to_be_visible(timeout=40_000)
     environment = dict(
         part.split("=", 1) for part in (broken.root / "portal-environment").read_text().split("\0") if part
     )
