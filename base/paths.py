@@ -83,6 +83,11 @@ class State:
         return self.root / "exchange"
 
     @property
+    def sandboxes(self) -> Path:
+        """One folder per sandbox: `sandboxes/<id>`; see `sandboxes.folders`."""
+        return self.root / "sandboxes"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
 
@@ -94,7 +99,7 @@ class State:
         """Create the folders, private to their owner."""
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
-            self.homes, self.jobs, self.courses, self.exchange,
+            self.homes, self.jobs, self.courses, self.exchange, self.sandboxes,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
