@@ -29,6 +29,7 @@ _VERDICTS = {
     "string_too_short": "is too short",
     "string_too_long": "is too long",
     "literal_error": "is not one of the choices",
+    "enum": "is not one of the choices",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "too_short": "has too few members",

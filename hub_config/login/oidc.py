@@ -200,13 +200,15 @@ def why_unusable(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             return "is not a file"
         if found.st_mode & 0o077:
             return f"can be read by others than its owner (mode {found.st_mode & 0o777:03o}, not 600)"
-        content = file.read(LONGEST_SECRET + 1)
+        content = os.read(descriptor, LONGEST_SECRET + 1)
+    finally:
+        os.close(descriptor)
     text = content.strip()
     if not text or len(content) > LONGEST_SECRET or not text.isascii() or not text.decode().isprintable():
         return "does not hold one line of printable characters"

@@ -138,7 +138,7 @@ class TinySpawner(SimpleLocalProcessSpawner):
         return {**super().user_env(env), "HOME": str(ROOT)}
 
     async def start(self) -> Any:
-        while (ROOT / "wait").exists():
+        while (ROOT / "wait").exists():  # noqa: ASYNC110  # another process makes the file
             await asyncio.sleep(0.05)
         return await super().start()
 

@@ -32,11 +32,18 @@ from ledger.store import Entry, Ledger
 HERE = Path(__file__).parent
 CODE = HERE.parents[2]
 DOMAIN = "leerlab.localhost"
+
+
+def rule(claim: str, operator: str, value: str, *groups: str) -> dict[str, Any]:
+    return {"claim": claim, "operator": operator, "value": value, "groups": list(groups)}
+
+
+AFFILIATION, ENTITLEMENT = "eduperson_affiliation", "eduperson_entitlement"
 RULES = [
-    {"claim": "eduperson_affiliation", "operator": "contains", "value": "student", "groups": ["students-hbo", "nbgrader-ai-in-je-vak"]},
-    {"claim": "eduperson_affiliation", "operator": "contains", "value": "employee", "groups": ["teachers", "formgrade-ai-in-je-vak"]},
-    {"claim": "eduperson_entitlement", "operator": "prefix", "value": "urn:mace:surf.nl:sram:group:hanze:leerlab", "groups": ["operators"]},
-]  # fmt: skip
+    rule(AFFILIATION, "contains", "student", "students-hbo", "nbgrader-ai-in-je-vak"),
+    rule(AFFILIATION, "contains", "employee", "teachers", "formgrade-ai-in-je-vak"),
+    rule(ENTITLEMENT, "prefix", "urn:mace:surf.nl:sram:group:hanze:leerlab", "operators"),
+]
 PEOPLE: dict[str, dict[str, Any]] = {
     "anna-7f3a": {"name": "Anna de Vries", "eduperson_affiliation": ["student", "member"]},
     "bram-91bc": {"name": "Bram Smit", "eduperson_affiliation": ["employee", "student"]},
@@ -94,7 +101,7 @@ class CertifiedProvider:
                 [str(node), str(CODE / "tests/data/oidc/provider.mjs")], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", "PROVIDER": json.dumps(settings)},
             )  # fmt: skip
-        wait_for("the provider", lambda: self._answers(), 20)
+        wait_for("the provider", self._answers, 20)
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
@@ -413,11 +420,12 @@ def start_site(**changes: Any) -> LoginSite:
     )  # fmt: skip
     rogue = RogueProvider("rogue-client")
     common = {"client_secret_file": str(root / "secret"), "rules": RULES}
+    company, elsewhere = {"nl": "Bedrijf", "en": "Company"}, {"nl": "Elders", "en": "Elsewhere"}
     providers = [
         {"id": "surf", "preset": "surfconext", "issuer": certified.issuer, "client_id": "surf", **common},
-        {"id": "bedrijf", "title": {"nl": "Bedrijf", "en": "Company"}, "issuer": certified.issuer, "client_id": "bedrijf", **common},
-        {"id": "rogue", "title": {"nl": "Elders", "en": "Elsewhere"}, "issuer": rogue.issuer, "client_id": "rogue-client", **common},
-    ]  # fmt: skip
+        {"id": "bedrijf", "title": company, "issuer": certified.issuer, "client_id": "bedrijf", **common},
+        {"id": "rogue", "title": elsewhere, "issuer": rogue.issuer, "client_id": "rogue-client", **common},
+    ]
     settings = {
         "root": str(root), "domain": DOMAIN, "port": port, "hub_port": hub_port, "proxy_api": proxy_api,
         "proxy_token": secrets.token_hex(16), "look_token": secrets.token_hex(16),

@@ -62,25 +62,6 @@ def test_a_locked_ledger_lets_nobody_in(browser: Browser, site: LoginSite) -> No
     assert browser.log_in("anna-7f3a").status_code == 302
 
 
-@pytest.mark.parametrize(
-    ("metadata", "reason"),
-    [
-        ({"issuer": "https://other.example"}, "discovery-unusable"),
-        ({"token_endpoint": "http://other.example/token"}, "discovery-unusable"),
-        ({"jwks_uri": None}, "discovery-unusable"),
-    ],
-    ids=["another issuer", "an endpoint without encryption", "no keys"],
-)
-def test_a_provider_that_describes_itself_wrongly_is_not_used(
-    new_login_site: object, metadata: dict[str, object], reason: str
-) -> None:
-    site = new_login_site()  # type: ignore[operator]
-    site.rogue.metadata = metadata
-    with site.browser() as browser:
-        answer = browser.get("/hub/oidc/rogue/login")
-        assert "why=login.silent" in answer.headers["location"] and site.refusals()[-1] == reason
-
-
 def test_junk_from_a_provider_is_a_refusal_not_a_failure(browser: Browser, site: LoginSite) -> None:
     for junk in (b"<html>", b"[]", b"null", b'{"sub": NaN}', b"\xff\xfe", b"[" * 50_000, b"{" + b" " * 300_000 + b"}"):
         site.rogue.userinfo = junk

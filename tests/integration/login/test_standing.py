@@ -1,4 +1,4 @@
-"""After the login: what a provider no longer gives is taken away; a provider that is silent changes nothing for a while."""
+"""After the login: what a provider no longer gives is taken away; one that is silent changes nothing for a while."""
 
 from __future__ import annotations
 
