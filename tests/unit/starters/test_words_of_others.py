@@ -52,7 +52,7 @@ def test_no_name_becomes_markup_in_markdown(hostile: str) -> None:
     assert "://" not in shown and "www.b" not in shown and not shown.startswith("#")
 
 
-@pytest.mark.parametrize("hostile", [*HOSTILE, r"$\frac{", "$", "\\", "_x_", "x" * 500, "漢字"])
+@pytest.mark.parametrize("hostile", [*HOSTILE, r"$\frac{", "$", "\\", "_x_", "x" * 500, "漢字", r"debiet [$\frac{]"])
 def test_any_name_of_a_column_can_be_drawn_written_and_shown(
     hostile: str, trial: Trial, csv: Callable[..., Path], kit_folder: Path
 ) -> None:
@@ -61,12 +61,19 @@ def test_any_name_of_a_column_can_be_drawn_written_and_shown(
     measured = read(csv(f'Time,"{quoted}"\n{text}'))
     z, forest = trial.test(2.0)
     for language in LANGUAGES:
+        shares = [(papers.size_in_words(2, trial, quoted, language), z.share())]
         page = showing.line(measured, language) + showing.took(measured, language)
+        showing.threshold(measured.series, 2.0, [], shares, language)
         assert "<script" not in page and page.count("<img") == 1
         findings = Findings(measured, True, trial, z, forest, 1.0, 0.01, "minimal", hostile)
         for paper in write_papers(findings, Assumptions(), language):
             assert "<script" not in paper and not re.search(r"(?<!\\)\]\(http", paper)
             assert all(line.count(" | ") <= 3 for line in paper.splitlines() if line.startswith("|"))
+
+
+def test_the_unit_is_what_stands_in_brackets_at_the_end_of_a_name() -> None:
+    names = ["debiet [l/s]", "druk (bar) ", "druk", "[a]b", "x [" + "y" * 50 + "]", "a [$x$]"]
+    assert [papers.unit_of(name) for name in names] == ["l/s", "bar", "", "", "", "$x$"]
 
 
 def test_both_languages_say_the_same_things_with_the_same_values() -> None:

@@ -303,8 +303,7 @@ class Kit:
         }
 
     def _size(self, size: float) -> str:
-        spread = self.trial.pattern.spread
-        return number(size * spread, papers.digits_for(size * spread), self.language)
+        return papers.size_in_words(size, self.trial, self.measured.name, self.language)
 
     def _hours(self, hours: float | None) -> str:
         return self._say("memo.never") if hours is None else number(hours, 1, self.language)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ LEARNING_A_YEAR = 12
 WEEKS_A_YEAR = 52
 ENOUGH_WEEKS = 8
 MOST = 1_000_000.0
+_UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")
 
 
 @dataclass(frozen=True)
@@ -198,8 +200,8 @@ def _words(findings: Findings, assumed: Assumptions, language: str) -> dict[str,
         if isinstance(point, _Figures)
     )
     sizes = "\n".join(
-        f"| {size_in_words(size, findings, language)} | {share_in_words(verdict.share(size), language)} "
-        f"| {share_in_words(findings.forest.share(size), language)} |"
+        f"| {in_markdown(size_in_words(size, trial, measured.name, language))} "
+        f"| {share_in_words(verdict.share(size), language)} | {share_in_words(findings.forest.share(size), language)} |"
         for size in SIZES
     )
     delay = verdict.delay()
@@ -276,7 +278,13 @@ def known_in_words(verdict: Verdict, language: str) -> str:
     return text(language, "test.of", found=found, of=len(verdict.known))
 
 
-def size_in_words(size: float, findings: Findings, language: str) -> str:
-    """The size of a leak in the measurement's own unit."""
-    value = size * findings.trial.pattern.spread
-    return number(value, digits_for(value), language)
+def unit_of(name: str) -> str:
+    """The unit in brackets at the end of a column's header, or nothing: `l/s` of `debiet [l/s]`."""
+    found = _UNIT.search(name)
+    return found[1].strip() if found else ""
+
+
+def size_in_words(size: float, trial: Trial, name: str, language: str) -> str:
+    """The size of a leak in the measurement's own unit; the unit is somebody else's text."""
+    value = size * trial.pattern.spread
+    return f"{number(value, digits_for(value), language)} {unit_of(name)}".strip()

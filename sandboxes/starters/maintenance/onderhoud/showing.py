@@ -8,17 +8,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, num2date
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from .detecting import Alarm
 from .judging import Event, Share
 from .reading import Measurements
 from .said import Said
-from .texts import in_html, in_picture, number, say, text
+from .texts import day_in_words, in_html, in_picture, number, say, text
 
 BLUE, ORANGE, GREY = "#0072b2", "#b34700", "#767676"
 MOST_POINTS = 5000
+# Few inches and many dots: the letters stay legible when the picture shrinks to a phone's width.
+_WIDTH, _DOTS = 5.4, 150
 
 
 def words(sentence: str, *, alert: bool = False) -> str:
@@ -39,7 +42,7 @@ def line(measured: Measurements, language: str, events: Sequence[Event] = ()) ->
     """The measurements over time; known faults are shaded."""
     series = measured.series
     figure, axes = _figure()
-    _curve(axes, series, BLUE)
+    _curve(axes, series, language)
     for event in events:
         axes.axvspan(event.start, event.end, color=ORANGE, alpha=0.25)
     axes.set_ylabel(in_picture(measured.name)[:40])
@@ -59,15 +62,15 @@ def threshold(
     scores: pd.Series, chosen: float, false: Sequence[Alarm], shares: Sequence[tuple[str, Share]], language: str
 ) -> str:
     """The scores with the threshold and the false alarms, and how many leaks of each size are found."""
-    figure = Figure(figsize=(8, 4.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.9), dpi=_DOTS, layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 2))
-    _curve(above, scores.clip(upper=20), BLUE)
+    _curve(above, scores.clip(upper=20), language)
     above.axhline(chosen, color=ORANGE, linestyle="--")
     for alarm in false:
         above.axvspan(alarm.start, alarm.end, color=ORANGE, alpha=0.4)
     above.set_ylabel(text(language, "explore.axis"))
     above.set_ylim(0, max(13.0, min(20.0, float(scores.max()) + 1)))
-    labels = [label for label, _ in shares]
+    labels = [in_picture(label) for label, _ in shares]
     below.barh(labels, [100 * share.found / share.of for _, share in shares], color=BLUE)
     below.invert_yaxis()
     below.set_xlim(0, 100)
@@ -101,15 +104,17 @@ def picture(figure: Figure, alt: str) -> str:
     target = io.BytesIO()
     figure.savefig(target, format="png", facecolor="white")
     data = base64.b64encode(target.getvalue()).decode()
-    return f'<img alt="{in_html(alt)}" src="data:image/png;base64,{data}" style="max-width:100%;height:auto">'
+    return (
+        f'<img alt="{in_html(alt)}" src="data:image/png;base64,{data}" style="width:100%;max-width:44em;height:auto">'
+    )
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 3.2), dpi=100, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 2.5), dpi=_DOTS, layout="constrained")
     return figure, figure.subplots()
 
 
-def _curve(axes: Axes, series: pd.Series, colour: str) -> None:
+def _curve(axes: Axes, series: pd.Series, language: str) -> None:
     """A line that is broken at gaps; of very many points the lowest and highest of each piece are drawn."""
     if len(series) > MOST_POINTS:
         pieces = series.groupby(pd.RangeIndex(len(series)) * (MOST_POINTS // 2) // len(series))
@@ -117,9 +122,16 @@ def _curve(axes: Axes, series: pd.Series, colour: str) -> None:
     steps = series.index.to_series().diff()
     gaps = steps > 3 * steps.median()
     holes = pd.Series(float("nan"), index=series.index[gaps] - pd.Timedelta(seconds=1))
-    axes.plot(pd.concat([series, holes]).sort_index() if gaps.any() else series, color=colour, linewidth=1)
-    locator = AutoDateLocator(minticks=3, maxticks=7)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.plot(pd.concat([series, holes]).sort_index() if gaps.any() else series, color=BLUE, linewidth=0.8)
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))
+    hours = series.index[-1] - series.index[0] < pd.Timedelta(days=4)
+
+    def moment(place: float, _: int) -> str:
+        when = num2date(place)
+        day = day_in_words(when.date(), language)
+        return f"{day}\n{when:%H:%M}" if hours else day
+
+    axes.xaxis.set_major_formatter(FuncFormatter(moment))
+    axes.tick_params(labelsize=8)
     axes.grid(color=GREY, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
