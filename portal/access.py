@@ -47,14 +47,23 @@ TABLE: dict[str, Entry] = {
     "events": Entry("GET", "/events", Who.PERSON),
     "stop": Entry("POST", "/servers/{owner}/stop", Who.PERSON),
     "course": Entry("GET", "/courses/{course}", Who.COURSE),
+    "request": Entry("GET", "/sandboxes/new", Who.COMPANY),
+    "ask": Entry("POST", "/sandboxes", Who.COMPANY),
+    "join": Entry("POST", "/sandboxes/join", Who.COMPANY),
+    "sandbox": Entry("GET", "/sandboxes/{sandbox}", Who.MEMBER),
+    "extend": Entry("POST", "/sandboxes/{sandbox}/extend", Who.MEMBER),
+    "end": Entry("POST", "/sandboxes/{sandbox}/end", Who.MEMBER),
+    "invite": Entry("POST", "/sandboxes/{sandbox}/invite", Who.MEMBER),
+    "remove": Entry("POST", "/sandboxes/{sandbox}/remove", Who.MEMBER),
     "operator": Entry("GET", "/operator", Who.OPERATOR),
+    "oversee": Entry("POST", "/operator/sandboxes/{sandbox}/{act}", Who.OPERATOR),
 }
 
 
 def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: frozenset[str]) -> None:
     """Raise unless this person may use the route.
 
-    A sandbox's own rule, `MEMBER`, is decided by the ledger, which knows its members: `portal.sandbox_pages.member`.
+    Who is a member of a sandbox, the ledger knows: the application asks `portal.boxes.Boxes.get` for `MEMBER`.
 
     Args:
         entry: the route.

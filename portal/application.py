@@ -20,6 +20,7 @@ from base.i18n import LANGUAGES
 from portal import request as page_request
 from portal.access import TABLE, Entry, Who, require
 from portal.assets import STATIC
+from portal.boxes import Boxes
 from portal.configuration import PortalConfiguration
 from portal.errors import HubSilent, NotLoggedIn, Refused, absent
 from portal.forms import fields, require_origin
@@ -53,7 +54,8 @@ class Parts:
         login: who asks.
         pages: draws.
         live: the live pages by their name in the table.
-        acts: what carries out the other routes that need a person, by name.
+        acts: what carries out the other routes that need a person, by name; without sandboxes theirs are absent.
+        boxes: the sandboxes; None when the site has none.
     """
 
     configuration: PortalConfiguration
@@ -64,6 +66,12 @@ class Parts:
     pages: Pages
     live: dict[str, LivePage]
     acts: dict[str, Act]
+    boxes: Boxes | None
+
+
+async def _absent(_request: Request, _visitor: Visitor, _given: dict[str, str]) -> Response:
+    """A route of something that this site does not have."""
+    raise absent()
 
 
 class Application:
@@ -127,7 +135,7 @@ class Application:
         if entry.who is Who.ANYBODY:
             return self._open[name]
         page = self._parts.live.get(name)
-        act = self._acts[name] if page is None else None
+        act = None if page else self._acts.get(name, _absent)
 
         async def endpoint(request: Request) -> Response:
             if entry.method == "POST":
@@ -144,6 +152,10 @@ class Application:
     async def _let_in(self, entry: Entry, request: Request, parameters: dict[str, str]) -> Visitor:
         visitor = await self._parts.login.visitor(request)
         require(entry, visitor, parameters, self._courses)
+        if entry.who is Who.MEMBER:
+            if self._parts.boxes is None:
+                raise absent()
+            await self._parts.boxes.get(parameters["sandbox"], visitor.name)
         return visitor
 
     async def _status(self, _request: Request) -> Response:

@@ -6,8 +6,11 @@ from starlette.applications import Starlette
 
 from cluster.commands import Slurm
 from grading.store import Store
+from ledger.sandboxes import SandboxLedger
 from ledger.store import Ledger
-from portal.application import Application, Parts
+from portal.application import Act, Application, Parts
+from portal.box_pages import OperatorActs, RequestPage, SandboxPage
+from portal.boxes import Boxes
 from portal.configuration import PortalConfiguration
 from portal.course_page import CoursePage
 from portal.health import Checks
@@ -15,11 +18,12 @@ from portal.home import Home
 from portal.hub import Hub, hub_client
 from portal.login import Login
 from portal.operator_page import OperatorPage
-from portal.pages import Pages
+from portal.pages import LivePage, Pages
 from portal.sessions import Sessions
 from portal.site import SiteView
 from portal.snapshot import Looks
 from portal.work import Exchange
+from sandboxes.life import Sandboxes
 
 
 def portal(configuration: PortalConfiguration) -> Starlette:
@@ -36,7 +40,19 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     folders = configuration.folders
     ledger = Ledger.open(configuration.ledger, configuration.ledger_key)
     checks = Checks(folders.run / "grading.sock", ledger.head)
-    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders))
+    boxes = None
+    acts: dict[str, Act] = {}
+    live: dict[str, LivePage] = {}
+    if (settings := configuration.sandboxes) is not None:
+        life = Sandboxes(SandboxLedger(ledger), folders, settings)
+        boxes = Boxes(life, settings, hub, None)
+        request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages)
+        live["sandbox"] = sandbox.page
+        acts = {
+            "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
+            "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove, "oversee": OperatorActs(boxes).act,
+        }  # fmt: skip
+    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)
     return Application(
         Parts(
             configuration=configuration,
@@ -48,8 +64,10 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             live={
                 "home": home.page,
                 "course": CoursePage(site, home).page,
-                "operator": OperatorPage(site, hub, checks).page,
+                "operator": OperatorPage(site, hub, checks, boxes).page,
+                **live,
             },
-            acts={},
+            acts=acts,
+            boxes=boxes,
         )
     ).starlette()

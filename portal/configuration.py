@@ -12,6 +12,7 @@ from base.paths import State
 from base.settings import SiteSettings
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
+from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
 VARIABLE = "LEERLAB_PORTAL"
@@ -56,6 +57,7 @@ class PortalConfiguration(BaseModel):
         slurm_answer: seconds that one command of Slurm may take.
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
+        sandboxes: the section of site.yaml; None when the site has no sandboxes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +78,7 @@ class PortalConfiguration(BaseModel):
     slurm_answer: float = 10.0
     ledger: str
     ledger_key: Path
+    sandboxes: SandboxSettings | None = None
 
     @property
     def folders(self) -> State:

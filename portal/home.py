@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from portal import request as page_request
+from portal.boxes import Boxes
 from portal.cards import CourseCard, Role, ServerState
 from portal.pages import Context, LivePage
 from portal.people import Visitor
@@ -21,27 +22,35 @@ class Home:
     Args:
         site: the site.
         exchange: how far people are.
+        boxes: the sandboxes; None when the site has none.
     """
 
-    def __init__(self, site: SiteView, exchange: Exchange) -> None:
+    def __init__(self, site: SiteView, exchange: Exchange, boxes: Boxes | None) -> None:
         self._site = site
         self._exchange = exchange
+        self._boxes = boxes
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("home.html", ("seen", "servers", "courses"), self.fill)
+        return LivePage("home.html", ("seen", "servers", "courses", "boxes"), self.fill)
 
     async def fill(self, visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
         language = page_request.current().language
         courses = await asyncio.to_thread(self._cards, visitor, snapshot, language)
         titles = {name: course.title(language) for name, course in self._site.courses.items()}
+        boxes = await self._boxes.of(visitor.name) if self._boxes else []
+        titles |= {box.sandbox.id: box.sandbox.title for box in boxes}
+        accounts = own_accounts(visitor, self._site.courses, [box.sandbox.id for box in boxes if box.active])
         return {
             "courses": courses,
             # Who only operates the site, or only is of a company, is not told to look for a course.
-            "shows_courses": bool(courses) or not (visitor.operator or visitor.company),
-            "servers": running(snapshot, own_accounts(visitor, self._site.courses), self._site),
+            "shows_courses": bool(courses) or not (visitor.operator or visitor.company or boxes),
+            "servers": running(snapshot, accounts, self._site),
+            "boxes": boxes,
+            "box_urls": {box.sandbox.id: self._site.start_url(box.account, "lab") for box in boxes},
+            "shows_boxes": self._boxes is not None and (visitor.company or bool(boxes)),
             "titles": titles,
         }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,11 +18,13 @@ from portal.configuration import CLIENT
 from portal.errors import HubSilent, NotLoggedIn
 
 KNOWN_SECONDS = 5.0
+TITLE_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 # A stop may take as long as Slurm takes to cancel; the hub answers 202 after ten seconds and goes on by itself.
 STOP_SECONDS = 15.0
 _MOST_KNOWN = 20_000
 _PAGE = 200
+log = logging.getLogger("portal")
 _PAGINATED = {"Accept": "application/jupyterhub-pagination+json"}
 
 
@@ -79,6 +82,7 @@ class Hub:
         self._token = token
         self._clock = clock
         self._known: dict[bytes, tuple[float, HubPerson]] = {}
+        self._titles: dict[str, tuple[float, str]] = {}
 
     async def close(self) -> None:
         """Close the connections to the hub."""
@@ -149,6 +153,41 @@ class Hub:
     async def people(self, offset: int, limit: int) -> tuple[list[HubUser], int | None]:
         """One page of all accounts by name, and where the next page begins; None at the end."""
         return await self._users(offset, limit, sort="name")
+
+    async def titles(self, names: Sequence[str]) -> dict[str, str]:
+        """What pages call these people; their names while the hub does not say."""
+        titles = await asyncio.gather(*(self._title(name) for name in names))
+        return dict(zip(names, titles, strict=True))
+
+    async def _title(self, name: str) -> str:
+        now = self._clock()
+        seen = self._titles.get(name)
+        if seen is not None and now - seen[0] < TITLE_SECONDS:
+            return seen[1]
+        try:
+            answer = await self._ask("GET", f"users/{quote(name, safe='')}", self._token)
+            title = _title(_model(answer), name)
+        except HubSilent:
+            return name
+        if len(self._titles) >= _MOST_KNOWN:
+            self._titles.clear()
+        self._titles[name] = (now, title)
+        return title
+
+    async def follow_sandboxes(self) -> bool:
+        """Ask the hub to make accounts and roles as the ledger says now; it does so by itself, too, a minute later.
+
+        Returns:
+            Whether it said that it did.
+        """
+        try:
+            answer = await self._ask("POST", "leerlab/sandboxes", self._token, seconds=STOP_SECONDS)
+        except HubSilent as error:
+            log.warning("%s", error)
+            return False
+        if answer.status_code >= 300:
+            log.warning("The hub answered %d to a change of sandboxes.", answer.status_code)
+        return answer.status_code < 300
 
     async def stop(self, token: str, owner: str) -> bool:
         """Stop a user's default server, or withdraw its start, with somebody's own token.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ledger.sandboxes import SandboxState
 from portal import request as page_request
+from portal.boxes import BoxCard, Boxes, card
 from portal.errors import HubSilent
 from portal.health import Checks
 from portal.hub import Hub, HubUser
@@ -42,23 +44,27 @@ class OperatorPage:
         site: the site.
         hub: the hub.
         checks: whether each part answers.
+        boxes: the sandboxes; None when the site has none.
     """
 
-    def __init__(self, site: SiteView, hub: Hub, checks: Checks) -> None:
+    def __init__(self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None) -> None:
         self._site = site
         self._hub = hub
         self._checks = checks
+        self._boxes = boxes
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("operator.html", ("seen", "health", "allservers", "people"), self.fill)
+        return LivePage("operator.html", ("seen", "health", "allservers", "allboxes", "people"), self.fill)
 
     async def fill(self, _visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
         people, more = await self._people()
         language = page_request.current().language
         return {
+            "has_boxes": self._boxes is not None,
+            "boxes": await self._living() if self._boxes else [],
             "health": await self._checks.look(snapshot),
             "servers": self._servers(snapshot),
             "people": people,
@@ -66,6 +72,13 @@ class OperatorPage:
             "titles": {name: course.title(language) for name, course in self._site.courses.items()},
             "names": {user.name: user.title for user in snapshot.users.values()},
         }
+
+    async def _living(self) -> list[BoxCard]:
+        """All sandboxes that are not erased, those that wait for a decision first."""
+        assert self._boxes is not None
+        found = await self._boxes.call(self._boxes.life.ledger.all)
+        cards = [card(one, one.owner) for one in found if one.state is not SandboxState.ERASED]
+        return sorted(cards, key=lambda one: one.sandbox.state is not SandboxState.WAITING)
 
     def _servers(self, snapshot: Snapshot) -> list[Running]:
         return running(snapshot, sorted(snapshot.users), self._site)

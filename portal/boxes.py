@@ -1,0 +1,152 @@
+"""Sandboxes as the portal uses them: everything of the ledger in a thread, and members by the names people know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ParamSpec, Protocol, TypeVar
+
+from base.errors import InputError
+from cluster.errors import SlurmError
+from ledger.sandboxes import NoSuchSandbox, NotPossibleNow, Sandbox, SandboxState
+from portal.errors import Refused, absent
+from portal.hub import Hub
+from portal.site import BOX_ACCOUNT
+from sandboxes.life import Sandboxes
+from sandboxes.settings import SandboxSettings
+from sandboxes.usage import disk_use
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+class Counted(Protocol):
+    """What an account has used: `cluster.accounting.Usage`."""
+
+    @property
+    def gpu_seconds(self) -> float: ...
+
+
+class Counter(Protocol):
+    """Who counts: `cluster.accounting.Accounts`."""
+
+    async def used(self, account: str) -> Counted: ...
+
+
+@dataclass(frozen=True)
+class BoxCard:
+    """A sandbox as a list shows it.
+
+    Args:
+        sandbox: from the ledger.
+        account: the hub's account of the person in it.
+        days: whole days left; 0 on the last day.
+    """
+
+    sandbox: Sandbox
+    account: str
+    days: int
+
+    @property
+    def active(self) -> bool:
+        """Whether it can be used."""
+        return self.sandbox.state is SandboxState.ACTIVE
+
+
+@dataclass(frozen=True)
+class Member:
+    """Somebody in a sandbox, as its page shows them."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a sandbox uses.
+
+    Args:
+        disk: bytes.
+        size: most bytes.
+        gpu_hours: used; None when that cannot be seen now or is not counted here.
+        budget: most GPU hours; None without a limit.
+    """
+
+    disk: int
+    size: int
+    gpu_hours: float | None
+    budget: int | None
+
+
+class Boxes:
+    """The site's sandboxes.
+
+    Args:
+        life: the sandboxes themselves.
+        settings: the section `sandboxes:` of site.yaml.
+        hub: for people's names.
+        accounts: Slurm's accounting; None where nothing is counted.
+    """
+
+    def __init__(self, life: Sandboxes, settings: SandboxSettings, hub: Hub, accounts: Counter | None) -> None:
+        self.life = life
+        self.settings = settings
+        self._hub = hub
+        self._accounts = accounts
+
+    async def call(self, act: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+        """Call something that blocks, and turn what it refuses into a page.
+
+        Raises:
+            Refused: 404 for what is absent or another's, 409 for what cannot be done now, 400 for wrong input.
+        """
+        try:
+            return await asyncio.to_thread(act, *args, **kwargs)
+        except NoSuchSandbox as error:
+            raise absent() from error
+        except NotPossibleNow as error:
+            raise Refused(409, "not-now", str(error)) from error
+        except InputError as error:
+            raise Refused(400, "wrong", str(error)) from error
+
+    async def of(self, person: str) -> list[BoxCard]:
+        """A person's sandboxes, newest first."""
+        found = await self.call(self.life.ledger.of, person)
+        return [card(one, person) for one in found]
+
+    async def get(self, sandbox: str, person: str) -> BoxCard:
+        """One sandbox, for a member of it.
+
+        Raises:
+            Refused: 404 for everybody else, whether it exists or not.
+        """
+        return card(await self.call(self.life.ledger.get_for, sandbox, person), person)
+
+    async def members(self, sandbox: str) -> list[Member]:
+        """Who is in it, in the order in which they came."""
+        names: Sequence[str] = await self.call(self.life.ledger.members, sandbox)
+        titles = await self._hub.titles(names)
+        return [Member(name, titles[name]) for name in names]
+
+    async def usage(self, sandbox: str) -> Usage:
+        """What it uses of disk and GPU."""
+        disk = await self.call(disk_use, self.life.folders(sandbox).root)
+        hours: float | None = None
+        if self._accounts is not None:
+            try:
+                hours = (await self._accounts.used(BOX_ACCOUNT + sandbox)).gpu_seconds / 3600
+            except SlurmError:
+                hours = None
+        return Usage(disk.bytes, int(self.settings.size), hours, self.settings.gpu_hours)
+
+    async def follow(self) -> None:
+        """Let the hub make accounts for what has just changed; it also does so by itself, a minute later."""
+        await self._hub.follow_sandboxes()
+
+
+def card(sandbox: Sandbox, person: str) -> BoxCard:
+    """A sandbox as a list shows it, for one person."""
+    left = sandbox.ends - datetime.now(UTC)
+    return BoxCard(sandbox, f"{BOX_ACCOUNT}{sandbox.id}-{person}", max(0, left.days))
