@@ -20,6 +20,7 @@ from bench.site import CPUS, MEMORY, PERSON, BenchSite, running_site
 from bench.stock_hub import BEST, VARIANTS, StockHub, Variant, lab_folders, running_stock_hub
 from grading.plans import LAB, NOTEBOOK_ENV, lab_environment, role_of
 from hub_config.plans import in_language
+from hub_config.settings import DemoLoginSettings
 
 NAME = "spawn-latency"
 # What the hubs' and the machine's own background work gets before each measurement, so that no side pays for another.
@@ -165,7 +166,9 @@ def product_side(site: BenchSite) -> HubSide:
 
 def bare_environment(site: BenchSite) -> dict[str, str]:
     """The product's lab environment (same settings, same extensions) with the paths that hold outside the wall."""
-    groups = next(person.all_groups for person in site.site.login.people if person.name == PERSON)
+    login = site.site.login
+    assert isinstance(login, DemoLoginSettings), "the benchmark's site has demo people"
+    groups = next(person.all_groups for person in login.people if person.name == PERSON)
     environment = in_language(lab_environment(role_of(tuple(groups))), site.site.site.language)
     folders: Mapping[str, str] = lab_folders(site)
     assert set(folders) == {str(LAB), str(NOTEBOOK_ENV)}

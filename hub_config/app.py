@@ -14,10 +14,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application
-from traitlets import Float, List, Unicode
+from traitlets import Float, Instance, List, Unicode
 
 from base.log import redact
 from hub_config.login.gate import GuardedHub
+from hub_config.quota import Quota
+from hub_config.sandboxes import HANDLERS, Accounts
 from spawners.spawner import LeerlabSpawner
 
 # What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
@@ -60,6 +62,10 @@ class LeerlabHub(GuardedHub):
     course_accounts = List(
         Unicode(), help="Users that own a course's formgrader server; nobody can log in as one."
     ).tag(config=True)
+    sandboxes = Instance(Accounts, allow_none=True, help="Keeps members' accounts in step with the ledger.").tag(
+        config=True
+    )
+    quota = Instance(Quota, allow_none=True, help="Keeps sandboxes to their size.").tag(config=True)
     route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(
         config=True
     )
@@ -72,6 +78,12 @@ class LeerlabHub(GuardedHub):
         super().init_tornado_settings()
         clients = {f"jupyterhub-user-{name}" for name in self.course_accounts}
         self.tornado_settings["oauth_no_confirm_list"] |= clients
+        self.tornado_settings |= {"leerlab_sandboxes": self.sandboxes, "leerlab_hub": self}
+
+    def init_handlers(self) -> None:
+        """The portal's way to say that a membership has changed."""
+        super().init_handlers()
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, HANDLERS)
 
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""
@@ -88,7 +100,7 @@ class LeerlabHub(GuardedHub):
             roles.assign_default_roles(self.db, entity=orm.User.find(self.db, name))
 
     async def init_spawners(self) -> Any:
-        """Start what all spawners share, then find running servers again."""
+        """Start what all spawners share, then find running servers again; those of sandboxes by who is a member now."""
         await LeerlabSpawner.open(self.db)
         return await super().init_spawners()
 
@@ -102,6 +114,9 @@ class LeerlabHub(GuardedHub):
         self._inner_server.add_socket(bind_unix_socket(str(socket_path), mode=0o600))
         self.log.info("Inner API listening on %s", socket_path)
         self._route_watch = asyncio.create_task(self._watch_routes())
+        if self.sandboxes is not None and self.quota is not None:
+            self.sandboxes.begin(self)
+            self.quota.begin(self)
 
     async def _watch_routes(self) -> None:
         """Give a restarted proxy its routes back within seconds; JupyterHub itself looks every five minutes."""
@@ -121,6 +136,9 @@ class LeerlabHub(GuardedHub):
             self._route_watch.cancel()
         if self._inner_server is not None:
             self._inner_server.stop()
+        if self.sandboxes is not None and self.quota is not None:
+            await self.sandboxes.close()
+            await self.quota.close()
         await LeerlabSpawner.close()
         await super().cleanup()
 

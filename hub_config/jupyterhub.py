@@ -11,13 +11,17 @@ from hub_config.audit import Audit, open_ledger
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
+from hub_config.login.names import BOX_ACCOUNT
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import facility
+from hub_config.quota import Quota
 from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
+from hub_config.sandboxes import Accounts, Members
 from hub_config.site import Site
+from ledger.sandboxes import SandboxLedger
 from portal import request as page_request
 from portal.configuration import CALLBACK, CLIENT, SERVICE
 from portal.hub_pages import template_vars
@@ -52,7 +56,8 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
     set_storage(c, state)
     set_login(c, site, state, audit)
     set_roles(c, site, state)
-    set_starts(c, site, state, installation, audit)
+    members = set_sandboxes(c, site, state, audit)
+    set_starts(c, site, state, installation, audit=audit, members=members)
     set_pages(c, site)
 
 
@@ -97,7 +102,7 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
         return
     people = tuple(DemoPerson(person.name, person.title, person.all_groups) for person in site.login.people)
     names = [*(person.name for person in people), *(COURSE_ACCOUNT + course.id for course in site.courses)]
-    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind))
+    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind), pattern=BOX_ACCOUNT)
     c.JupyterHub.authenticator_class = DemoAuthenticator
     c.GuardedHub.hosts = hosts
     c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record)
@@ -121,7 +126,17 @@ def set_roles(c: Any, site: Site, state: State) -> None:
     c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
 
 
-def set_starts(c: Any, site: Site, state: State, installation: Installation, audit: Audit) -> None:
+def set_sandboxes(c: Any, site: Site, state: State, audit: Audit) -> Members:
+    """Accounts for the members of sandboxes, where the site has sandboxes."""
+    members = Members()
+    if site.sandboxes is None:
+        return members
+    c.LeerlabHub.sandboxes = Accounts(SandboxLedger(audit.ledger), members)
+    c.LeerlabHub.quota = Quota(state, int(site.sandboxes.size), members)
+    return members
+
+
+def set_starts(c: Any, site: Site, state: State, installation: Installation, *, audit: Audit, members: Members) -> None:
     """Notebook servers as Slurm jobs."""
     c.JupyterHub.spawner_class = LeerlabSpawner
     c.JupyterHub.init_spawners_timeout = 1
@@ -133,7 +148,7 @@ def set_starts(c: Any, site: Site, state: State, installation: Installation, aud
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
-    LeerlabSpawner.facility = facility(site, state, installation)
+    LeerlabSpawner.facility = facility(site, state, installation, members)
 
 
 def profile_choices(site: Site, spawner: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from base.i18n import translate
+from base.messages import Message
 from base.paths import Installation, State
 from cluster.settings import EmbeddedCluster
 from cluster.watcher import Watcher
@@ -22,12 +23,17 @@ from grading.plans import (
     role_of,
     seccomp_of,
 )
+from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
+from hub_config.sandboxes import Members
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from portal import request as page_request
+from sandboxes.egress_ports import port_of
+from sandboxes.plans import sandbox_wall
 from spawners.facility import Facility, Person
+from spawners.failures import StartRefused
 from spawners.options import choose_profile
 from spawners.plan import ServerPlan
 
@@ -40,11 +46,13 @@ class Plans:
         site: the checked settings.
         state: the site's state folder.
         installation: the environments to use.
+        members: who is in which sandbox.
     """
 
     site: Site
     state: State
     installation: Installation
+    members: Members = field(default_factory=Members)
 
     def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
         """The plan of one start.
@@ -60,8 +68,22 @@ class Plans:
             if person.name == COURSE_ACCOUNT + course.id:
                 profile = self.site.profile(self.site.grading.profile)
                 return formgrader_plan(course.id, profile, self.state, self.installation, self.site.confinement)
+        if person.name.startswith(BOX_PREFIX):
+            return self._sandbox(person.name)
         groups = [group.name for group in person.groups]
         return ServerPlan(choose_profile(self.site.profiles, groups, options), self._lab(person.name, groups), HUB_PORT)
+
+    def _sandbox(self, account: str) -> ServerPlan:
+        """A member's server in a sandbox; nobody's who is no member now."""
+        membership = self.members.of(account)
+        if membership is None or self.site.sandboxes is None:
+            raise StartRefused(Message("start.refused.sandbox"), "This account is in no sandbox.")
+        wall = sandbox_wall(
+            membership.sandbox, membership.person, egress=port_of(self.state, membership.sandbox), state=self.state,
+            installation=self.installation, confinement=self.site.confinement,
+        )  # fmt: skip
+        language = in_language(wall.environment, page_request.current().language)
+        return ServerPlan(self.site.profile(self.site.sandboxes.profile), replace(wall, environment=language), HUB_PORT)
 
     def _lab(self, name: str, groups: Collection[str]) -> Wall:
         role = role_of(tuple(groups))
@@ -90,7 +112,7 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
     return {**environment, "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder}
 
 
-def facility(site: Site, state: State, installation: Installation) -> Facility:
+def facility(site: Site, state: State, installation: Installation, members: Members) -> Facility:
     """All that the site's spawners share."""
     slurm = slurm_of(site, state)
     reserved: frozenset[int] = frozenset()
@@ -99,7 +121,7 @@ def facility(site: Site, state: State, installation: Installation) -> Facility:
         reserved = frozenset({site.hub.port, *ports.all})
     return Facility(
         hub=hub_id(state),
-        plan_for=Plans(site, state, installation).plan_for,
+        plan_for=Plans(site, state, installation, members).plan_for,
         slurm=slurm,
         watcher=Watcher(slurm, site.cluster.interval),
         state=state,

@@ -17,6 +17,7 @@ from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.settings import HubSettings, LoginSettings
 from ledger.settings import LedgerSettings
+from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
 
@@ -35,6 +36,7 @@ class Site(Section):
     )
     courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
     grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")
+    sandboxes: SandboxSettings | None = Field(None, description="Sandboxes for companies; without it there are none.")
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
 
     @classmethod

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from base.paths import State
 
-SHARED = "/srv/sandbox"
+SHARED = PurePosixPath("/srv/sandbox")
 """Where the shared files are inside the wall; a link `sandbox` in each member's home leads there."""
 ABOUT = ".leerlab-sandbox.json"
 INCOMING = "incoming"

@@ -63,6 +63,31 @@ async def stop_when_settled(
     return done
 
 
+async def stop_without_request(hub: Any, user: Any, server_name: str = "") -> None:
+    """Stop a server, or withdraw its start, where no request asks for it and so no handler of JupyterHub's is there.
+
+    Args:
+        hub: JupyterHub's application.
+        user, server_name: as for `settled`.
+
+    Raises:
+        HTTPError, TimeoutError: it is still busy after `SETTLE_SECONDS`.
+    """
+    spawner = user.spawners[server_name]
+    start = spawner._spawn_future
+    if spawner.pending == "spawn" and start is not None:
+        start.cancel()
+        await asyncio.wait([start], timeout=SETTLE_SECONDS)
+
+    async def stop(owner: Any, name: str) -> asyncio.Future[None]:
+        owner.spawners[name]._stop_pending = True
+        await hub.proxy.delete_user(owner, name)
+        stopped: asyncio.Future[None] = asyncio.ensure_future(owner.stop(name))
+        return stopped
+
+    await (await stop_when_settled(stop, user, server_name))
+
+
 class PatientServerAPI(UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub has no types
     """JupyterHub's API of one server; a DELETE waits until it can stop the server."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ class Discovery:
         self._issuer = issuer
         self._ask = ask
         self._clock = clock
-        self._lock = asyncio.Lock()
         self._endpoints: Endpoints | None = None
         self._endpoints_at = 0.0
         self._keys: tuple[Key, ...] | None = None
@@ -89,11 +87,13 @@ class Discovery:
         Raises:
             LoginRefused: the provider does not answer, or says what cannot be.
         """
-        async with self._lock:
-            if self._endpoints is None or self._clock() - self._endpoints_at > KEPT_SECONDS:
-                found = await self._ask(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
-                self._endpoints, self._endpoints_at = endpoints_of(self._issuer, found), self._clock()
-            return self._endpoints
+        # No lock here or below: of many people at a silent provider, none should wait for the others to give up first.
+        known = self._endpoints
+        if known is None or self._clock() - self._endpoints_at > KEPT_SECONDS:
+            found = await self._ask(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+            known = endpoints_of(self._issuer, found)
+            self._endpoints, self._endpoints_at = known, self._clock()
+        return known
 
     async def keys(self, known: str | None) -> Sequence[Key]:
         """The provider's keys.
@@ -105,12 +105,12 @@ class Discovery:
             LoginRefused: as for `endpoints`.
         """
         address = (await self.endpoints()).keys
-        async with self._lock:
-            age = self._clock() - self._keys_at
-            lacks = self._keys is None or known not in {key.id for key in self._keys}
-            if self._keys is None or age > KEPT_SECONDS or (lacks and age > AGAIN_SECONDS):
-                self._keys, self._keys_at = keys_of(await self._ask(address)), self._clock()
-            return self._keys
+        keys, age = self._keys, self._clock() - self._keys_at
+        lacks = keys is None or known not in {key.id for key in keys}
+        if keys is None or age > KEPT_SECONDS or (lacks and age > AGAIN_SECONDS):
+            keys = keys_of(await self._ask(address))
+            self._keys, self._keys_at = keys, self._clock()
+        return keys
 
 
 def endpoints_of(issuer: str, found: Mapping[str, Any]) -> Endpoints:

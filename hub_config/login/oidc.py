@@ -133,6 +133,7 @@ class OidcAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
             await self.record(model["name"], "login", model["name"], {"kind": "oidc", "provider": handler.provider.id})
         except LeerlabError as error:
             raise LoginRefused(Reason.LEDGER, model["name"]) from error
+        self.standings.expect(model["name"])
         return model
 
     def check_allowed(self, username: str, authentication: Mapping[str, Any] | None = None) -> bool:

@@ -22,6 +22,8 @@ from spawners.stopping import SETTLE_SECONDS, stop_when_settled
 
 FRESH_SECONDS = 5
 """A provider that answered so recently is not asked again: a page and its parts, or a login and its first start."""
+ARRIVING_SECONDS = 30.0
+"""Longest time between a login's verdict and JupyterHub having stored all of it."""
 STOP_SECONDS = 120.0
 MOST_UNRECORDED = 1000
 _SERVER_TOKEN = "Server at "  # noqa: S105  # how JupyterHub notes the token of a server of a person's own
@@ -43,9 +45,23 @@ class Standings:
         self._grace = grace.total_seconds()
         self._record = record
         self._locks: dict[str, asyncio.Lock] = {}
+        self._arriving: dict[str, float] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._unrecorded: list[tuple[str, str, str, dict[str, str]]] = []
         self.hub: Any = None
+
+    def expect(self, name: str) -> None:
+        """Somebody has just been let in: JupyterHub stores groups and what to ask with one after the other.
+
+        Args:
+            name: the person's name.
+        """
+        now = time.monotonic()
+        self._arriving = {one: when for one, when in self._arriving.items() if when > now - ARRIVING_SECONDS}
+        self._arriving[name] = now
+
+    def _is_arriving(self, name: str) -> bool:
+        return self._arriving.get(name, -ARRIVING_SECONDS) > time.monotonic() - ARRIVING_SECONDS
 
     async def check(self, user: Any) -> bool:
         """Ask, apply the answer, and say whether the person is still somebody here.
@@ -65,6 +81,8 @@ class Standings:
         before = user.encrypted_auth_state
         state = await user.get_auth_state()
         provider = self._providers.get(state["provider"]) if state else None
+        if state is None and self._is_arriving(user.name):
+            return True
         if state is None or provider is None:
             if user.groups or user.api_tokens or before is not None:
                 await self._withdraw(user, "", "provider-not-known")
@@ -72,8 +90,9 @@ class Standings:
         age = time.time() - state["confirmed"]
         if 0 <= age < FRESH_SECONDS:
             return True
+        began = time.monotonic()
         asked = await self._ask(provider, state)
-        if user.encrypted_auth_state != before:
+        if user.encrypted_auth_state != before or self._arriving.get(user.name, 0.0) > began:
             return True  # another login has come in between, and knows better
         if asked is not None and asked.groups is None:
             await self._keep(user, {**state, **_kept(asked)}, before)

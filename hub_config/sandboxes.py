@@ -1,0 +1,220 @@
+"""Keeps the hub in step with the ledger's sandboxes: for each member of an active one an account, a group and a role.
+
+The ledger says who is a member. What it does not say any more is taken away: the server is stopped first, then the
+account goes with its tokens and its role. A ledger that cannot be read changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jupyterhub import orm, roles
+from jupyterhub.apihandlers.base import APIHandler
+from tornado.web import HTTPError
+
+from base.errors import LeerlabError
+from hub_config.login.names import BOX_PREFIX
+from ledger.sandboxes import SandboxLedger
+from portal.configuration import SERVICE
+from spawners.stopping import stop_without_request
+
+INTERVAL_SECONDS = 60.0
+STOP_SECONDS = 120.0
+
+log = logging.getLogger("leerlab.sandboxes")
+
+
+@dataclass(frozen=True)
+class Membership:
+    """One person in one sandbox.
+
+    Args:
+        sandbox: the sandbox's id.
+        person: the member's pseudonym.
+    """
+
+    sandbox: str
+    person: str
+
+    @property
+    def account(self) -> str:
+        """The hub account of this person in this sandbox."""
+        return f"{BOX_PREFIX}{self.sandbox}-{self.person}"
+
+    @property
+    def group(self) -> str:
+        """The hub group of all accounts of this sandbox."""
+        return f"sandbox-{self.sandbox}"
+
+    def role(self) -> dict[str, Any]:
+        """What lets the person start, stop and reach the account's server."""
+        return {
+            "name": self.account,
+            "description": f"A member of sandbox {self.sandbox}",
+            "scopes": [
+                f"servers!user={self.account}",
+                f"access:servers!user={self.account}",
+                f"read:users:name!user={self.account}",
+                f"read:servers!user={self.account}",
+            ],
+        }
+
+
+class Members:
+    """The memberships that the hub has made accounts for: read by the plans of their servers, without any database."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Membership] = {}
+
+    def of(self, account: str) -> Membership | None:
+        """The membership behind an account; None when it has ended or never was."""
+        return self._known.get(account)
+
+    def all(self) -> Mapping[str, Membership]:
+        """Every membership by its account."""
+        return dict(self._known)
+
+    def replace(self, memberships: Iterable[Membership]) -> None:
+        """These and no others."""
+        self._known = {one.account: one for one in memberships}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Members:
+        """traitlets copies every configured value; all must see the same members."""
+        return self
+
+
+class Accounts:
+    """Makes and takes away the accounts of sandboxes' members.
+
+    Args:
+        ledger: says who is a member.
+        members: told which memberships have an account.
+    """
+
+    def __init__(self, ledger: SandboxLedger, members: Members) -> None:
+        self._ledger = ledger
+        self._members = members
+        self._one_at_a_time = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Accounts:
+        """traitlets copies every configured value; there is one."""
+        return self
+
+    def begin(self, hub: Any) -> None:
+        """Bring the hub up to date now, and every minute from now on.
+
+        Args:
+            hub: JupyterHub's application.
+        """
+        self._task = asyncio.create_task(self._run(hub))
+
+    async def close(self) -> None:
+        """Stop, and wait until that is done."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, hub: Any) -> None:
+        while True:
+            try:
+                await self.update(hub)
+            except (LeerlabError, HTTPError, TimeoutError) as error:
+                log.error("Sandboxes could not be brought up to date: %s", error)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def update(self, hub: Any) -> None:
+        """Bring the hub up to date now; returns when the servers of those who are no members any more have stopped.
+
+        Args:
+            hub: JupyterHub's application.
+
+        Raises:
+            LeerlabError: the ledger cannot be read; nothing was changed.
+            HTTPError, TimeoutError: a server could not be stopped; its account is still there, without a role.
+        """
+        async with self._one_at_a_time:
+            rows = await asyncio.to_thread(self._ledger.memberships)
+            wanted = {one.account: one for one in (Membership(*row) for row in rows)}
+            self._members.replace(wanted.values())
+            self._make(hub, wanted)
+            gone = [
+                row.name
+                for row in hub.db.query(orm.User).filter(orm.User.name.startswith(BOX_PREFIX, autoescape=True))
+                if row.name not in wanted
+            ]
+            for account in gone:
+                await self._remove(hub, account)
+            self._remove_groups(hub, {one.group for one in wanted.values()})
+
+    def _make(self, hub: Any, wanted: Mapping[str, Membership]) -> None:
+        """What is missing; a member who has never logged in to this hub gets it at the next turn."""
+        for membership in wanted.values():
+            person = orm.User.find(hub.db, membership.person)
+            if person is None:
+                continue
+            account = orm.User.find(hub.db, membership.account)
+            if account is None:
+                account = orm.User(name=membership.account)
+                hub.db.add(account)
+                hub.db.commit()
+                roles.assign_default_roles(hub.db, entity=account)
+            group = orm.Group.find(hub.db, membership.group)
+            if group is None:
+                group = orm.Group(name=membership.group)
+                hub.db.add(group)
+            if account not in group.users:
+                group.users.append(account)
+            role = orm.Role.find(hub.db, membership.account) or roles.create_role(hub.db, membership.role())
+            roles.grant_role(hub.db, entity=person, role=role)
+            hub.db.commit()
+            # The server is Leerlab's own: its member is not asked whether to trust it.
+            hub.tornado_settings["oauth_no_confirm_list"].add(_client(membership.account))
+
+    async def _remove(self, hub: Any, account: str) -> None:
+        """Rights first, then the server, then the account."""
+        if orm.Role.find(hub.db, account) is not None:
+            roles.delete_role(hub.db, account)
+        hub.tornado_settings["oauth_no_confirm_list"].discard(_client(account))
+        user = hub.users[account]
+        for name, spawner in list(user.spawners.items()):
+            if spawner.active or spawner.pending:
+                await asyncio.wait_for(stop_without_request(hub, user, name), timeout=STOP_SECONDS)
+        await user.delete_spawners()
+        hub.users.delete(user)
+
+    def _remove_groups(self, hub: Any, wanted: set[str]) -> None:
+        for group in hub.db.query(orm.Group).filter(orm.Group.name.startswith("sandbox-", autoescape=True)):
+            if group.name not in wanted and not group.users:
+                hub.db.delete(group)
+        hub.db.commit()
+
+
+def _client(account: str) -> str:
+    return f"jupyterhub-user-{account}"
+
+
+class UpdateHandler(APIHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """`POST /hub/api/leerlab/sandboxes`: the portal has changed a membership. 204 when the hub is up to date."""
+
+    async def post(self) -> None:
+        """Bring the hub up to date; for the portal's own token alone."""
+        caller = self.current_user
+        if not isinstance(caller, orm.Service) or caller.name != SERVICE:
+            raise HTTPError(403)
+        accounts: Accounts | None = self.settings.get("leerlab_sandboxes")
+        if accounts is None:
+            raise HTTPError(404)
+        try:
+            await accounts.update(self.settings["leerlab_hub"])
+        except (LeerlabError, TimeoutError) as error:
+            log.error("Sandboxes could not be brought up to date: %s", error)
+            raise HTTPError(503, "Sandboxes could not be brought up to date. Try again.") from error
+        self.set_status(204)
+
+
+HANDLERS = [(r"/api/leerlab/sandboxes", UpdateHandler)]
