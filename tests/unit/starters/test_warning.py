@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from onderhoud.detecting import Pattern, alarms, hourly
-from onderhoud.judging import SIZES, Event, Rate, Share, Trial
+from onderhoud.judging import SIZES, THRESHOLDS, Event, Rate, Share, Trial
 from onderhoud.said import CannotRead
 
 
@@ -62,8 +62,16 @@ def test_learning_is_not_touched_by_what_comes_after() -> None:
 def test_a_higher_threshold_never_finds_more_and_larger_leaks_are_found_more_often(trial: Trial) -> None:
     found = [trial.choosing(threshold).share().found for threshold in (2, 4, 6, 8, 12)]
     assert found == sorted(found, reverse=True) and found[0] > found[-1]
+    assert trial.choosing(0.5).false.count > trial.choosing(2).false.count
     by_size = [trial.test(4)[0].share(size).found for size in SIZES]
     assert by_size == sorted(by_size)
+
+
+def test_the_suggestion_is_the_lowest_calm_threshold_and_never_below_two(trial: Trial) -> None:
+    suggested = trial.suggestion()
+    calm = [z for z in THRESHOLDS if z >= 2 and trial.choosing(z).false.a_week <= 1]
+    assert suggested == min(calm) >= 2
+    assert Trial(pd.Series(7.0, index=made().index)).suggestion() == 2
 
 
 def test_the_same_measurements_give_the_same_outcome_twice() -> None:

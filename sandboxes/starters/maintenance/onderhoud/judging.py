@@ -21,8 +21,10 @@ FEWEST_DAILY = 60
 SIZES = (2.0, 3.0, 5.0, 8.0)
 ROUNDS = 20
 HOURS = (6, 24)
-THRESHOLDS: tuple[float, ...] = tuple(np.arange(2.0, 12.5, 0.5).tolist())
+THRESHOLDS: tuple[float, ...] = tuple(np.arange(0.5, 10.5, 0.5).tolist())
 MOST_FALSE_A_WEEK = 1.0
+# A calm week or two for choosing says too little to suggest less than this.
+LOWEST_SUGGESTED = 2.0
 # After a known event the installation needs some time to be as usual.
 RECOVERY = pd.Timedelta(hours=12)
 _WEEK = pd.Timedelta(days=7)
@@ -146,8 +148,9 @@ class Trial:
         return clean, self._chosen_on.false(alarms(clean, threshold))
 
     def suggestion(self) -> float:
-        """The lowest threshold with at most one false alarm a week on the part for choosing; else the highest."""
-        good = (z for z in THRESHOLDS if self.choosing(z).false.a_week <= MOST_FALSE_A_WEEK)
+        """The lowest threshold from 2 with at most one false alarm a week on the part for choosing, or the highest."""
+        possible = (z for z in THRESHOLDS if z >= LOWEST_SUGGESTED)
+        good = (z for z in possible if self.choosing(z).false.a_week <= MOST_FALSE_A_WEEK)
         return next(good, THRESHOLDS[-1])
 
     def test(self, threshold: float) -> tuple[Verdict, Verdict]:
