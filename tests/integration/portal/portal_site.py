@@ -24,6 +24,7 @@ from base.settings import SiteSettings
 from grading.settings import GradingSettings
 from hub_config.login import keys
 from portal.configuration import VARIABLE, PortalConfiguration, PortalCourse
+from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
 HERE = Path(__file__).parent
@@ -35,6 +36,9 @@ MARKUP = "<img src=x onerror=\"document.title='broken in'\">"
 PEOPLE = [
     ("sanne", "Sanne", ["nbgrader-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
     ("docent", "Mevrouw Bakker", ["formgrade-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
+    ("bakker", f"Bakkerij Bos {MARKUP}", ["companies"]),
+    ("collega", "Collega Bos", ["companies"]),
+    ("concurrent", "Concurrent", ["companies"]),
     ("beheer", "Beheer", ["operators"]),
     ("gast", f"Nieuwe collega {MARKUP}", []),
 ]
@@ -189,6 +193,7 @@ def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
         slurm_answer=2.0,
         ledger=f"sqlite:///{pages.state.ledger}",
         ledger_key=key,
+        sandboxes=SandboxSettings(profile="cpu-small", hosts=("pypi.org",), per_person=3),
     )
     file = pages.root / "portal.json"
     file.write_text(configuration.model_dump_json())

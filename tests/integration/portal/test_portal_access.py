@@ -21,7 +21,7 @@ COURSES = frozenset({"ai-in-je-vak", "voorspel-onderhoud"})
 GROUPS = {name: frozenset(groups) for name, _, groups in PEOPLE}
 READ = [name for name, entry in TABLE.items() if entry.method == "GET" and entry.who is not Who.ANYBODY]
 WRITE = [name for name, entry in TABLE.items() if entry.method == "POST"]
-PARAMETERS = {"course": "ai-in-je-vak", "owner": "nobody"}
+PARAMETERS = {"course": "ai-in-je-vak", "owner": "nobody", "sandbox": "aaaaaaaa", "act": "end"}
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def test_every_role_reads_what_the_table_gives_it_and_nothing_else(inside: Visit
     browser, person = inside(name), Somebody(name, name, GROUPS[name])
     for route in READ:
         entry = TABLE[route]
-        status = refused(entry, person, PARAMETERS, COURSES) or 200
+        # Nobody is a member of a sandbox that does not exist.
+        status = 404 if entry.who is Who.MEMBER else refused(entry, person, PARAMETERS, COURSES) or 200
         with browser.stream("GET", f"{pages.portal}{path_of(entry)}") as answer:
             assert answer.status_code == status, (name, route)
 
@@ -73,12 +74,13 @@ def test_who_is_not_logged_in_gets_no_page(pages: Pages, route: str) -> None:
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("route", WRITE)
+# Those of a sandbox, which needs one to be a member of: test_a_forged_form_leaves_a_sandbox_as_it_is.
+@pytest.mark.parametrize("route", [name for name in WRITE if TABLE[name].who is not Who.MEMBER])
 @pytest.mark.parametrize("forged", ["none", "empty", "other", "persons"])
 def test_a_form_without_this_sessions_token_changes_nothing(
     inside: Visitor, pages: Pages, route: str, forged: str
 ) -> None:
-    browser = inside("sanne")
+    browser = inside({Who.COMPANY: "bakker", Who.OPERATOR: "beheer"}.get(TABLE[route].who, "sanne"))
     tokens = {
         "none": {"next": "/"},
         "empty": {"_xsrf": ""},
@@ -87,7 +89,7 @@ def test_a_form_without_this_sessions_token_changes_nothing(
     }
     assert post(browser, pages, path_of(TABLE[route]), tokens[forged]).status_code == 403
     # Positive control: the same form with this session's own token is taken.
-    assert post(browser, pages, path_of(TABLE[route]), form_of(browser, pages)).status_code in (303, 404)
+    assert post(browser, pages, path_of(TABLE[route]), form_of(browser, pages)).status_code in (303, 400, 404)
 
 
 @pytest.mark.attack
@@ -289,3 +291,100 @@ def test_a_form_that_is_too_large_or_of_another_kind_is_refused(inside: Visitor,
     address, headers = f"{pages.portal}/logout", {"Origin": pages.portal}
     assert browser.post(address, json=form, headers=headers).status_code == 415
     assert browser.get(f"{pages.portal}/").status_code == 200
+
+
+WISH = {
+    "title": "Pompen", "purpose": "Lekken vinden", "sector": "water", "data_class": "open", "days": "5",
+    "forbidden": "no", "people": "no", "preparing": "no", "product": "no", "talks": "no", "personal": "no",
+}  # fmt: skip
+
+
+@pytest.fixture
+def box(inside: Visitor, pages: Pages) -> str:
+    """A sandbox of the bakery."""
+    browser = inside("bakker")
+    for old in set(re.findall(r"/sandboxes/([a-z2-7]{8})", browser.get(f"{pages.portal}/").text)):
+        post(browser, pages, f"/sandboxes/{old}/end", {**form_of(browser, pages), "sure": "yes"})
+    answer = post(browser, pages, "/sandboxes", {**form_of(browser, pages), **WISH})
+    found = re.search(r"sandboxes%2F([a-z2-7]{8})", answer.headers.get("location", ""))
+    assert found, answer.text[:3000]
+    return found[1]
+
+
+def plain(html: str, sandbox: str) -> str:
+    """A page without what differs at every answer or repeats the address."""
+    return re.sub(r'value="[^"]*"|next=[^"]*', "", html).replace(sandbox, "")
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("act", ["", "/extend", "/end", "/invite", "/remove"])
+def test_anothers_sandbox_looks_like_one_that_does_not_exist(inside: Visitor, pages: Pages, box: str, act: str) -> None:
+    def answer(name: str, sandbox: str) -> httpx.Response:
+        browser = inside(name)
+        if not act:
+            return browser.get(f"{pages.portal}/sandboxes/{sandbox}")
+        form = {**form_of(browser, pages), "sure": "yes", "person": "collega"}
+        return post(browser, pages, f"/sandboxes/{sandbox}{act}", form)
+
+    for stranger in ("concurrent", "sanne", "beheer"):
+        theirs, absent = answer(stranger, box), answer(stranger, "aaaaaaaa")
+        assert theirs.status_code == absent.status_code == 404
+        assert plain(theirs.text, box) == plain(absent.text, "aaaaaaaa")
+        events = inside(stranger).get(f"{pages.portal}/events", params={"page": f"/sandboxes/{box}"})
+        assert events.status_code == 404
+    # Positive control: the same request by a member is carried out.
+    assert answer("bakker", box).status_code in (200, 303)
+
+
+@pytest.mark.attack
+def test_only_companies_ask_and_only_operators_decide(inside: Visitor, pages: Pages, box: str) -> None:
+    for name in ("sanne", "docent", "gast", "beheer"):
+        browser = inside(name)
+        assert post(browser, pages, "/sandboxes", {**form_of(browser, pages), **WISH}).status_code == 403
+        assert post(browser, pages, "/sandboxes/join", {**form_of(browser, pages), "code": "x"}).status_code == 403
+    for name in ("bakker", "concurrent", "docent"):
+        browser = inside(name)
+        for act in ("approve", "refuse", "end"):
+            form = {**form_of(browser, pages), "sure": "yes"}
+            assert post(browser, pages, f"/operator/sandboxes/{box}/{act}", form).status_code == 403
+    # Positive control: an operator ends it with the same form.
+    browser = inside("beheer")
+    ended = post(browser, pages, f"/operator/sandboxes/{box}/end", {**form_of(browser, pages), "sure": "yes"})
+    assert ended.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"title": ""}, {"title": "a" * 61}, {"sector": "arms"}, {"days": "0"}, {"days": "99999"}, {"days": "²"},
+     {"data_class": "secret"}, {"people": "perhaps"}, {"purpose": "  "}],
+)  # fmt: skip
+def test_a_request_that_no_form_of_ours_sends_makes_no_sandbox(
+    inside: Visitor, pages: Pages, wrong: dict[str, str]
+) -> None:
+    browser = inside("collega")
+    answer = post(browser, pages, "/sandboxes", {**form_of(browser, pages), **WISH, **wrong})
+    assert answer.status_code == 400 and "Nog niet alles is ingevuld" in answer.text
+    assert 'aria-invalid="true"' in answer.text
+
+
+@pytest.mark.attack
+def test_a_sandbox_is_not_ended_by_a_form_without_the_tick(inside: Visitor, pages: Pages, box: str) -> None:
+    browser = inside("bakker")
+    assert post(browser, pages, f"/sandboxes/{box}/end", form_of(browser, pages)).status_code == 400
+    assert "in gebruik" in browser.get(f"{pages.portal}/sandboxes/{box}").text
+    # Positive control: with it, it is.
+    post(browser, pages, f"/sandboxes/{box}/end", {**form_of(browser, pages), "sure": "yes"})
+    assert "wordt beëindigd" in browser.get(f"{pages.portal}/sandboxes/{box}").text
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("route", [name for name in WRITE if TABLE[name].who is Who.MEMBER])
+def test_a_forged_form_leaves_a_sandbox_as_it_is(inside: Visitor, pages: Pages, box: str, route: str) -> None:
+    browser = inside("bakker")
+    path = TABLE[route].path.format(sandbox=box)
+    fields = {"sure": "yes", "person": "bakker"}
+    assert post(browser, pages, path, fields).status_code == 403
+    own = form_of(browser, pages)
+    assert post(browser, pages, path, {**fields, **own}, Origin="http://evil.example").status_code == 403
+    # Positive control: with the token and from our own page the same form is taken.
+    assert post(browser, pages, path, {**fields, **own}).status_code in (200, 303, 409)

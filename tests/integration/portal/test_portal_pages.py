@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from portal_site import Pages
+from portal_site import MARKUP, Pages
 
 from grading.store import Store
 from grading.tree import TreeLimits
@@ -25,6 +25,7 @@ VISITS = {
     "docent": ["/", "/courses/ai-in-je-vak"],
     "beheer": ["/", "/operator"],
     "gast": ["/"],
+    "bakker": ["/", "/sandboxes/new", "/sandboxes/{box}"],
 }
 
 
@@ -82,21 +83,55 @@ def start(pages: Pages, page: Page, name: str) -> None:
     page.wait_for_url("**/hub/spawn-pending/**")
 
 
-@pytest.mark.timeout(240)
+def ask(page: Page, pages: Pages, **answers: str) -> None:
+    """Fill in and send the request for a sandbox."""
+    page.goto(f"{pages.portal}/sandboxes/new")
+    page.fill("#title", f"Pompen {MARKUP}")
+    page.fill("#purpose", f"Lekken vinden. {MARKUP}")
+    page.select_option("#sector", "water")
+    page.select_option("#data_class", "open")
+    for name in ("forbidden", "people", "preparing", "product", "talks", "personal"):
+        page.check(f"input[name={name}][value={answers.get(name, 'no')}]")
+    page.locator("main form button[type=submit]").click()
+
+
+def a_sandbox(page: Page, pages: Pages) -> str:
+    """The id of a new active sandbox of this page's person; an earlier one of theirs is ended first."""
+    page.goto(f"{pages.portal}/")
+    while (old := page.locator("#boxes-title ~ div h3 a")).count():
+        old.first.click()
+        if not page.locator("details form[action$=end]").count():
+            break
+        page.locator("details summary").click()
+        page.check("input[name=sure]")
+        page.locator("form[action$=end] button").click()
+        page.wait_for_url("**changed=1")
+        page.goto(f"{pages.portal}/")
+        if page.locator(".box-active").count() == 0:
+            break
+    ask(page, pages)
+    page.wait_for_url("**/sandboxes/*?new=1")
+    return page.url.rpartition("/")[2].partition("?")[0]
+
+
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("language", ["nl", "en"])
 def test_axe_finds_nothing_serious_on_any_page(
     person: Callable[..., Page], pages: Pages, axe: str, screenshots: Path, released: Store, language: str
 ) -> None:
     found: dict[str, Any] = {}
+    box = a_sandbox(person("bakker"), pages)
+    ask(person("bakker"), pages, people="yes")
     for name, paths in VISITS.items():
         page = person(name, locale=language)
-        for path in paths:
+        for path in (one.format(box=box) for one in paths):
             for size, scheme in ((DESKTOP, "light"), (PHONE, "dark"), (PHONE, "light"), (DESKTOP, "dark")):
                 page.set_viewport_size(size)
                 page.emulate_media(color_scheme=scheme)
                 if page.url != pages.portal + path:
                     page.goto(pages.portal + path)
-                where = f"{name}{path.replace('/', '-')}-{language}-{'phone' if size is PHONE else 'desktop'}-{scheme}"
+                shown = f"{name}{path.replace(box, 'box').replace('/', '-')}"
+                where = f"{shown}-{language}-{'phone' if size is PHONE else 'desktop'}-{scheme}"
                 assert page.locator("html").get_attribute("lang") == language
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{where} scrolls sideways"
                 assert page.evaluate(AUDIT) == [], where
@@ -199,8 +234,6 @@ def test_an_empty_page_says_what_to_do_next(person: Callable[..., Page], name: s
 def test_a_hostile_name_runs_nowhere_also_not_through_the_live_regions(
     person: Callable[..., Page], pages: Pages, chromium: Browser
 ) -> None:
-    from portal_site import MARKUP
-
     operator, student = person("beheer"), person("sanne")
     person("gast")
     operator.goto(f"{pages.portal}/operator")
@@ -217,3 +250,46 @@ def test_a_hostile_name_runs_nowhere_also_not_through_the_live_regions(
     bare.set_content(MARKUP)
     bare.wait_for_function("document.title === 'broken in'")
     bare.close()
+
+
+def test_a_company_asks_and_has_a_sandbox_at_once_which_a_colleague_joins(
+    person: Callable[..., Page], pages: Pages
+) -> None:
+    owner, colleague = person("bakker"), person("collega")
+    box = a_sandbox(owner, pages)
+    expect(owner.get_by_role("heading", level=1)).to_contain_text("Pompen")
+    expect(owner.locator(".box-active")).to_have_text("in gebruik")
+    colleague.goto(f"{pages.portal}/sandboxes/{box}")
+    expect(colleague.get_by_role("heading", level=1)).to_have_text("Deze pagina bestaat niet")
+    owner.get_by_role("button", name="Iemand uitnodigen").click()
+    code = owner.locator(".secret code").inner_text()
+    for times in range(2):
+        colleague.goto(f"{pages.portal}/")
+        colleague.locator("details.join summary").click()
+        colleague.fill("#code", code)
+        colleague.get_by_role("button", name="Meedoen").click()
+        if not times:
+            colleague.wait_for_url(f"**/sandboxes/{box}")
+    # The code works once.
+    expect(colleague.get_by_role("heading", level=1)).to_have_text("Deze uitnodiging werkt niet")
+    owner.goto(f"{pages.portal}/sandboxes/{box}")
+    expect(owner.locator(".members li")).to_have_count(2)
+    owner.get_by_role("button", name="Haal Collega Bos eruit").click()
+    expect(owner.locator(".members li")).to_have_count(1)
+    assert colleague.goto(f"{pages.portal}/sandboxes/{box}").status == 404  # type: ignore[union-attr]
+
+
+def test_a_request_of_high_risk_waits_for_the_operator_and_a_forbidden_one_names_its_article(
+    person: Callable[..., Page], pages: Pages
+) -> None:
+    company, operator = person("concurrent"), person("beheer")
+    ask(company, pages, forbidden="yes")
+    expect(company.get_by_role("alert")).to_contain_text("artikel 5")
+    expect(company.locator("#title")).to_have_value(f"Pompen {MARKUP}")
+    ask(company, pages, product="yes")
+    expect(company.locator(".box-waiting")).to_have_text("wacht op de beheerder")
+    operator.goto(f"{pages.portal}/operator")
+    row = operator.locator("[data-region=allboxes] li").filter(has_text="wacht op de beheerder").first
+    row.get_by_role("button", name="Toekennen", exact=True).click()
+    # The company's page learns of it by itself.
+    expect(company.locator(".box-active")).to_have_text("in gebruik", timeout=15_000)
