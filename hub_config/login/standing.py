@@ -81,12 +81,11 @@ class Standings:
         before = user.encrypted_auth_state
         state = await user.get_auth_state()
         provider = self._providers.get(state["provider"]) if state else None
-        if state is None and self._is_arriving(user.name):
-            return True
         if state is None or provider is None:
-            if user.groups or user.api_tokens or before is not None:
+            arriving = state is None and self._is_arriving(user.name)
+            if not arriving and (user.groups or user.api_tokens or before is not None):
                 await self._withdraw(user, "", "provider-not-known")
-            return False
+            return arriving
         age = time.time() - state["confirmed"]
         if 0 <= age < FRESH_SECONDS:
             return True

@@ -75,11 +75,15 @@ def test_who_loses_the_last_claim_loses_session_tokens_and_server(site: LoginSit
     with site.browser() as browser:
         browser.log_in("anna-7f3a")
         name = browser.name
+        box = f"box-abcdefgh-{name}"
+        site.api("POST", f"/users/{box}")
         start_server(site, name)
+        start_server(site, box)
         token = token_of(site, name)
         assert works(site, token)
         site.certified.write(without("anna-7f3a", "student", "member"))
         wait_for("the server is gone", lambda: not site.user(name)["servers"], SOON, site.log)
+        wait_for("the server in a sandbox too", lambda: not site.user(box)["servers"], SOON, site.log)
         assert site.user(name)["groups"] == [] and not works(site, token) and not browser.logged_in
         entry = site.entries("login.withdrawn")[-1]
         assert (entry.subject, entry.details["reason"]) == (name, "claim-lost")
