@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from base.paths import State
 from cluster import answers
+from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavailable
 from cluster.embedded import slurm_conf
 from cluster.errors import InvalidRequest, SlurmError, SlurmRefused, SlurmUnavailable
 from cluster.jobs import ClusterNode, Job, JobRequest, Queue
 from cluster.settings import EmbeddedCluster, ExistingCluster
 
-COMMANDS = Path("/usr/bin")
-ANSWER_SECONDS = 10.0
-
 __all__ = ["InvalidRequest", "Slurm", "SlurmError", "SlurmRefused", "SlurmUnavailable", "slurm_of"]
-
-
-@dataclass(frozen=True)
-class _Output:
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Slurm:
@@ -42,8 +31,7 @@ class Slurm:
 
     def __init__(self, conf: Path, *, commands: Path = COMMANDS, answer: float = ANSWER_SECONDS) -> None:
         self.conf = conf
-        self._commands = commands
-        self._answer = answer
+        self._commands = Commands(conf, commands, answer)
         self._addresses: dict[str, str] = {}
 
     async def submit(self, request: JobRequest) -> int:
@@ -73,10 +61,11 @@ class Slurm:
             "--open-mode=append",
             f"--chdir={request.folder}",
             *(f"--gres={one}" for one in gres),
+            *([f"--account={request.account}"] if request.account is not None else ()),
         ]
-        output = await self._run("sbatch", arguments, environment=request.environment, stdin=request.script)
+        output = await self._commands.run("sbatch", arguments, environment=request.environment, stdin=request.script)
         if output.code:
-            raise _failure("sbatch", output, f"Slurm does not take job {request.name}.")
+            raise failure("sbatch", output, f"Slurm does not take job {request.name}.")
         number = output.stdout.strip().partition(";")[0]
         if not number.isdecimal():
             raise answers.not_understood("sbatch", output.stdout)
@@ -112,7 +101,7 @@ class Slurm:
         found = {job.id: job for job in await self._squeue(chosen) if job.id in job_ids}
         if not any(job.state.ended for job in found.values()):
             return found
-        output = await self._ask("squeue", ["--noheader", *chosen, "--Format=jobid:20,exit_code:20"])
+        output = await self._commands.ask("squeue", ["--noheader", *chosen, "--Format=jobid:20,exit_code:20"])
         codes = answers.parse_exit_codes(output)
         for number, (code, signal) in codes.items():
             if number in found and found[number].state.ended:
@@ -138,7 +127,7 @@ class Slurm:
         """
         if not job_ids:
             return
-        output = await self._run("scancel", [str(number) for number in sorted(job_ids)])
+        output = await self._commands.run("scancel", [str(number) for number in sorted(job_ids)])
         lines = [line for line in output.stderr.splitlines() if line.strip()]
         wrong = [
             line for line in lines if "Invalid job id" not in line and "already completing or completed" not in line
@@ -146,7 +135,7 @@ class Slurm:
         if not output.code or (lines and not wrong):
             return
         unanswered = [line for line in wrong if answers.is_no_answer(line)]
-        raise _failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
+        raise failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
 
     async def nodes(self) -> tuple[ClusterNode, ...]:
         """All nodes.
@@ -154,7 +143,7 @@ class Slurm:
         Raises:
             SlurmUnavailable: no answer.
         """
-        nodes = answers.parse_nodes(await self._ask("scontrol", ["show", "nodes", "--details", "--oneliner"]))
+        nodes = answers.parse_nodes(await self._commands.ask("scontrol", ["show", "nodes", "--details", "--oneliner"]))
         self._addresses = {node.name: node.address for node in nodes}
         return nodes
 
@@ -180,83 +169,20 @@ class Slurm:
             SlurmUnavailable: it does not answer.
         """
         begin = time.monotonic()
-        output = await self._ask("scontrol", ["ping"])
+        output = await self._commands.ask("scontrol", ["ping"])
         if " UP" not in output:
-            raise _unavailable("scontrol", sentence=output.strip())
+            raise unavailable("scontrol", sentence=output.strip())
         return time.monotonic() - begin
 
     async def _squeue(self, choice: Sequence[str]) -> tuple[Job, ...]:
         form = answers.QueueFormat.fresh()
         # In the environment, where other accounts cannot read it: a job's owner could else put it into a comment.
-        output = await self._run("squeue", ["--noheader", *choice], environment={"SQUEUE_FORMAT": form.format})
+        output = await self._commands.run("squeue", ["--noheader", *choice], environment={"SQUEUE_FORMAT": form.format})
         if not output.code:
             return form.parse(output.stdout)
         if "Invalid job id specified" in output.stderr:
             return ()
-        raise _unavailable("squeue", sentence=answers.sentence(output.stderr))
-
-    async def _ask(self, program: str, arguments: Sequence[str]) -> str:
-        """The output of a command that only reads: however it fails, the answer is unknown."""
-        output = await self._run(program, arguments)
-        if output.code:
-            raise _unavailable(program, sentence=answers.sentence(output.stderr or output.stdout))
-        return output.stdout
-
-    async def _run(
-        self,
-        program: str,
-        arguments: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        stdin: str | None = None,
-    ) -> _Output:
-        # Without a slurm.conf the commands look for one through DNS.
-        if not await asyncio.to_thread(self.conf.is_file):
-            raise _unavailable(program, sentence=f"there is no {self.conf}")
-        own = {"SLURM_CONF": str(self.conf), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-        if program != "sbatch":
-            own |= {"SLURM_TIME_FORMAT": "%s", "TZ": "UTC"}
-        try:
-            process = await asyncio.create_subprocess_exec(
-                str(self._commands / program),
-                *arguments,
-                env={**own, **(environment or {}), "SLURM_CONF": str(self.conf)},
-                stdin=DEVNULL if stdin is None else PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-            )
-        except OSError as error:
-            raise _unavailable(program, sentence=str(error)) from error
-        try:
-            async with asyncio.timeout(self._answer):
-                stdout, stderr = await process.communicate(None if stdin is None else stdin.encode())
-        except TimeoutError:
-            raise _unavailable(program, sentence=f"no answer within {self._answer:g} s") from None
-        finally:
-            await _end(process)
-        return _Output(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
-
-
-async def _end(process: Process) -> None:
-    """Kill a command that still runs, and reap it, so that none outlives the call that started it."""
-    if process.returncode is None:
-        process.kill()
-        await process.communicate()
-
-
-def _failure(program: str, output: _Output, refused: str) -> SlurmError:
-    sentence = answers.sentence(output.stderr)
-    if answers.is_no_answer(output.stderr):
-        return _unavailable(program, sentence=sentence)
-    return SlurmRefused(refused, sentence)
-
-
-def _unavailable(program: str, *, sentence: str) -> SlurmUnavailable:
-    return SlurmUnavailable(
-        f"Slurm does not answer {program}: {sentence or 'no message'}.",
-        "What was asked is unknown for now; running jobs go on.",
-        "Leerlab keeps asking; if it lasts, see whether slurmctld and munged run.",
-    )
+        raise unavailable("squeue", sentence=answers.sentence(output.stderr))
 
 
 def slurm_of(settings: EmbeddedCluster | ExistingCluster, state: State) -> Slurm:

@@ -1,8 +1,8 @@
 """The embedded Slurm: a whole Slurm on one machine, run by one ordinary account, configured from site.yaml.
 
 What it is: munged with a key of its own, slurmctld, and one slurmd for each node that the machine plays, each in the
-foreground for a supervisor and on 127.0.0.1 only. What it is not: separation between people (that is the wall) and
-accounting (a database comes later; `ACCOUNTING` below is the one place where it plugs in).
+foreground for a supervisor and on 127.0.0.1 only; with `accounting: true` also slurmdbd and its database
+(`cluster.accounting_daemons`). What it is not: separation between people (that is the wall).
 
 Sources: slurm.conf(5), gres.conf(5), cgroup.conf(5) of Slurm 22.05, munged(8) of MUNGE 0.5.15.
 """
@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.errors import InputError, LeerlabError
 from base.paths import State
+from cluster import accounting_daemons
 from cluster.settings import EmbeddedCluster, Node
 
 MUNGED = Path("/usr/sbin/munged")
@@ -37,7 +39,7 @@ _AS_LOCALHOST = (
     "sh",
 )
 
-ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 # Seconds between SIGTERM and SIGKILL: what a notebook server gets to save and close its kernels.
 KILL_WAIT = 5
 # Seconds that Slurm remembers an ended job, so that its end state can be asked.
@@ -118,7 +120,7 @@ def prepare(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tu
     Args:
         settings: the site's cluster.
         state: the site's state folder; files go below `generated`, `secrets`, `slurm` and `run`.
-        ports: free loopback ports, slurmctld's first, then one for each node in order.
+        ports: free loopback ports, as many as `ports_needed`: slurmctld's, one for each node in order, slurmdbd's.
 
     Returns:
         The daemons in starting order.
@@ -126,10 +128,11 @@ def prepare(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tu
     Raises:
         LeerlabError: started as root, by an account without a name, or below a path too long for unix sockets.
         InputError: the machine cannot play the GPUs that the nodes have.
+        LeerlabError: the database of accounting cannot be made.
     """
-    if len(ports) != len(settings.nodes) + 1:
-        raise ValueError(f"{len(settings.nodes) + 1} ports are needed, {len(ports)} were given")
-    account = _account()
+    if len(ports) != ports_needed(settings):
+        raise ValueError(f"{ports_needed(settings)} ports are needed, {len(ports)} were given")
+    account = account_name()
     _check_socket_paths(settings, state)
     state.make()
     for folder in (state.slurm / "controller", *(state.slurm / node.name for node in settings.nodes)):
@@ -140,7 +143,26 @@ def prepare(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tu
     _write(state.generated / "gres.conf", _gres_conf_text(settings.nodes, devices))
     # No plugin that we configure uses cgroups: an ordinary account may not write them.
     _write(state.generated / "cgroup.conf", "CgroupPlugin=autodetect\n")
-    return _daemons(settings, state)
+    if settings.accounting:
+        accounting_daemons.write_files(state, account, ports[-1])
+    return _daemons(settings, state, ports)
+
+
+def ports_needed(settings: EmbeddedCluster) -> int:
+    """How many loopback ports `prepare` takes."""
+    return 1 + len(settings.nodes) + settings.accounting
+
+
+def forget_jobs(state: State) -> None:
+    """Make slurmctld, which does not run, know no jobs any more; what accounts have used stays known.
+
+    Its other files stay: `assoc_usage` holds how much of each budget is gone, `dbd.messages` what slurmdbd has not been
+    told yet.
+    """
+    for path in (state.slurm / "controller").glob("job_state*"):
+        path.unlink()
+    for path in (state.slurm / "controller").glob("hash.*"):
+        shutil.rmtree(path)
 
 
 def slurm_conf(state: State) -> Path:
@@ -158,7 +180,12 @@ def munge_socket(state: State) -> Path:
     return state.run / "munge.sock"
 
 
-def _account() -> str:
+def account_name() -> str:
+    """The name of the account that runs Slurm, and as which every job runs.
+
+    Raises:
+        LeerlabError: it is root, or has no name.
+    """
     if os.geteuid() == 0:
         raise LeerlabError(
             "The embedded Slurm was asked to run as root.",
@@ -230,11 +257,11 @@ def _slurm_conf_text(
         f"KillWait={KILL_WAIT}",
         f"MinJobAge={MIN_JOB_AGE}",
         "JobRequeue=0",
-        ACCOUNTING,
+        *(accounting_daemons.slurm_conf_lines(state, ports[-1]) if settings.accounting else (NO_ACCOUNTING,)),
         "JobCompType=jobcomp/none",
         "GresTypes=gpu,shard",
     ]
-    for node, port in zip(settings.nodes, ports[1:], strict=True):
+    for node, port in zip(settings.nodes, ports[1 : len(settings.nodes) + 1], strict=True):
         gpus = len(devices.of_node[node.name])
         gres = [f"{name}:{count}" for name, count in (("gpu", gpus), ("shard", node.shards)) if count]
         lines.append(
@@ -247,6 +274,11 @@ def _slurm_conf_text(
         lines.append(
             f"PartitionName={partition.name} Nodes={','.join(partition.nodes)} MaxTime={minutes} "
             f"Default={'YES' if partition.default else 'NO'} State=UP"
+            + (
+                f" TRESBillingWeights={accounting_daemons.billing(partition, settings.nodes)}"
+                if settings.accounting
+                else ""
+            )
         )
     return "\n".join(lines) + "\n"
 
@@ -260,7 +292,7 @@ def _gres_conf_text(nodes: Sequence[Node], devices: GpuDevices) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _daemons(settings: EmbeddedCluster, state: State) -> tuple[Daemon, ...]:
+def _daemons(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> tuple[Daemon, ...]:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SLURM_CONF": str(slurm_conf(state))}
     munged = (
         str(MUNGED),
@@ -272,9 +304,15 @@ def _daemons(settings: EmbeddedCluster, state: State) -> tuple[Daemon, ...]:
         *("--origin", "127.0.0.1", "--num-threads", "2"),
     )
     conf = str(slurm_conf(state))
+    slurmctld: tuple[str, ...] = (*_AS_LOCALHOST, str(SLURMCTLD), "-D", "-f", conf)
+    accounting: tuple[Daemon, ...] = ()
+    if settings.accounting:
+        slurmctld = accounting_daemons.after_accounting(slurmctld, ports[-1])
+        accounting = accounting_daemons.daemons(state, _AS_LOCALHOST)
     return (
         Daemon("munged", munged, environment, priority=100),
-        Daemon("slurmctld", (*_AS_LOCALHOST, str(SLURMCTLD), "-D", "-f", conf), environment, priority=110),
+        *accounting,
+        Daemon("slurmctld", slurmctld, environment, priority=110),
         *(
             Daemon(
                 f"slurmd-{node.name}",

@@ -154,6 +154,8 @@ class ClusterNode:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COMMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 _PARTITION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
+# Slurm's own account `root` is above all others; lower case, because Slurm takes no notice of it.
+ACCOUNT = re.compile(r"(?!root$)[a-z][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # These would steer sbatch itself or the dynamic linker that loads it.
 _STEERING = ("SBATCH_", "SLURM_", "SLURMD_", "LD_", "GLIBC_", "MALLOC_", "MUNGE_", "GCONV_", "LOCPATH", "PMI", "OMPI_")
@@ -179,6 +181,7 @@ class JobRequest:
         folder: absolute path of the folder it starts in.
         gpus: whole GPUs.
         shards: parts of one GPU; not together with gpus.
+        account: the account of `cluster.accounting` that the job is charged to; None: the default of Slurm.
 
     Raises:
         InvalidRequest: a value is out of bounds or has a character that is not allowed.
@@ -196,6 +199,7 @@ class JobRequest:
     folder: Path = Path("/")
     gpus: int = 0
     shards: int = 0
+    account: str | None = None
 
     def __post_init__(self) -> None:
         for what, value, pattern in (
@@ -207,6 +211,8 @@ class JobRequest:
                 raise _invalid(
                     f"{what} {value[:80]!r} has characters or a length that are not allowed", pattern.pattern
                 )
+        if self.account is not None and not ACCOUNT.fullmatch(self.account):
+            raise _invalid(f"account {self.account[:80]!r}", ACCOUNT.pattern)
         for what, number, least in (
             ("cpus", self.cpus, 1), ("memory", self.memory, 1), ("gpus", self.gpus, 0), ("shards", self.shards, 0),
             ("time in seconds", self.time.total_seconds(), 1),

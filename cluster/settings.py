@@ -13,6 +13,9 @@ from pydantic.functional_validators import AfterValidator
 
 from base.quantities import Duration, Size
 
+# Beside the nodes' folders, which have the nodes' names.
+STATE_FOLDERS = ("controller", "accounting")
+
 
 def _within(low: Size, high: Size) -> AfterValidator:
     def check(size: Size) -> Size:
@@ -142,12 +145,21 @@ class EmbeddedCluster(_Section):
         default=False,
         description="Whether nodes that have more GPUs than this machine may share the ones it has.",
     )
+    accounting: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether Slurm records what every job used and enforces GPU budgets; needs MariaDB and slurmdbd.",
+    )
     interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         if repeated := _repeated(node.name for node in self.nodes):
             raise ValueError(f"nodes with the same name: {', '.join(repeated)} (allowed: every name once)")
+        if reserved := sorted(node.name for node in self.nodes if node.name in STATE_FOLDERS):
+            raise ValueError(
+                f"node name that Leerlab keeps for Slurm's own state: {reserved[0]} (allowed: another name)"
+            )
         known = {node.name for node in self.nodes}
         for partition in self.partitions:
             if missing := sorted(set(partition.nodes) - known):

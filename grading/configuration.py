@@ -32,6 +32,7 @@ class ServiceConfiguration(BaseModel):
         slurm_conf: the slurm.conf that Slurm's commands use.
         slurm_answer: seconds that one command of Slurm may take (`cluster.interval.answer`).
         slurm_interval: seconds between two looks at a job that somebody waits for (`cluster.interval.starting`).
+        account: what graded runs are charged to in Slurm; None where there is no accounting.
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
     """
@@ -49,6 +50,7 @@ class ServiceConfiguration(BaseModel):
     slurm_conf: Path
     slurm_answer: float = 10.0
     slurm_interval: float = 0.5
+    account: str | None = None
     ledger: str
     ledger_key: Path
 

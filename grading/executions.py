@@ -137,6 +137,7 @@ class Executions:
         hub: id of the hub that the executions belong to, 12 hexadecimal digits.
         cluster: Slurm's commands.
         interval: seconds between two looks at an execution that somebody waits for.
+        account: what the jobs are charged to; None where there is no accounting.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Executions:
         confinement: ConfinementSettings,
         cluster: Cluster,
         interval: float,
+        account: str | None = None,
     ) -> None:
         self._comment = f"{hub}:{COMMENT}"
         self._state = state
@@ -159,6 +161,7 @@ class Executions:
         self._confinement = confinement
         self._cluster = cluster
         self._interval = interval
+        self._account = account
         self._cancelled: set[str] = set()
 
     @asynccontextmanager
@@ -358,6 +361,7 @@ class Executions:
             script=job_script([PYTHON, "-I", "-S", str(self._installation.code / "grading" / "job.py")]),
             output=folder / "job.log",
             environment={VARIABLE: task.to_json()},
+            account=self._account,
         )
 
     def _prepare(self, execution: str, incoming: Incoming) -> None:

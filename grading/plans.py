@@ -77,13 +77,20 @@ def lab_relays(role: Role, state: State) -> tuple[Relay, ...]:
 
 
 def formgrader_plan(
-    course: str, profile: Profile, state: State, installation: Installation, confinement: ConfinementSettings
+    course: str,
+    profile: Profile,
+    state: State,
+    installation: Installation,
+    confinement: ConfinementSettings,
+    *,
+    account: str | None = None,
 ) -> ServerPlan:
     """The server of a course account: formgrader alone, with the course folder as its home.
 
     Args:
         course: the course's id.
         profile: resources of the job.
+        account: what the job is charged to; None where there is no accounting.
     """
     wall = Wall(
         command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.formgrader"),
@@ -106,7 +113,7 @@ def formgrader_plan(
         },
         **confinement.sizes(),
     )
-    return ServerPlan(profile=profile, wall=wall, api_port=HUB_PORT)
+    return ServerPlan(profile=profile, wall=wall, api_port=HUB_PORT, account=account)
 
 
 def execution_wall(

@@ -61,6 +61,7 @@ def grading_service(
         confinement=configuration.confinement,
         cluster=cluster,
         interval=configuration.slurm_interval,
+        account=configuration.account,
     )
     journal = Journal(record)
     routes = [

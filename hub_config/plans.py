@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from base.i18n import translate
 from base.messages import Message
 from base.paths import Installation, State
+from cluster.accounting import course_account
 from cluster.settings import EmbeddedCluster
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
@@ -67,11 +68,18 @@ class Plans:
         for course in self.site.courses:
             if person.name == COURSE_ACCOUNT + course.id:
                 profile = self.site.profile(self.site.grading.profile)
-                return formgrader_plan(course.id, profile, self.state, self.installation, self.site.confinement)
+                return formgrader_plan(
+                    course.id, profile, self.state, self.installation, self.site.confinement, account=self._account
+                )
         if person.name.startswith(BOX_PREFIX):
             return self._sandbox(person.name)
         groups = [group.name for group in person.groups]
-        return ServerPlan(choose_profile(self.site.profiles, groups, options), self._lab(person.name, groups), HUB_PORT)
+        profile = choose_profile(self.site.profiles, groups, options)
+        return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account)
+
+    @property
+    def _account(self) -> str | None:
+        return course_account(self.site.cluster)
 
     def _sandbox(self, account: str) -> ServerPlan:
         """A member's server in a sandbox; nobody's who is no member now."""

@@ -17,8 +17,10 @@ class ServerPlan:
         wall: command, home, binds, relays, environment and the port inside (`publish`) of the server. The spawner adds
             the variables that JupyterHub gives to its servers (`JUPYTERHUB_*`) to the environment, nothing else.
         api_port: port on loopback inside on which a relay leads to the hub's API.
+        account: what the job is charged to, of `cluster.accounting`; None where there is no accounting.
     """
 
     profile: Profile
     wall: Wall
     api_port: int = 8081
+    account: str | None = None

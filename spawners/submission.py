@@ -78,4 +78,5 @@ def job_request(
         script=job_script(facility.wrapper),
         output=folder / SLURM_LOG,
         environment={VARIABLE: task.to_json()},
+        account=plan.account,
     )

@@ -33,6 +33,8 @@ _REASONS = {
     "BadConstraints": "start.waiting.never",
     "Licenses": "start.waiting.licences",
 }
+# Minutes that jobs may use in all: more of them do not come free when a job ends.
+_BUDGET = re.compile(r"^(QOS|Assoc)Grp[A-Za-z]*Minutes")
 _LIMIT = re.compile(r"^(QOS|Assoc|MaxJobsPer|MaxSubmit|JobArrayTaskLimit)")
 _WORD = re.compile(r"[^A-Za-z0-9_]")
 
@@ -60,7 +62,9 @@ def queued(job: Job, waited: int, at: datetime) -> Waiting:
     """
     reason = _WORD.sub("", (job.reason or "None").partition(",")[0].strip("() "))
     code = "start.waiting.preparing" if job.state is JobState.CONFIGURING else _REASONS.get(reason)
-    if code is None:
+    if code is None and _BUDGET.match(reason):
+        code = "start.waiting.budget"
+    elif code is None:
         code = "start.waiting.limit" if _LIMIT.match(reason) else "start.waiting.other"
     params: dict[str, str | int | float] = {"reason": reason, "waited": waited}
     if job.position is not None:

@@ -22,7 +22,7 @@ class Ports:
     Args:
         proxy_api: the proxy's API, for the hub alone.
         portal: the portal, for the proxy alone, which takes no unix sockets.
-        slurm: slurmctld first, then one slurmd per node; empty where the cluster is not ours.
+        slurm: slurmctld first, then one slurmd per node, then slurmdbd; empty where the cluster is not ours.
     """
 
     proxy_api: int
@@ -47,33 +47,36 @@ def free_ports(count: int) -> list[int]:
     return numbers
 
 
-def choose(state: State, nodes: int, *, jobs_run: bool) -> Ports:
+def choose(state: State, slurm: int, *, jobs_run: bool) -> Ports:
     """Choose ports and remember them: those of before where they still are free.
 
     Args:
         state: the site's state folder.
-        nodes: how many slurmd will run; 0 where the cluster is not ours.
+        slurm: how many Slurm needs; 0 where the cluster is not ours.
         jobs_run: whether jobs of an earlier run still run, which know Slurm by its ports.
 
     Raises:
         LeerlabError: jobs still run, and another program has taken one of Slurm's ports.
     """
-    count = nodes + 1 if nodes else 0
     before = remembered(state) if _file(state).exists() else None
     taken: list[int] = []
-    if before is not None and len(before.slurm) == count:
+    if before is not None and len(before.slurm) == slurm:
         taken = [port for port in before.all if in_use(LOOPBACK, port)]
         if not taken:
             return before
     if before is not None and jobs_run:
         raise LeerlabError(
             "Jobs of before still run, and Slurm cannot have its ports back"
-            + (f": another program uses {', '.join(map(str, taken))}." if taken else ": the nodes are others now."),
+            + (
+                f": another program uses {', '.join(map(str, taken))}."
+                if taken
+                else ": it needs another number of them now."
+            ),
             "Slurm would not find those jobs again.",
             "Stop that program, or run ./leerlab down, which ends the jobs, and then ./leerlab up.",
         )
-    proxy_api, portal, *slurm = free_ports(2 + count)
-    ports = Ports(proxy_api, portal, tuple(slurm))
+    proxy_api, portal, *of_slurm = free_ports(2 + slurm)
+    ports = Ports(proxy_api, portal, tuple(of_slurm))
     _file(state).write_text(json.dumps(asdict(ports)))
     return ports
 

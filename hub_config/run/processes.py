@@ -10,6 +10,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.paths import Installation, State
 from cluster import embedded
+from cluster.accounting import course_account
 from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
@@ -82,6 +83,7 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=interval.answer,
         slurm_interval=interval.starting,
+        account=course_account(site.cluster),
         ledger=ledger_url(site, state),
         ledger_key=state.secrets / LEDGER_KEY,
     )
@@ -113,6 +115,7 @@ def portal_daemon(
         ),
         profiles=site.profiles,
         grading=site.grading,
+        sandboxes=site.sandboxes,
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=site.cluster.interval.answer,
         ledger=ledger_url(site, state),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
+from cluster import accounting, embedded
 from cluster.settings import EmbeddedCluster
 from confinement import seccomp
 from hub_config.courses import release_courses
@@ -99,6 +101,7 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
                 step("stopping what did start")
                 supervisor.shutdown()
             raise
+        asyncio.run(accounting.establish(site.cluster, state))
         step("releasing courses")
         release_courses(site, state, installation)
     link = login_keys.login_link(site, state)
@@ -133,8 +136,8 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     # A daemon that is restarted must find the settings that this run began with.
     copy = state.generated / SITE_COPY
     shutil.copyfile(site_file, copy)
-    nodes = len(site.cluster.nodes) if isinstance(site.cluster, EmbeddedCluster) else 0
-    chosen = ports.choose(state, nodes, jobs_run=bool(left.jobs))
+    needed = embedded.ports_needed(site.cluster) if isinstance(site.cluster, EmbeddedCluster) else 0
+    chosen = ports.choose(state, needed, jobs_run=bool(left.jobs))
     return write_configuration(state, daemons(site, copy, state, installation, chosen))
 
 

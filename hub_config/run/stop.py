@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from base.errors import LeerlabError
 from base.paths import State
+from cluster import embedded
 from cluster.errors import SlurmError
 from cluster.jobs import Job
 from cluster.settings import EmbeddedCluster
@@ -94,10 +95,8 @@ def _end_jobs(site: Site, state: State, supervisor: Supervisor | None) -> int:
         running = strays.strays_of(state).jobs
         steps = sum(process.name() == strays.STEP for process in running)
         strays.end(running)
-        # Jobs that still waited are written there, and would start at the next `up`.
-        controller = state.slurm / "controller"
-        if controller.exists():
-            shutil.rmtree(controller)
+        # Jobs that still waited would start at the next `up`.
+        embedded.forget_jobs(state)
         return steps
 
 

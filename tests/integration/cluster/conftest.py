@@ -189,7 +189,7 @@ def running_slurm(
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     state = State(root / "s")
     try:
-        ports = free_ports(len(settings.nodes) + 1)
+        ports = free_ports(embedded.ports_needed(settings))
         daemons = embedded.prepare(settings, state, ports)
         if change:
             change(state)
