@@ -52,11 +52,27 @@ def kinds(schema: Mapping[str, Any]) -> str:
 
 
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a `$ref` stands for, with the keys beside the reference laid over it."""
-    while "$ref" in schema:
-        target = root["$defs"][str(schema["$ref"]).rpartition("/")[2]]
-        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    return schema
+    """The schema that a `$ref` stands for, with the keys beside the reference laid over it.
+
+    A section that may be left out is `anyOf` a section and nothing: it stands for the section.
+    """
+    while True:
+        if "$ref" in schema:
+            target = root["$defs"][str(schema["$ref"]).rpartition("/")[2]]
+            schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+        elif section := _only_section(schema, root):
+            schema = {**section, **{key: value for key, value in schema.items() if key != "anyOf"}}
+        else:
+            return schema
+
+
+def _only_section(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The group of keys in a choice between it and nothing."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) != 1 or len(schema["anyOf"]) != 2:
+        return None
+    section = resolved(choices[0], root)
+    return section if section.get("type") == "object" else None
 
 
 def _bounds(low: object, high: object, unit: str = "") -> str:

@@ -18,6 +18,7 @@ from grading.settings import GradingSettings
 from hub_config.login.oidc import why_unusable
 from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
 from hub_config.settings import DemoPersonSettings, HubSettings
+from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile, check_profiles
 
 COURSE_GROUPS = ("nbgrader-", "formgrade-")
@@ -43,6 +44,7 @@ class Parts:
         hub: the section, or None when it is wrong.
         cluster: the section, or None when it is wrong.
         grading: the section, or None when it is wrong.
+        sandboxes: the section, or None when it is wrong or left out.
         people: right members of login.people, each with its index.
         providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
@@ -54,6 +56,7 @@ class Parts:
     hub: HubSettings | None
     cluster: EmbeddedCluster | ExistingCluster | None
     grading: GradingSettings | None
+    sandboxes: SandboxSettings | None
     people: Sequence[tuple[int, DemoPersonSettings]]
     providers: Sequence[tuple[int, ProviderSettings]]
     profiles: Sequence[tuple[int, Profile]]
@@ -70,6 +73,7 @@ class Parts:
             hub=_valid(TypeAdapter(HubSettings), plain.get("hub", {})),
             cluster=_valid(TypeAdapter[EmbeddedCluster | ExistingCluster](Cluster), plain.get("cluster")),
             grading=_valid(TypeAdapter(GradingSettings), plain.get("grading")),
+            sandboxes=_valid(TypeAdapter(SandboxSettings), plain.get("sandboxes")),
             people=_members(DemoPersonSettings, login.get("people") if isinstance(login, dict) else None),
             providers=_members(ProviderSettings, login.get("providers") if isinstance(login, dict) else None),
             profiles=_members(Profile, plain.get("profiles")),
@@ -222,6 +226,24 @@ def graded_runs_have_time(parts: Parts) -> Iterator[Fault]:
             yield parts.fault(("grading", "notebook_time"), message, f"at most {profile.time}")
 
 
+def sandboxes_can_run(parts: Parts) -> Iterator[Fault]:
+    """A sandbox's servers have a profile of this file without parts of a shared GPU; budgets need accounting."""
+    sandboxes = parts.sandboxes
+    if sandboxes is None:
+        return
+    profile = next((profile for _, profile in parts.profiles if profile.id == sandboxes.profile), None)
+    if profile is None:
+        known = [profile.id for _, profile in parts.profiles if not profile.shards]
+        message = f"`sandboxes.profile` names a profile that does not exist: {sandboxes.profile}"
+        yield parts.fault(("sandboxes", "profile"), message, _some(known))
+    elif profile.shards:
+        message = f"the profile {profile.id} has parts of a shared GPU, and those share memory with other people's work"
+        yield parts.fault(("sandboxes", "profile"), message, "a profile with whole GPUs, or without")
+    if sandboxes.gpu_hours is not None and not getattr(parts.cluster, "accounting", True):
+        message = "`sandboxes.gpu_hours` is a budget, and this cluster counts nothing"
+        yield parts.fault(("sandboxes", "gpu_hours"), message, "only with `cluster.accounting: true`")
+
+
 RULES = (
     names_are_unique,
     profiles_fit_the_cluster,
@@ -233,6 +255,7 @@ RULES = (
     logins_are_encrypted_on_the_way,
     demo_login_stays_here,
     graded_runs_have_time,
+    sandboxes_can_run,
 )
 
 

@@ -91,7 +91,7 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
 def _default(key: str, value: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if key in schema.get("required", ()):
         return "required"
-    if resolved(value, root).get("type") == "object" and key != "title":
+    if resolved(value, root).get("type") == "object" and key != "title" and value.get("default", "") is not None:
         return "the defaults of its keys"
     default = value.get("default")
     return "none" if default in (None, []) else f"`{json.dumps(default, ensure_ascii=False)}`"

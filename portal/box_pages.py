@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from base.messages import Message
 from ledger.sandboxes import DataClass, SandboxState
+from portal import request as page_request
 from portal.boxes import Boxes
 from portal.errors import Refused, absent
 from portal.pages import Context, LivePage, Pages
@@ -64,7 +65,7 @@ class RequestPage:
         if wish is None:
             return await self._page(visitor, Form(given, wrong), 400)
         try:
-            made = await self._boxes.call(self._boxes.life.request, visitor.name, wish)
+            made = await self._boxes.call(self._boxes.life.request, visitor.name, wish, page_request.current().language)
         except SandboxRefused as refused:
             return await self._page(visitor, Form(given, reasons=refused.reasons), 409)
         except Refused as refused:

@@ -16,6 +16,7 @@ from ledger.sandboxes import DataClass, NotPossibleNow, RiskClass, Sandbox, Sand
 from sandboxes.folders import ABOUT, Folders
 from sandboxes.risk import Assessment, SelfCheck, assess
 from sandboxes.settings import SandboxSettings
+from sandboxes.starters.starter import install, starters
 
 SECTORS = (
     "agriculture", "care", "culture", "energy", "industry", "logistics", "public", "services", "water", "other",
@@ -81,12 +82,13 @@ class Sandboxes:
         """Where a sandbox's files are."""
         return Folders(self._state, sandbox)
 
-    def request(self, person: str, request: Request) -> Sandbox:
+    def request(self, person: str, request: Request, language: str = "nl") -> Sandbox:
         """Ask for a sandbox: there at once, or waiting for an operator when the risk is high.
 
         Args:
             person: pseudonym of who asks; who may ask is the caller's to check.
             request: what was asked.
+            language: `nl` or `en`: of the starter kits that come with it.
 
         Raises:
             InputError: a field is empty, too long or unknown.
@@ -103,7 +105,7 @@ class Sandboxes:
             ends=_now() + timedelta(days=request.days), state=state, most=self._settings.per_person,
         )  # fmt: skip
         if state is SandboxState.ACTIVE:
-            self.prepare(made)
+            self.prepare(made, language)
         return made
 
     def _grantable(self, assessment: Assessment, data_class: DataClass) -> None:
@@ -112,23 +114,25 @@ class Sandboxes:
         if list(DataClass).index(data_class) > self._highest:
             raise SandboxRefused((Message("sandbox.refused.data"),))
 
-    def prepare(self, sandbox: Sandbox) -> None:
-        """Make a sandbox's folders, and the file from which notebooks inside know where they are."""
+    def prepare(self, sandbox: Sandbox, language: str) -> None:
+        """Make a sandbox's folders, put the starter kits there, and the file that tells notebooks where they are."""
         folders = self.folders(sandbox.id)
         folders.make()
         about = {"id": sandbox.id, "title": sandbox.title, "sector": sandbox.sector, "risk_class": sandbox.risk_class}
         # Whatever stands there already may be a member's, links included: it is left alone.
         with suppress(FileExistsError), (folders.files / ABOUT).open("x") as file:
             json.dump(about, file, ensure_ascii=False)
+        for starter in starters():
+            install(starter, folders.files, language)
 
-    def approve(self, sandbox: str, by: str) -> Sandbox:
+    def approve(self, sandbox: str, by: str, language: str = "nl") -> Sandbox:
         """An operator's yes.
 
         Raises:
             NoSuchSandbox, NotPossibleNow: it does not wait for one.
         """
         active = self.ledger.move(sandbox, SandboxState.ACTIVE, by)
-        self.prepare(active)
+        self.prepare(active, language)
         return active
 
     def refuse(self, sandbox: str, by: str) -> Sandbox:

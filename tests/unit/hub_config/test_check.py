@@ -138,6 +138,8 @@ ONE_MISTAKE = [
     ("released: [een]", "released: [een, een]", "released", "names the assignment een twice"),
     ("grading:\n", "grading:\n  cell_time: 1h\n", "grading:", "cell_time (1h) is longer than notebook_time"),
     ("grading:\n", "grading:\n  notebook_time: 5h\n", "notebook_time", "longer than the profile klein runs"),
+    ("grading:\n", "sandboxes: {profile: groot}\ngrading:\n", "sandboxes:", "does not exist: groot (allowed: klein"),
+    ("grading:\n", "sandboxes: {profile: klein, gpu_hours: 2}\ngrading:\n", "sandboxes:", "counts nothing"),
     ("grading:\n", "ledger: {url: 'postgresql://u:p@h/d'}\ngrading:\n", "ledger", "several hosts need PostgreSQL"),
     ("grading:\n", "ledger: {url: 'sqlite://'}\ngrading:\n", "ledger", "not the address of a SQLite file"),
 ]  # fmt: skip
@@ -181,6 +183,14 @@ def test_mistakes_everywhere_are_all_reported_in_order_of_lines(found: Check) ->
     lines = [line for line, _ in found(text)]
     assert lines == sorted(lines)
     assert len(lines) == 8
+
+
+def test_a_sandbox_never_gets_parts_of_a_shared_gpu(found: Check) -> None:
+    part = "  - {id: deel, title: {nl: D, en: P}, partition: gpu, cpus: 1, memory: 1G, time: 1h, shards: 1}\n"
+    text = GOOD.replace("courses:\n", part + "courses:\n").replace(
+        "grading:\n", "sandboxes: {profile: deel}\ngrading:\n"
+    )
+    assert ["parts of a shared GPU" in message for _, message in found(text)] == [True]
 
 
 def test_an_existing_cluster_bounds_profiles_too(found: Check) -> None:
