@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+
 from starlette.applications import Starlette
 
+from cluster.accounting import Accounts
 from cluster.commands import Slurm
 from grading.store import Store
 from ledger.sandboxes import SandboxLedger
@@ -45,7 +48,11 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     live: dict[str, LivePage] = {}
     if (settings := configuration.sandboxes) is not None:
         life = Sandboxes(SandboxLedger(ledger), folders, settings)
-        boxes = Boxes(life, settings, hub, None)
+        counter = None
+        if configuration.accounting:
+            conf, answer = configuration.slurm_conf, configuration.slurm_answer
+            counter = Accounts(conf, user=getpass.getuser(), answer=answer)
+        boxes = Boxes(life, settings, hub, counter)
         request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages)
         live["sandbox"] = sandbox.page
         acts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from portal.site import BOX_ACCOUNT
 from sandboxes.life import Sandboxes
 from sandboxes.settings import SandboxSettings
 from sandboxes.usage import disk_use
+
+USAGE_SECONDS = 60.0
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -95,6 +98,7 @@ class Boxes:
         self.settings = settings
         self._hub = hub
         self._accounts = accounts
+        self._usage: dict[str, tuple[float, asyncio.Future[Usage]]] = {}
 
     async def call(self, act: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
         """Call something that blocks, and turn what it refuses into a page.
@@ -131,7 +135,17 @@ class Boxes:
         return [Member(name, titles[name]) for name in names]
 
     async def usage(self, sandbox: str) -> Usage:
-        """What it uses of disk and GPU."""
+        """What it uses of disk and GPU, as of at most a minute ago: both take many looks."""
+        now = time.monotonic()
+        seen = self._usage.get(sandbox)
+        if seen is None or now - seen[0] >= USAGE_SECONDS:
+            # Whoever comes meanwhile waits for this one look; nobody begins another.
+            looking = asyncio.ensure_future(self._look(sandbox))
+            self._usage = {one: kept for one, kept in self._usage.items() if now - kept[0] < USAGE_SECONDS}
+            seen = self._usage[sandbox] = (now, looking)
+        return await asyncio.shield(seen[1])
+
+    async def _look(self, sandbox: str) -> Usage:
         disk = await self.call(disk_use, self.life.folders(sandbox).root)
         hours: float | None = None
         if self._accounts is not None:

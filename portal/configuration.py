@@ -55,6 +55,7 @@ class PortalConfiguration(BaseModel):
         grading: the section of site.yaml: limits of the exchange.
         slurm_conf: the slurm.conf that Slurm's commands use.
         slurm_answer: seconds that one command of Slurm may take.
+        accounting: whether Slurm counts what sandboxes use.
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
         sandboxes: the section of site.yaml; None when the site has no sandboxes.
@@ -76,6 +77,7 @@ class PortalConfiguration(BaseModel):
     grading: GradingSettings
     slurm_conf: Path
     slurm_answer: float = 10.0
+    accounting: bool = False
     ledger: str
     ledger_key: Path
     sandboxes: SandboxSettings | None = None

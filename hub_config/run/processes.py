@@ -115,6 +115,7 @@ def portal_daemon(
         ),
         profiles=site.profiles,
         grading=site.grading,
+        accounting=isinstance(site.cluster, EmbeddedCluster) and site.cluster.accounting,
         sandboxes=site.sandboxes,
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=site.cluster.interval.answer,
