@@ -113,7 +113,12 @@ class Application:
 
         @asynccontextmanager
         async def lifespan(_application: Starlette) -> AsyncIterator[None]:
+            keeper = self._parts.keeper
+            keeping = asyncio.create_task(keeper.run()) if keeper is not None else None
             yield
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
             await self._parts.looks.close()
             await self._parts.hub.close()
 

@@ -26,6 +26,7 @@ from portal.sessions import Sessions
 from portal.site import SiteView
 from portal.snapshot import Looks
 from portal.work import Exchange
+from sandboxes.keeper import Keeper
 from sandboxes.life import Sandboxes
 
 
@@ -43,7 +44,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     folders = configuration.folders
     ledger = Ledger.open(configuration.ledger, configuration.ledger_key)
     checks = Checks(folders.run / "grading.sock", ledger.head)
-    boxes = None
+    boxes, keeper = None, None
     acts: dict[str, Act] = {}
     live: dict[str, LivePage] = {}
     if (settings := configuration.sandboxes) is not None:
@@ -54,6 +55,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             counter = Accounts(conf, user=getpass.getuser(), answer=answer)
         boxes = Boxes(life, settings, hub, counter)
         request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages)
+        keeper = Keeper(life, ledger, folders, settings.days_kept, hub.follow_sandboxes)
         live["sandbox"] = sandbox.page
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
@@ -76,5 +78,6 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             },
             acts=acts,
             boxes=boxes,
+            keeper=keeper,
         )
     ).starlette()

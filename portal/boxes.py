@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, Protocol, TypeVar
 
 from base.errors import InputError
@@ -45,7 +46,7 @@ class BoxCard:
     Args:
         sandbox: from the ledger.
         account: the hub's account of the person in it.
-        days: whole days left; 0 on the last day.
+        days: days left, a begun one counted; 0 when its time is over.
     """
 
     sandbox: Sandbox
@@ -163,4 +164,4 @@ class Boxes:
 def card(sandbox: Sandbox, person: str) -> BoxCard:
     """A sandbox as a list shows it, for one person."""
     left = sandbox.ends - datetime.now(UTC)
-    return BoxCard(sandbox, f"{BOX_ACCOUNT}{sandbox.id}-{person}", max(0, left.days))
+    return BoxCard(sandbox, f"{BOX_ACCOUNT}{sandbox.id}-{person}", max(0, math.ceil(left / timedelta(days=1))))

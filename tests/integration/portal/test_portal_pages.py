@@ -275,7 +275,7 @@ def test_a_company_asks_and_has_a_sandbox_at_once_which_a_colleague_joins(
     expect(colleague.get_by_role("heading", level=1)).to_have_text("Deze uitnodiging werkt niet")
     owner.goto(f"{pages.portal}/sandboxes/{box}")
     expect(owner.locator(".members li")).to_have_count(2)
-    owner.get_by_role("button", name="Haal Collega Bos eruit").click()
+    owner.get_by_role("button", name="Eruit halen Collega Bos").click()
     expect(owner.locator(".members li")).to_have_count(1)
     assert colleague.goto(f"{pages.portal}/sandboxes/{box}").status == 404  # type: ignore[union-attr]
 
