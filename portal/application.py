@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ from portal.people import Visitor
 from portal.servers import Kind, kind_of
 from portal.site import SiteView
 from portal.snapshot import Looks
+from sandboxes.keeper import Keeper
 
 YEAR = 365 * 24 * 3600
 log = logging.getLogger("portal")
@@ -56,6 +58,7 @@ class Parts:
         live: the live pages by their name in the table.
         acts: what carries out the other routes that need a person, by name; without sandboxes theirs are absent.
         boxes: the sandboxes; None when the site has none.
+        keeper: brings ended sandboxes to their end; None when the site has none.
     """
 
     configuration: PortalConfiguration
@@ -67,6 +70,7 @@ class Parts:
     live: dict[str, LivePage]
     acts: dict[str, Act]
     boxes: Boxes | None
+    keeper: Keeper | None = None
 
 
 async def _absent(_request: Request, _visitor: Visitor, _given: dict[str, str]) -> Response:
