@@ -31,7 +31,7 @@ from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import LOG, SLURM_LOG, inside_environment, job_folder, job_request
+from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
 
 NO_LIMIT = 10**9
 """Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
@@ -142,7 +142,9 @@ class LeerlabSpawner(RememberingSpawner):
         requested = utcnow()
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
-            job_folder(self.facility, start.id).mkdir(mode=0o700)
+            folder = job_folder(self.facility, start.id)
+            folder.mkdir(mode=0o700)
+            (folder / OWNER).write_text(self.user.name)
             self._keep(start)
             self._expect_report()
             request = self._request(plan, start, secret)

@@ -15,6 +15,8 @@ from spawners.starts import Start
 
 LOG = "server.log"
 SLURM_LOG = "slurm.log"
+OWNER = "owner"
+"""File in a job\'s folder with the name of the hub account whose server it runs."""
 
 
 def inside_environment(plan: ServerPlan, given: Mapping[str, str], base: str, hub_prefix: str) -> dict[str, str]:

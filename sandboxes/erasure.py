@@ -1,0 +1,125 @@
+"""Erasing a sandbox: every file of it, its jobs' logs and its words in the ledger; and the search that proves it.
+
+What is promised: nothing of the sandbox is left in any file below the state folder, SQLite's free pages and journal
+included. What is not: copies that a disk's own controller, a snapshot or a backup keeps. Files are unlinked, not
+written over, because on today's disks and file systems writing over a file need not touch the old blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.errors import LeerlabError
+from base.paths import State
+from ledger.sandboxes import SandboxLedger
+from sandboxes.folders import Folders
+from spawners.submission import OWNER
+
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What an erasure removed.
+
+    Args:
+        files: how many files and folders.
+        jobs: how many jobs' folders.
+    """
+
+    files: int
+    jobs: int
+
+
+def erase(ledger: SandboxLedger, state: State, sandbox: str, by: str) -> Erased:
+    """Erase a sandbox in which nothing runs any more. Broken off, it is begun again by the next call.
+
+    Args:
+        ledger: where the sandbox is remembered.
+        state: the site's state folder.
+        sandbox: its id.
+        by: pseudonym of who decided it.
+
+    Raises:
+        NotPossibleNow: it is not ending.
+        LeerlabError: something could not be removed, or the ledger's journal not be emptied.
+    """
+    jobs = list(_job_folders(state, sandbox))
+    files = sum(_remove(folder) for folder in jobs)
+    files += _remove(Folders(state, sandbox).root)
+    ledger.forget(sandbox, by, {"files": str(files), "jobs": str(len(jobs))})
+    return Erased(files, len(jobs))
+
+
+def _job_folders(state: State, sandbox: str) -> Iterator[Path]:
+    """Folders of the jobs of all members' servers."""
+    prefix = f"box-{sandbox}-"
+    for folder in state.jobs.iterdir():
+        try:
+            owner = (folder / OWNER).read_text()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if owner.startswith(prefix):
+            yield folder
+
+
+def _remove(folder: Path) -> int:
+    """Remove a folder with everything in it, whatever modes its people gave; says how many things that were."""
+    if not os.path.lexists(folder):
+        return 0
+    count = 1
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        here.chmod(stat.S_IRWXU)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise LeerlabError(
+            f"{folder} could not be removed: {error.strerror}.", "The erasure is not finished."
+        ) from error
+    return count
+
+
+def found(state: State, marker: bytes) -> list[Path]:
+    """Every file or folder below the state folder that has the marker in its contents or its name.
+
+    Args:
+        state: the site's state folder.
+        marker: at least 8 bytes that stand nowhere else.
+
+    Raises:
+        ValueError: the marker is too short to mean anything.
+    """
+    if len(marker) < 8:
+        raise ValueError("a marker has at least 8 bytes")
+    places = [path for path in state.root.rglob("*") if marker in os.fsencode(path.name) or _holds(path, marker)]
+    return sorted(places)
+
+
+def _holds(path: Path, marker: bytes) -> bool:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return marker in os.fsencode(path.readlink())
+        if not stat.S_ISREG(mode):
+            return False
+        with path.open("rb") as file:
+            tail = b""
+            while piece := file.read(_CHUNK):
+                if marker in tail + piece:
+                    return True
+                tail = piece[-len(marker) :]
+    except FileNotFoundError:
+        return False
+    return False

@@ -1,0 +1,157 @@
+"""What the members of an ended sandbox take with them: one tar file with everything, and a list that proves it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.store import Entry, Ledger
+from ledger.transfers import TransferLedger
+from sandboxes.folders import Folders
+
+MANIFEST, TRAIL = "manifest.json", "trail.jsonl"
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file of the manifest.
+
+    Args:
+        path: below `files/` in the tar file.
+        size: bytes.
+        sha256: hash of the contents in hexadecimal.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export holds.
+
+    Args:
+        files: how many files.
+        bytes: of all files together.
+        left_out: links, devices and files that could not be read, by path.
+        sha256: hash of the tar file.
+    """
+
+    files: int
+    bytes: int
+    left_out: tuple[str, ...]
+    sha256: str
+
+
+def export(folders: Folders, ledger: Ledger, sandbox: str) -> Exported:
+    """Pack the shared files, a manifest and the sandbox's part of the audit trail; nothing may run in it any more.
+
+    The file appears under its name only when it is complete. Links are listed, not followed: they may lead anywhere.
+
+    Args:
+        folders: of the sandbox.
+        ledger: with its audit trail.
+        sandbox: its id.
+
+    Raises:
+        OSError: the disk is full, or a file could not be read to its end.
+    """
+    target = folders.export
+    partial = target.with_suffix(".partial")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    listed: list[Listed] = []
+    left_out: list[str] = []
+    try:
+        with partial.open("wb") as raw, tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path, descriptor in _files(folders.files, left_out):
+                listed.append(_add(tar, path, descriptor))
+            trail = [_plain(entry) for entry in entries_of(ledger, sandbox)]
+            manifest = {"sandbox": sandbox, "files": [asdict(one) for one in listed], "left_out": left_out}
+            _add_text(tar, MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+            _add_text(tar, TRAIL, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in trail))
+            raw.flush()
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Exported(len(listed), sum(one.size for one in listed), tuple(left_out), digest)
+
+
+def entries_of(ledger: Ledger, sandbox: str) -> Sequence[Entry]:
+    """The audit entries about a sandbox and its transfers, in order."""
+    subjects = [sandbox, *(transfer.id for transfer in TransferLedger(ledger).of(sandbox))]
+    found = [entry for subject in subjects for entry in ledger.entries(subject=subject)]
+    return sorted(found, key=lambda entry: entry.sequence)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry), "time": entry.time.isoformat(), "details": dict(entry.details)}
+
+
+def _files(folder: Path, left_out: list[str]) -> Iterator[tuple[str, int]]:
+    """Regular files below a folder with an open descriptor of each; everything else is named in `left_out`."""
+    for here, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+        folders.sort()
+        below = Path(here).relative_to(folder)
+        links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=descriptor).st_mode)]
+        left_out += [str(below / name) for name in links]
+        for name in sorted(files):
+            path = str(below / name)
+            try:
+                opened = os.open(name, _OPEN, dir_fd=descriptor)
+            except OSError:
+                left_out.append(path)
+                continue
+            try:
+                if stat.S_ISREG(os.fstat(opened).st_mode):
+                    yield path, opened
+                else:
+                    left_out.append(path)
+            finally:
+                os.close(opened)
+
+
+class _Hashed(io.RawIOBase):
+    """Reads a file and hashes what it read."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(os.dup(descriptor), "rb")
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(_CHUNK if size < 0 else size)
+        self.digest.update(piece)
+        return piece
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _add(tar: tarfile.TarFile, path: str, descriptor: int) -> Listed:
+    status = os.fstat(descriptor)
+    information = tarfile.TarInfo(f"files/{path}".encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    information.size, information.mode, information.mtime = status.st_size, 0o600, int(status.st_mtime)
+    with _Hashed(descriptor) as hashed:
+        tar.addfile(information, hashed)
+    return Listed(information.name.removeprefix("files/"), status.st_size, hashed.digest.hexdigest())
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    information = tarfile.TarInfo(name)
+    information.size, information.mode = len(data), 0o600
+    tar.addfile(information, io.BytesIO(data))

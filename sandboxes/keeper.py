@@ -1,0 +1,79 @@
+"""Brings ended sandboxes to their end without anybody's click: packed, kept for some days, erased."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from base.errors import LeerlabError
+from base.paths import State
+from ledger.sandboxes import Sandbox, SandboxLedger, SandboxState
+from ledger.store import Ledger
+from sandboxes.erasure import erase
+from sandboxes.export import export
+from sandboxes.life import CLOCK, Sandboxes
+
+INTERVAL_SECONDS = 30.0
+
+log = logging.getLogger("leerlab.sandboxes")
+
+
+class Keeper:
+    """Looks at an interval for what has to be done.
+
+    Args:
+        life: the sandboxes.
+        ledger: the site's ledger.
+        state: the site's state folder.
+        days_kept: days between the end of a sandbox and its erasure.
+        follow: lets the hub stop the servers of who is no member of an active sandbox; whether they have all stopped.
+    """
+
+    def __init__(
+        self, life: Sandboxes, ledger: Ledger, state: State, days_kept: int, follow: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._life = life
+        self._ledger = ledger
+        self._state = state
+        self._kept = timedelta(days=days_kept)
+        self._follow = follow
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (LeerlabError, OSError) as error:
+                log.error("Ended sandboxes could not be looked after; the next look tries again: %s", error)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Do what has to be done now; each sandbox by itself, so that one that fails keeps no other waiting.
+
+        Raises:
+            LeerlabError: the ledger cannot be read; nothing was packed or erased.
+        """
+        await asyncio.to_thread(self._life.end_overdue)
+        ledger: SandboxLedger = self._life.ledger
+        ending = await asyncio.to_thread(ledger.all, SandboxState.ENDING)
+        if not ending:
+            return
+        if not await self._follow():
+            log.warning("The hub has not stopped all servers of ended sandboxes; the next look tries again")
+            return
+        for sandbox in ending:
+            try:
+                await asyncio.to_thread(self._go_on, sandbox)
+            except (LeerlabError, OSError) as error:
+                log.error("Sandbox %s could not be packed or erased; the next look tries again: %s", sandbox.id, error)
+
+    def _go_on(self, sandbox: Sandbox) -> None:
+        folders = self._life.folders(sandbox.id)
+        if folders.files.is_dir() and not folders.export.exists():
+            made = export(folders, self._ledger, sandbox.id)
+            details = {"files": str(made.files), "left_out": str(len(made.left_out)), "sha256": made.sha256}
+            self._ledger.record(CLOCK, "sandbox.exported", sandbox.id, details)
+        if sandbox.ended is not None and sandbox.ended + self._kept <= datetime.now(UTC):
+            erase(self._life.ledger, self._state, sandbox.id, CLOCK)

@@ -1,0 +1,419 @@
+"""A sandbox's life in the ledger and on disk: asked for, shared, ended, packed, erased; and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from base.errors import InputError, LeerlabError
+from base.paths import State
+from base.quantities import Size
+from ledger.sandboxes import (
+    DataClass,
+    NoSuchSandbox,
+    NotPossibleNow,
+    RiskClass,
+    Sandbox,
+    SandboxLedger,
+    SandboxState,
+)
+from ledger.store import Ledger
+from ledger.transfers import Direction, TransferLedger, TransferState
+from sandboxes import erasure
+from sandboxes.erasure import erase, found
+from sandboxes.export import export
+from sandboxes.folders import ABOUT
+from sandboxes.keeper import Keeper
+from sandboxes.life import Request, Sandboxes, SandboxRefused
+from sandboxes.risk import SelfCheck, assess
+from sandboxes.settings import SandboxSettings
+from sandboxes.usage import disk_use
+
+NONE = SelfCheck(forbidden=False, people=False, preparing=False, product=False, talks=False, personal=False)
+WISH = Request("Pompen", "Zien wanneer een pomp stukgaat.", "water", DataClass.OPEN, 14, NONE)
+MARKER = "geheim-recept-8f3a"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    state = State(tmp_path / "site")
+    state.make()
+    return state
+
+
+@pytest.fixture
+def ledger(state: State) -> Iterator[Ledger]:
+    with closing(Ledger(f"sqlite:///{state.ledger}", b"k" * 32)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def life(ledger: Ledger, state: State) -> Sandboxes:
+    return Sandboxes(SandboxLedger(ledger), state, SandboxSettings(profile="cpu", size=Size.parse("64M")))
+
+
+def actions(ledger: Ledger, subject: str) -> list[str]:
+    return [entry.action for entry in ledger.entries(subject=subject)]
+
+
+def joined(life: Sandboxes, person: str = "bram") -> Sandbox:
+    """An active sandbox of Mila's with a second member."""
+    made = life.request("mila", WISH)
+    life.join(life.invite(made.id, "mila"), person)
+    return made
+
+
+# -- asking
+
+
+def test_a_sandbox_with_open_data_and_little_risk_is_there_at_once(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    assert made.state is SandboxState.ACTIVE and made.risk_class is RiskClass.MINIMAL
+    about = json.loads((life.folders(made.id).files / ABOUT).read_text())
+    assert about["id"] == made.id and about["risk_class"] == "minimal"
+    assert (life.folders(made.id).files / "voorspellend-onderhoud/1-kijken.ipynb").is_file()
+    assert (life.folders(made.id).root).stat().st_mode & 0o777 == 0o700
+    assert actions(ledger, made.id) == ["sandbox.request"]
+
+
+def test_no_audit_entry_holds_a_word_of_the_company(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", replace(WISH, title=MARKER, purpose=MARKER))
+    life.end(made.id, "mila")
+    assert MARKER not in "".join(str(entry) for entry in ledger.entries())
+
+
+def test_high_risk_waits_for_an_operator(life: Sandboxes) -> None:
+    made = life.request("mila", replace(WISH, check=replace(NONE, product=True)))
+    assert made.state is SandboxState.WAITING and not life.folders(made.id).root.exists()
+    assert life.approve(made.id, "beheer").state is SandboxState.ACTIVE
+    assert life.folders(made.id).files.is_dir()
+
+
+def test_a_prohibited_application_and_delicate_data_are_refused(life: Sandboxes) -> None:
+    for wish, code in (
+        (replace(WISH, check=replace(NONE, forbidden=True)), "risk.prohibited"),
+        (replace(WISH, data_class=DataClass.INTERNAL), "sandbox.refused.data"),
+    ):
+        with pytest.raises(SandboxRefused) as refused:
+            life.request("mila", wish)
+        assert refused.value.reasons[0].code == code
+    assert life.ledger.all() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"title": " "}, {"title": "x" * 61}, {"purpose": "x" * 1001}, {"sector": "spies"}, {"days": 0}, {"days": 31},
+     {"title": "a\ud800"}],
+)  # fmt: skip
+def test_what_no_honest_form_sends_is_wrong_input(life: Sandboxes, changes: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        life.request("mila", replace(WISH, **changes))  # type: ignore[arg-type]
+
+
+def test_nobody_owns_more_than_are_given_and_ending_one_makes_room(life: Sandboxes) -> None:
+    made = [life.request("mila", WISH) for _ in range(2)]
+    with pytest.raises(NotPossibleNow, match="2 sandboxes already"):
+        life.request("mila", WISH)
+    life.end(made[0].id, "mila")
+    assert life.request("mila", WISH).state is SandboxState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("answers", "risk", "first"),
+    [
+        ({}, RiskClass.MINIMAL, "risk.minimal"),
+        ({"talks": True}, RiskClass.LIMITED, "risk.limited.talks"),
+        ({"people": True, "preparing": True}, RiskClass.LIMITED, "risk.limited.preparing"),
+        ({"people": True}, RiskClass.HIGH, "risk.high.people"),
+        ({"people": True, "preparing": True, "product": True}, RiskClass.HIGH, "risk.high.product"),
+        ({"forbidden": True, "talks": True}, RiskClass.PROHIBITED, "risk.prohibited"),
+    ],
+)
+def test_the_heaviest_ground_decides(answers: dict[str, bool], risk: RiskClass, first: str) -> None:
+    assessment = assess(replace(NONE, **answers))
+    assert assessment.risk is risk and assessment.reasons[0].code == first
+    with_data = assess(replace(NONE, personal=True, **answers))
+    assert with_data.reasons[-1].code == "risk.personal"
+
+
+# -- members
+
+
+def test_an_invitation_works_once_and_for_one_person(life: Sandboxes) -> None:
+    made = life.request("mila", WISH)
+    code = life.invite(made.id, "mila")
+    assert life.join(code.upper() + " ", "bram").id == made.id
+    assert life.ledger.members(made.id) == ["mila", "bram"]
+    with pytest.raises(InputError, match="does not work"):
+        life.join(code, "chris")
+
+
+@pytest.mark.attack
+def test_an_invitation_cannot_be_read_from_the_ledger_s_file(life: Sandboxes, state: State) -> None:
+    code = life.invite(life.request("mila", WISH).id, "mila")
+    life.ledger._ledger.settle()
+    assert found(state, code.encode()) == []
+    # Control: the search finds what is stored as it is.
+    assert state.ledger in found(state, b"Zien wanneer")
+
+
+def test_a_removed_member_sees_nothing_and_whoever_they_invited_cannot_come(life: Sandboxes) -> None:
+    made = joined(life)
+    code = life.invite(made.id, "bram")
+    life.ledger.remove(made.id, "bram", "mila")
+    for forbidden in (
+        lambda: life.ledger.get_for(made.id, "bram"), lambda: life.invite(made.id, "bram"),
+        lambda: life.extend(made.id, "bram"),
+    ):  # fmt: skip
+        with pytest.raises(NoSuchSandbox):
+            forbidden()
+    with pytest.raises(NotPossibleNow):
+        life.join(code, "chris")
+    assert list(life.ledger.of("bram")) == [] and life.ledger.memberships() == [(made.id, "mila")]
+    # Somebody may come back.
+    life.join(life.invite(made.id, "mila"), "bram")
+    assert life.ledger.members(made.id) == ["mila", "bram"]
+
+
+def test_only_the_owner_takes_others_out_and_ends_and_the_owner_stays(life: Sandboxes) -> None:
+    made = joined(life)
+    life.join(life.invite(made.id, "mila"), "chris")
+    for person, by in (("mila", "bram"), ("chris", "bram"), ("mila", "mila")):
+        with pytest.raises(NotPossibleNow):
+            life.ledger.remove(made.id, person, by)
+    with pytest.raises(NotPossibleNow):
+        life.end(made.id, "bram")
+    life.ledger.remove(made.id, "chris", "chris")
+    assert life.ledger.members(made.id) == ["mila", "bram"]
+
+
+@pytest.mark.attack
+def test_absent_and_anothers_sandbox_look_the_same(life: Sandboxes) -> None:
+    made = life.request("mila", WISH)
+    with pytest.raises(NoSuchSandbox) as others:
+        life.ledger.get_for(made.id, "spion")
+    with pytest.raises(NoSuchSandbox) as absent:
+        life.ledger.get_for("aaaaaaaa", "spion")
+    assert str(others.value) == str(absent.value)
+    # Control: a member sees it.
+    assert life.ledger.get_for(made.id, "mila").id == made.id
+
+
+def test_too_many_members_are_refused(ledger: Ledger, state: State) -> None:
+    life = Sandboxes(SandboxLedger(ledger), state, SandboxSettings(profile="cpu", members=2))
+    made = joined(life)
+    code = life.invite(made.id, "mila")
+    with pytest.raises(NotPossibleNow, match="2 members already"):
+        life.join(code, "chris")
+
+
+# -- moves
+
+
+def test_only_moves_of_the_table_are_made(life: Sandboxes) -> None:
+    made = life.request("mila", WISH)
+    for to in (SandboxState.WAITING, SandboxState.REFUSED, SandboxState.ERASED):
+        with pytest.raises(NotPossibleNow):
+            life.ledger.move(made.id, to, "beheer")
+    life.end(made.id, "beheer", operator=True)
+    assert life.end(made.id, "mila").state is SandboxState.ENDING, "a second click changes nothing"
+    with pytest.raises(NotPossibleNow):
+        life.ledger.move(made.id, SandboxState.ACTIVE, "beheer")
+    with pytest.raises(NotPossibleNow):
+        life.extend(made.id, "mila")
+
+
+def test_time_ends_a_sandbox(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    assert life.end_overdue() == []
+    life.ledger.extend(made.id, datetime.now(UTC) - timedelta(seconds=1), "mila")
+    assert [one.id for one in life.end_overdue()] == [made.id]
+    assert ledger.entries(subject=made.id)[-1].actor == "clock"
+
+
+# -- transfers
+
+
+def test_a_transfer_moves_only_from_where_it_is_expected(life: Sandboxes, ledger: Ledger) -> None:
+    made, transfers = joined(life), TransferLedger(ledger)
+    asked = transfers.begin(made.id, Direction.OUTGOING, "uit.csv", "mila", size=3, sha256="0" * 64)
+    assert asked.state is TransferState.ASKED
+    transfers.move(asked.id, TransferState.APPROVED, "bram", expected={TransferState.ASKED})
+    with pytest.raises(NotPossibleNow):
+        transfers.move(asked.id, TransferState.DECLINED, "bram", expected={TransferState.ASKED})
+    assert actions(ledger, asked.id) == ["transfer.asked", "transfer.approved"]
+    assert ledger.entries(subject=asked.id)[0].details["sha256"] == "0" * 64
+    with pytest.raises(NoSuchSandbox):
+        transfers.begin(made.id, Direction.INCOMING, "in.csv", "spion")
+
+
+# -- the end
+
+
+def filled(life: Sandboxes, state: State) -> Sandbox:
+    """A sandbox with a marker in every place that a company's words can reach."""
+    made = life.request("mila", replace(WISH, title=MARKER, purpose=f"over {MARKER}"))
+    folders = life.folders(made.id)
+    (folders.files / "data.csv").write_text(f"a,b\n{MARKER},2\n")
+    (folders.files / f"{MARKER}.txt").write_text("x")
+    closed = folders.files / "dicht"
+    closed.mkdir()
+    (closed / "diep.txt").write_text(MARKER)
+    closed.chmod(0o000)
+    (folders.make_home("mila") / ".history").write_text(MARKER)
+    (folders.quarantine / "half").write_text(MARKER)
+    (folders.files / "link").symlink_to("/etc/hostname")
+    job = state.jobs / ("0" * 16)
+    job.mkdir()
+    (job / "owner").write_text(f"box-{made.id}-mila")
+    (job / "server.log").write_text(f"error in {MARKER}")
+    other = state.jobs / ("1" * 16)
+    other.mkdir()
+    (other / "owner").write_text("box-aaaaaaaa-mila")
+    TransferLedger(life.ledger._ledger).begin(made.id, Direction.INCOMING, f"{MARKER}.csv", "mila")
+    return made
+
+
+def test_an_export_holds_every_file_with_its_hash_and_the_trail(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    folders = life.folders(made.id)
+    (folders.files / "data.csv").write_text("a,b\n1,2\n")
+    (folders.files / "link").symlink_to("/etc/passwd")
+    os.mkfifo(folders.files / "pijp")
+    exported = export(folders, ledger, made.id)
+    assert hashlib.sha256(folders.export.read_bytes()).hexdigest() == exported.sha256
+    assert set(exported.left_out) == {"link", "pijp"}
+    with tarfile.open(folders.export) as tar:
+        manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        for listed in manifest["files"]:
+            content = tar.extractfile(f"files/{listed['path']}").read()  # type: ignore[union-attr]
+            assert hashlib.sha256(content).hexdigest() == listed["sha256"] and len(content) == listed["size"]
+        assert "data.csv" in [listed["path"] for listed in manifest["files"]]
+        assert Path("/etc/passwd").read_bytes()[:30] not in b"".join(
+            tar.extractfile(one).read() for one in tar if one.isreg()
+        )  # type: ignore[union-attr]
+        trail = tar.extractfile("trail.jsonl").read().decode().splitlines()  # type: ignore[union-attr]
+    assert [json.loads(line)["action"] for line in trail] == ["sandbox.request"]
+
+
+def test_after_erasure_the_marker_is_nowhere(life: Sandboxes, ledger: Ledger, state: State) -> None:
+    made = filled(life, state)
+    ledger.settle()
+    before = found(state, MARKER.encode())
+    assert {path.name for path in before} >= {
+        "data.csv",
+        f"{MARKER}.txt",
+        ".history",
+        "half",
+        "server.log",
+        state.ledger.name,
+    }
+    life.end(made.id, "mila")
+    erased = erase(life.ledger, state, made.id, "clock")
+    assert erased.jobs == 1 and erased.files > 8
+    assert found(state, MARKER.encode()) == []
+    assert (state.jobs / ("1" * 16)).is_dir(), "the jobs of others stay"
+    assert Path("/etc/hostname").exists()
+    gone = life.ledger.get(made.id)
+    assert gone.state is SandboxState.ERASED and gone.title == gone.purpose == "" and gone.erased is not None
+    assert ledger.verify() > 0, "the trail is whole"
+    with pytest.raises(NotPossibleNow):
+        erase(life.ledger, state, made.id, "clock")
+
+
+def test_control_without_secure_deletion_the_words_stay_in_the_file(
+    life: Sandboxes, ledger: Ledger, state: State
+) -> None:
+    """What `PRAGMA secure_delete` is for: the same rows, written over by a connection without it."""
+    made = life.request("mila", replace(WISH, purpose=f"over {MARKER} " + "x" * 800))
+    ledger.settle()
+    with closing(sqlite3.connect(state.ledger)) as connection:
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute("UPDATE sandbox SET title = '', purpose = '' WHERE id = ?", (made.id,))
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert state.ledger in found(state, MARKER.encode())
+
+
+@pytest.mark.fault
+def test_an_erasure_that_breaks_off_is_finished_by_the_next(
+    life: Sandboxes, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = filled(life, state)
+    life.end(made.id, "mila")
+    remove, calls = erasure._remove, 0
+
+    def breaks_off(folder: Path) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise LeerlabError("the power went")
+        return remove(folder)
+
+    monkeypatch.setattr(erasure, "_remove", breaks_off)
+    with pytest.raises(LeerlabError):
+        erase(life.ledger, state, made.id, "clock")
+    assert life.ledger.get(made.id).state is SandboxState.ENDING
+    monkeypatch.undo()
+    erase(life.ledger, state, made.id, "clock")
+    assert found(state, MARKER.encode()) == []
+
+
+@pytest.mark.fault
+def test_a_full_disk_leaves_no_half_export_and_erases_nothing(
+    life: Sandboxes, ledger: Ledger, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = life.request("mila", WISH)
+    life.end(made.id, "mila")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sandboxes.export._add_text", full)
+    asyncio.run(Keeper(life, ledger, state, 0, always).look())
+    assert not life.folders(made.id).export.exists() and life.folders(made.id).files.is_dir()
+    assert list(life.folders(made.id).export.parent.iterdir()) == []
+
+
+async def always() -> bool:
+    return True
+
+
+async def never() -> bool:
+    return False
+
+
+def test_the_keeper_packs_keeps_and_erases_in_that_order(life: Sandboxes, ledger: Ledger, state: State) -> None:
+    made = life.request("mila", WISH)
+    life.end(made.id, "mila")
+    asyncio.run(Keeper(life, ledger, state, 7, never).look())
+    assert not life.folders(made.id).export.exists(), "servers still run"
+    asyncio.run(Keeper(life, ledger, state, 7, always).look())
+    assert life.folders(made.id).export.is_file()
+    asyncio.run(Keeper(life, ledger, state, 0, always).look())
+    assert not life.folders(made.id).root.exists()
+    assert actions(ledger, made.id) == ["sandbox.request", "sandbox.ending", "sandbox.exported", "sandbox.erased"]
+
+
+def test_disk_use_follows_no_link_and_counts_a_file_with_two_names_once(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "groot").write_bytes(b"x" * 2**20)
+    (folder / "link").symlink_to(outside)
+    (folder / "een").write_bytes(b"x" * 2**20)
+    os.link(folder / "een", folder / "twee")
+    used = disk_use(folder)
+    assert 2**20 <= used.bytes < 2 * 2**20 and used.files == 3 and used.complete
+    assert not disk_use(folder, most_files=2).complete
