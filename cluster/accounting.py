@@ -105,12 +105,12 @@ class Accounts:
         limit = f"GrpTRESMins=billing={_UNLIMITED if wanted.limit is None else wanted.limit}"
         # The budget comes before anybody may use it.
         known = now.exists or not await self._change(
-            "add", "account", account, f"Description={account}", "Organization=leerlab", limit
+            account, "add", "account", account, f"Description={account}", "Organization=leerlab", limit
         )
         if known and now.limit != wanted.limit:
-            await self._change("modify", "account", "where", f"name={account}", "set", limit)
+            await self._change(account, "modify", "account", "where", f"name={account}", "set", limit)
         if not now.usable:
-            await self._change("add", "user", self._user, f"Account={account}")
+            await self._change(account, "add", "user", self._user, f"Account={account}")
         await self._in_force(account, wanted)
 
     async def remove(self, account: str) -> None:
@@ -126,7 +126,7 @@ class Accounts:
             raise InputError(f"Account {COURSES} is for all courses and is never removed.")
         nothing = _Standing(False, None, False)
         if await self._standing(account) != nothing:
-            await self._change("delete", "account", "where", f"name={account}")
+            await self._change(account, "delete", "account", "where", f"name={account}")
             await self._in_force(account, nothing)
 
     async def used(self, account: str) -> Usage:
@@ -161,12 +161,12 @@ class Accounts:
                 raise unavailable("sacctmgr", sentence=f"account {account} is not in force yet: {now}, not {wanted}")
             await asyncio.sleep(_LOOK)
 
-    async def _change(self, *words: str) -> bool:
+    async def _change(self, account: str, *words: str) -> bool:
         """Change something in slurmdbd; whether anything was different before."""
         output = await self._commands.run("sacctmgr", ["--immediate", "--quiet", *words])
         if output.code and not _NOTHING.search(output.stdout):
             told = replace(output, stderr=output.stderr or output.stdout)
-            raise failure("sacctmgr", told, f"Slurm does not {words[0]} {words[1]} {words[2]}.")
+            raise failure("sacctmgr", told, f"Slurm does not change account {account} ({words[0]} {words[1]}).")
         return not output.code
 
 

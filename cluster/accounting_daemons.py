@@ -36,8 +36,9 @@ GPU = 1000
 _PYTHON = ("/usr/bin/python3", "-I", "-S", str(Path(__file__).with_name("when_answering.py")))
 # How long slurmdbd waits for MariaDB, which may have to recover from a crash; then it tries every 5 s by itself.
 _DATABASE_SECONDS = 60
-# How long slurmctld waits for slurmdbd. Without it, it starts from what it knew, and fails where it never knew any.
-_ACCOUNTING_SECONDS = 10
+# How long slurmctld waits for slurmdbd: without it, it starts from what it wrote down, or fails if it never did.
+_ACCOUNTING_SECONDS = 5
+_FIRST_ACCOUNTING_SECONDS = 60
 _INSTALL_SECONDS = 120.0
 
 # For some thousands of jobs on a machine that has other things to do with its memory.
@@ -207,9 +208,11 @@ def billing(partition: EmbeddedPartition, nodes: Sequence[Node]) -> str:
     return f"GRES/gpu={GPU}" + (f",GRES/shard={GPU / min(divided):.3f}" if divided else "")
 
 
-def after_accounting(argv: Sequence[str], port: int) -> tuple[str, ...]:
-    """A command that starts once slurmdbd answers, or some seconds later."""
-    return (*_PYTHON, str(_ACCOUNTING_SECONDS), f"tcp:127.0.0.1:{port}", *argv)
+def after_accounting(argv: Sequence[str], state: State, port: int) -> tuple[str, ...]:
+    """The command of slurmctld, which starts once slurmdbd answers, or some seconds later."""
+    known = (state.slurm / "controller" / "assoc_mgr_state").exists()
+    seconds = _ACCOUNTING_SECONDS if known else _FIRST_ACCOUNTING_SECONDS
+    return (*_PYTHON, str(seconds), f"tcp:127.0.0.1:{port}", *argv)
 
 
 def daemons(state: State, as_localhost: Sequence[str]) -> tuple[Daemon, ...]:

@@ -307,7 +307,7 @@ def _daemons(settings: EmbeddedCluster, state: State, ports: Sequence[int]) -> t
     slurmctld: tuple[str, ...] = (*_AS_LOCALHOST, str(SLURMCTLD), "-D", "-f", conf)
     accounting: tuple[Daemon, ...] = ()
     if settings.accounting:
-        slurmctld = accounting_daemons.after_accounting(slurmctld, ports[-1])
+        slurmctld = accounting_daemons.after_accounting(slurmctld, state, ports[-1])
         accounting = accounting_daemons.daemons(state, _AS_LOCALHOST)
     return (
         Daemon("munged", munged, environment, priority=100),

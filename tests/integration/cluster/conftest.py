@@ -24,6 +24,7 @@ from base.daemons import Daemon
 from base.paths import State
 from base.quantities import Size
 from cluster import embedded
+from cluster.accounting import Accounts, accounts_of, establish
 from cluster.commands import Slurm
 from cluster.errors import SlurmUnavailable
 from cluster.jobs import Job, JobRequest, JobState
@@ -43,6 +44,8 @@ SETTINGS = EmbeddedCluster.model_validate(
         ],
     }
 )
+
+ACCOUNTED = SETTINGS.model_copy(update={"accounting": True})
 
 
 def free_ports(count: int) -> list[int]:
@@ -214,6 +217,21 @@ def cluster() -> Iterator[RunningSlurm]:
     """One Slurm for all tests that leave its daemons alone."""
     with running_slurm() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def accounted() -> Iterator[RunningSlurm]:
+    """A Slurm with accounting for the tests of one module; whoever breaks a part of it mends it."""
+    with running_slurm(ACCOUNTED) as running:
+        asyncio.run(establish(running.settings, running.state))
+        yield running
+
+
+@pytest.fixture
+def accounts(accounted: RunningSlurm) -> Accounts:
+    found = accounts_of(accounted.settings, accounted.state)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
