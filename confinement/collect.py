@@ -134,6 +134,24 @@ def open_file(folder_fd: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def open_folder(folder_fd: int, name: str) -> Iterator[int]:
+    """A descriptor of a folder below a folder, closed at the end of the block; no link is followed on the way.
+
+    Args:
+        folder_fd: descriptor of the folder.
+        name: path below the folder.
+
+    Raises:
+        CollectRefused: no such folder, or a link in its place.
+    """
+    descriptor = _open(folder_fd, name, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def walk(folder_fd: int, bounds: Bounds) -> Iterator[Collected]:
     """Every file below a folder, in order of name; stops with an error at the first thing that is not allowed.
 

@@ -150,6 +150,51 @@ class TransferLedger:
             self._ledger.append(connection, by, f"transfer.{to}", transfer, details)
             return moved
 
+    def received(self, transfer: str, *, size: int, sha256: str) -> None:
+        """An incoming file is here whole; its checks follow.
+
+        Args:
+            transfer: its id.
+            size: bytes.
+            sha256: hash of the contents in hexadecimal.
+
+        Raises:
+            NotPossibleNow: it is not being checked.
+        """
+        with self._ledger.transaction() as connection:
+            found = _transfer(connection, transfer)
+            if found.state is not TransferState.CHECKING:
+                raise NotPossibleNow(f"This transfer is {found.state} already.", "Nothing was changed.")
+            here = transfer_table.c.id == transfer
+            connection.execute(transfer_table.update().where(here).values(size=size, sha256=sha256))
+            details = {"sandbox": found.sandbox, **_figures(size, sha256)}
+            self._ledger.append(connection, found.asked_by, "transfer.received", transfer, details)
+
+    def rename(self, transfer: str, name: str) -> None:
+        """The name that a file got inside, where its own was taken; names do not stand in the audit trail."""
+        with self._ledger.transaction() as connection:
+            connection.execute(transfer_table.update().where(transfer_table.c.id == transfer).values(name=name))
+
+    def fetched(self, transfer: str, by: str) -> Transfer:
+        """An approved file leaves: recorded each time, with its hash.
+
+        Args:
+            transfer: its id.
+            by: pseudonym of who fetches it.
+
+        Raises:
+            NotPossibleNow: it is not approved.
+        """
+        with self._ledger.transaction() as connection:
+            found = _transfer(connection, transfer)
+            if found.state not in (TransferState.APPROVED, TransferState.FETCHED):
+                raise NotPossibleNow(f"This transfer is {found.state}.", "It does not leave.")
+            here = transfer_table.c.id == transfer
+            connection.execute(transfer_table.update().where(here).values(state=TransferState.FETCHED))
+            details = {"sandbox": found.sandbox, **_figures(found.size, found.sha256)}
+            self._ledger.append(connection, by, "transfer.fetched", transfer, details)
+            return _transfer(connection, transfer)
+
     def get(self, transfer: str) -> Transfer:
         """The transfer of that id.
 

@@ -1,0 +1,149 @@
+"""The way out: a copy is made when somebody asks, a second member agrees to that very copy, and only that leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from base.errors import InputError, LeerlabError
+from base.paths import State
+from confinement.collect import CollectRefused, open_file
+from ledger.sandboxes import NoSuchSandbox, NotPossibleNow, SandboxLedger
+from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
+from sandboxes.airlock.names import is_fit
+from sandboxes.folders import Folders
+from sandboxes.settings import SandboxSettings
+
+OPEN_FOR = timedelta(days=7)
+"""How long an approved file can be fetched."""
+LONGEST_REASON = 200
+_CHUNK = 2**20
+
+
+class Outgoing:
+    """The way out of all sandboxes.
+
+    Args:
+        sandboxes: says who is a member.
+        transfers: where files on their way are remembered.
+        state: the site's state folder.
+        settings: the section `sandboxes:`.
+    """
+
+    def __init__(
+        self, sandboxes: SandboxLedger, transfers: TransferLedger, state: State, settings: SandboxSettings
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._transfers = transfers
+        self._state = state
+        self._most = int(settings.upload)
+
+    def ask(self, sandbox: str, person: str, path: str) -> Transfer:
+        """Ask for a file of the shared folder: it is copied and hashed now.
+
+        Args:
+            sandbox: id of the sandbox.
+            person: pseudonym of the member who asks.
+            path: below the shared folder.
+
+        Raises:
+            InputError: there is no such plain file, or it is too large.
+            NoSuchSandbox, NotPossibleNow: not for this person, or not now.
+        """
+        self._sandboxes.get_for(sandbox, person)
+        name = path.rpartition("/")[2]
+        if not is_fit(name):
+            raise InputError(
+                "A file with this name cannot go out.", do="Give it a short name without special characters."
+            )
+        folders = Folders(self._state, sandbox)
+        folders.outgoing.mkdir(mode=0o700, exist_ok=True)
+        copy = folders.outgoing / f".{secrets.token_hex(8)}"
+        try:
+            size, digest = self._copy(folders.files, path, copy)
+            asked = self._transfers.begin(sandbox, Direction.OUTGOING, name, person, size=size, sha256=digest)
+            copy.rename(folders.outgoing / asked.id)
+        finally:
+            copy.unlink(missing_ok=True)
+        return asked
+
+    def _copy(self, files: Path, path: str, copy: Path) -> tuple[int, str]:
+        folder = os.open(files, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        digest, size = hashlib.sha256(), 0
+        try:
+            with open_file(folder, path) as source, copy.open("xb") as target:
+                copy.chmod(0o600)
+                while piece := os.read(source, _CHUNK):
+                    size += len(piece)
+                    if size > self._most:
+                        raise InputError(f"The file is larger than {self._most} bytes.", do="Split it.")
+                    digest.update(piece)
+                    target.write(piece)
+        except CollectRefused as error:
+            raise InputError(
+                "There is no plain file of that name.", do="Look in the sandbox what it is called."
+            ) from error
+        finally:
+            os.close(folder)
+        return size, digest.hexdigest()
+
+    def decide(self, transfer: str, person: str, *, yes: bool, reason: str = "") -> Transfer:
+        """A second member's answer.
+
+        Args:
+            transfer: its id.
+            person: pseudonym of who answers.
+            yes: whether the file may leave.
+            reason: in the member's own words, for the others.
+
+        Raises:
+            NoSuchSandbox: the person is no member.
+            NotPossibleNow: the person asked for it, or it was answered already.
+        """
+        asked = self._for_member(transfer, person)
+        if asked.asked_by == person:
+            raise NotPossibleNow("You asked for this file yourself.", "Somebody else has to agree.")
+        state = TransferState.APPROVED if yes else TransferState.DECLINED
+        answered = self._transfers.move(
+            transfer, state, person, expected={TransferState.ASKED}, reason=reason[:LONGEST_REASON]
+        )
+        if not yes:
+            self._file(asked).unlink(missing_ok=True)
+        return answered
+
+    def fetch(self, transfer: str, person: str) -> tuple[Transfer, Path]:
+        """An approved file, once its contents are known to be those that were approved.
+
+        Args:
+            transfer: its id.
+            person: pseudonym of the member who fetches it.
+
+        Raises:
+            NoSuchSandbox: the person is no member.
+            NotPossibleNow: it is not approved, or too long ago.
+            LeerlabError: its contents have changed.
+        """
+        found = self._for_member(transfer, person)
+        if found.state not in (TransferState.APPROVED, TransferState.FETCHED):
+            raise NotPossibleNow("This file has not been approved.", do="Ask another member.")
+        if found.asked + OPEN_FOR < datetime.now(UTC):
+            raise NotPossibleNow("This file was approved too long ago.", do="Ask for it again.")
+        file = self._file(found)
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != found.sha256:
+                raise LeerlabError("This file is not what was approved any more.", "It does not leave.", "Ask again.")
+        fetched = self._transfers.fetched(transfer, person)
+        return fetched, file
+
+    def _for_member(self, transfer: str, person: str) -> Transfer:
+        found = self._transfers.get(transfer)
+        if found.direction is not Direction.OUTGOING:
+            raise NoSuchSandbox("This transfer does not exist.", do="Look at the sandbox's page.")
+        self._sandboxes.get_for(found.sandbox, person)
+        return found
+
+    def _file(self, transfer: Transfer) -> Path:
+        return Folders(self._state, transfer.sandbox).outgoing / transfer.id

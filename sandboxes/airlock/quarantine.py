@@ -1,0 +1,205 @@
+"""The way in: a file waits outside the sandbox until everything about it has been checked.
+
+The commit point is the ledger's ARRIVED: before it a file is nowhere inside, after it `resume` puts it there, whatever
+happened in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+from base.errors import InputError, LeerlabError
+from base.paths import State
+from confinement.collect import CollectRefused, open_folder
+from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
+from sandboxes.airlock.clamav import Scanner, ScannerAway
+from sandboxes.airlock.inspect import inspect
+from sandboxes.airlock.names import is_fit, numbered
+from sandboxes.folders import INCOMING, Folders
+from sandboxes.settings import SandboxSettings
+from sandboxes.usage import disk_use
+
+CHECKS = "checks"
+"""Who decides about a file on its way in."""
+MOST_NUMBERS = 999
+_DATA = "data"
+
+
+class Quarantine:
+    """The quarantines of all sandboxes.
+
+    Args:
+        transfers: where files on their way are remembered.
+        state: the site's state folder.
+        settings: the section `sandboxes:`.
+        scanner: the site's virus scanner.
+    """
+
+    def __init__(self, transfers: TransferLedger, state: State, settings: SandboxSettings, scanner: Scanner) -> None:
+        self._transfers = transfers
+        self._state = state
+        self._settings = settings
+        self._scanner = scanner
+        self._busy: set[str] = set()
+
+    async def receive(self, sandbox: str, person: str, name: str, chunks: AsyncIterator[bytes]) -> Transfer:
+        """Take a file in and check it.
+
+        Args:
+            sandbox: id of the sandbox.
+            person: pseudonym of the member who sends it.
+            name: as the browser gave it.
+            chunks: its contents.
+
+        Returns:
+            The transfer: arrived, refused with a reason, or still checking when the scanner does not answer.
+
+        Raises:
+            InputError: a file cannot have this name.
+            NoSuchSandbox, NotPossibleNow: not for this person, or not now.
+        """
+        if not is_fit(name):
+            raise InputError("A file cannot have this name.", do="Give it a short name without special characters.")
+        begun = await asyncio.to_thread(self._transfers.begin, sandbox, Direction.INCOMING, name, person)
+        self._busy.add(begun.id)
+        try:
+            try:
+                refused = await self._store(begun, chunks)
+            except BaseException:
+                # The connection broke, or the service ends: nothing of it stays.
+                await asyncio.shield(asyncio.to_thread(self._refuse, begun, "broken-off"))
+                raise
+            if refused:
+                return await asyncio.to_thread(self._refuse, begun, refused)
+            return await self._check(begun)
+        finally:
+            self._busy.discard(begun.id)
+
+    async def resume(self) -> None:
+        """Go on with what another process, or a scanner that did not answer, left unfinished."""
+        for transfer in await asyncio.to_thread(self._transfers.unfinished):
+            if transfer.id in self._busy:
+                continue
+            self._busy.add(transfer.id)
+            try:
+                if transfer.sha256 is None:
+                    await asyncio.to_thread(self._refuse, transfer, "broken-off")
+                else:
+                    await self._check(transfer)
+            finally:
+                self._busy.discard(transfer.id)
+        await asyncio.to_thread(self._place_arrived)
+
+    def folder(self, transfer: Transfer) -> Path:
+        """Where a file waits."""
+        return Folders(self._state, transfer.sandbox).quarantine / transfer.id
+
+    async def _store(self, transfer: Transfer, chunks: AsyncIterator[bytes]) -> str | None:
+        """Write the contents down; a reason when they may not be taken."""
+        taken = (await asyncio.to_thread(disk_use, Folders(self._state, transfer.sandbox).root)).bytes
+        room, most = int(self._settings.size) - taken, int(self._settings.upload)
+        folder, digest, size = self.folder(transfer), hashlib.sha256(), 0
+        folder.mkdir(mode=0o700, parents=True)
+        descriptor = os.open(folder / _DATA, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > most:
+                    return "too-large"
+                if size > room:
+                    return "full"
+                digest.update(chunk)
+                try:
+                    await asyncio.to_thread(file.write, chunk)
+                except OSError:
+                    return "no-space"
+            try:
+                await asyncio.to_thread(_settle, file)
+            except OSError:
+                return "no-space"
+        if size == 0:
+            return "empty"
+        await asyncio.to_thread(self._transfers.received, transfer.id, size=size, sha256=digest.hexdigest())
+        return None
+
+    async def _check(self, transfer: Transfer) -> Transfer:
+        """Look at a file that is here whole, and let it in or refuse it."""
+        data = self.folder(transfer) / _DATA
+        if not data.exists():
+            return await asyncio.to_thread(self._refuse, transfer, "broken-off")
+        try:
+            refused = await asyncio.to_thread(
+                inspect, data, transfer.name,
+                unpacked=4 * int(self._settings.upload), seccomp=self._state.generated / "seccomp.bpf",
+            )  # fmt: skip
+            if refused is None and await self._scanner.finds(data) is not None:
+                refused = "virus"
+        except ScannerAway:
+            return await asyncio.to_thread(self._transfers.get, transfer.id)
+        if refused is not None:
+            return await asyncio.to_thread(self._refuse, transfer, refused)
+        return await asyncio.to_thread(self._admit, transfer)
+
+    def _refuse(self, transfer: Transfer, reason: str) -> Transfer:
+        shutil.rmtree(self.folder(transfer), ignore_errors=True)
+        return self._transfers.move(
+            transfer.id, TransferState.REFUSED, CHECKS, expected={TransferState.CHECKING}, reason=reason
+        )
+
+    def _admit(self, transfer: Transfer) -> Transfer:
+        arrived = self._transfers.move(transfer.id, TransferState.ARRIVED, CHECKS, expected={TransferState.CHECKING})
+        self._place(arrived)
+        return self._transfers.get(transfer.id)
+
+    def _place_arrived(self) -> None:
+        """Files that were let in and are still outside, because the service ended just then."""
+        for quarantine in self._state.sandboxes.glob("*/quarantine/*"):
+            with suppress(LeerlabError):
+                transfer = self._transfers.get(quarantine.name)
+                if transfer.id not in self._busy and transfer.state is TransferState.ARRIVED:
+                    self._place(transfer)
+
+    def _place(self, transfer: Transfer) -> None:
+        """Put the file into the shared folder under a name that is free; members may be writing there."""
+        folders = Folders(self._state, transfer.sandbox)
+        source = self.folder(transfer) / _DATA
+        files = os.open(folders.files, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(INCOMING, 0o700, dir_fd=files)
+            try:
+                with open_folder(files, INCOMING) as incoming:
+                    self._link(source, incoming, transfer)
+            except CollectRefused:
+                # A member has put something else there: the file comes beside it.
+                self._link(source, files, transfer)
+        finally:
+            os.close(files)
+        shutil.rmtree(self.folder(transfer))
+
+    def _link(self, source: Path, folder: int, transfer: Transfer) -> None:
+        if not source.exists() or source.stat().st_nlink > 1:
+            return  # it is inside already
+        for number in range(1, MOST_NUMBERS):
+            name = numbered(transfer.name, number)
+            try:
+                # Never over what is there: link(2) fails where a name is taken.
+                os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                continue
+            if number > 1:
+                self._transfers.rename(transfer.id, name)
+            return
+        raise LeerlabError(f"There are {MOST_NUMBERS} files of this name already.", do="Take some away.")
+
+
+def _settle(file: object) -> None:
+    """Flush to the disk itself: from here on the file counts as received."""
+    file.flush()  # type: ignore[attr-defined]
+    os.fsync(file.fileno())  # type: ignore[attr-defined]
