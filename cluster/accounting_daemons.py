@@ -87,8 +87,14 @@ def write_files(state: State, account: str, port: int) -> None:
         port: the loopback port of slurmdbd.
 
     Raises:
-        LeerlabError: there is no room for the database, or MariaDB does not run here.
+        LeerlabError: there is no room for the database, or MariaDB or slurmdbd is not installed.
     """
+    if missing := [str(path) for path in (MARIADBD, SLURMDBD, *_SYSTEM_TABLES) if not path.is_file()]:
+        raise LeerlabError(
+            f"Missing for cluster.accounting: {', '.join(missing)}.",
+            "Without it Slurm cannot record what jobs use, and nothing was started.",
+            "Install Debian's packages mariadb-server-core and slurmdbd, or set cluster.accounting to false.",
+        )
     path = state.generated / "slurmdbd.conf"
     path.touch(mode=0o600)
     path.write_text(_slurmdbd_conf_text(state, account, port))
