@@ -267,6 +267,6 @@ def test_each_role_has_the_buttons_that_it_needs(site: Site) -> None:
             assert "apputils-extension:announcements" in disabled
             # What was typed is handed in, also by who never saves.
             saving = page.get("lab/api/settings/@jupyterlab/docmanager-extension:plugin").json()["schema"]["properties"]
-            assert saving["autosaveInterval"]["default"] == 5
+            assert saving["autosaveInterval"]["default"] == 10
             assert page.post("api/terminals").status_code == 200
     assert found == {Role.STUDENT: (200, 404), Role.TEACHER: (200, 404), Role.PLAIN: (404, 404)}

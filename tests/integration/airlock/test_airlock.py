@@ -1,0 +1,479 @@
+"""Files on their way into and out of a sandbox: what arrives, what is refused, and that nothing passes unchecked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.errors import InputError, LeerlabError
+from ledger.sandboxes import NoSuchSandbox, NotPossibleNow
+from ledger.transfers import TransferState
+from sandboxes.airlock import examine, outgoing, quarantine
+from sandboxes.airlock.clamav import Scanner
+from sandboxes.airlock.inspect import inspect
+from sandboxes.airlock.names import is_fit, numbered
+
+pytestmark = pytest.mark.integration
+Airlock = Any  # of conftest.py
+CSV = b"datum,waarde\n2026-01-01,3\n2026-01-02,4\n"
+EICAR = bytes.fromhex(
+    "58354f2150254041505b345c505a58353428505e2937434329377d2445494341522d5354414e444152442d414e544956495255532d544553542d46"
+    "494c452124482b482a"
+)
+LIMITS = {"unpacked": 32 * 2**20, "ratio": 200, "entries": 10_000}
+
+
+def zipped(**files: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def tarred(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for entry, content in entries:
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+# -- the way in
+
+
+def test_a_clean_file_arrives_whole_with_its_hash(airlock: Airlock) -> None:
+    arrived = airlock.send("meting.csv", CSV)
+    assert arrived.state is TransferState.ARRIVED
+    assert airlock.inside() == {"meting.csv": CSV}
+    assert arrived.size == len(CSV) and arrived.sha256 == hashlib.sha256(CSV).hexdigest()
+    assert airlock.actions(arrived.id) == ["transfer.checking", "transfer.received", "transfer.arrived"]
+    assert not airlock.quarantine.folder(arrived).exists()
+    mode = (airlock.folders.incoming / "meting.csv").stat()
+    assert mode.st_mode & 0o777 == 0o600 and mode.st_nlink == 1
+
+
+def test_a_name_that_is_taken_gets_a_number_and_nothing_is_overwritten(airlock: Airlock) -> None:
+    airlock.send("meting.csv", CSV)
+    second = airlock.send("meting.csv", CSV + b"2026-01-03,5\n")
+    assert second.name == "meting (2).csv"
+    assert airlock.inside() == {"meting.csv": CSV, "meting (2).csv": CSV + b"2026-01-03,5\n"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'{"a": 1}'), ("a.txt", b"tekst"), ("a.zip", zipped(**{"a.csv": CSV, "map/b.txt": b"b"})),
+        ("a.tar", tarred((tarfile.TarInfo("a.csv"), CSV))),
+        ("a.tar.gz", gzip.compress(tarred((tarfile.TarInfo("a"), CSV)))),
+        ("a.ipynb", json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_ordinary_files_of_each_kind_arrive(airlock: Airlock, name: str, content: bytes) -> None:
+    assert airlock.send(name, content).state is TransferState.ARRIVED
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.csv", "a/b.csv", ".a.csv", "-a.csv", "a\n.csv", "", "x" * 130 + ".csv", "e\u0301.csv"]
+)
+def test_a_name_that_a_file_cannot_have_is_refused_at_once(airlock: Airlock, name: str) -> None:
+    with pytest.raises(InputError):
+        airlock.send(name, CSV)
+    assert airlock.transfers.of(airlock.sandbox.id) == []
+
+
+def test_numbers_go_before_the_extension() -> None:
+    assert [numbered("a.csv", 1), numbered("a.csv", 2), numbered("a", 3)] == ["a.csv", "a (2).csv", "a (3)"]
+    assert is_fit("Meting pomp 3, mei.csv")
+
+
+def test_limits_of_size_and_room_hold_while_the_file_comes(airlock: Airlock) -> None:
+    assert airlock.send("groot.csv", b"1,2\n" * (2**21 + 1)).reason == "too-large"
+    (airlock.folders.files / "vol").write_bytes(os.urandom(60 * 2**20))
+    assert airlock.send("nog.csv", b"1,2\n" * 2**20 + b"12,3").reason == "full"
+    assert airlock.inside() == {}
+    assert list(airlock.folders.quarantine.iterdir()) == []
+
+
+# -- attacks on the way in
+
+
+def refused(airlock: Airlock, name: str, content: bytes, reason: str) -> None:
+    transfer = airlock.send(name, content)
+    assert (transfer.state, transfer.reason) == (TransferState.REFUSED, reason)
+    assert airlock.inside() == {}
+    assert not airlock.quarantine.folder(transfer).exists()
+
+
+def passes_without(path: Path, name: str, content: bytes, limits: dict[str, int] = LIMITS) -> None:
+    """The control: the same file in the same examination, with what the test has taken away."""
+    path.write_bytes(content)
+    examine.examine(str(path), name, limits)
+
+
+@pytest.mark.attack
+def test_a_virus_is_refused_plain_and_in_an_archive(airlock: Airlock, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(airlock, "brief.txt", EICAR, "virus")
+    refused(airlock, "brief.zip", zipped(**{"map/brief.txt": EICAR}), "virus")
+
+    async def nothing(_scanner: Scanner, _file: Path) -> None:
+        return None
+
+    monkeypatch.setattr(Scanner, "finds", nothing)
+    assert airlock.send("brief.txt", EICAR).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+def test_a_bomb_is_refused_also_when_its_headers_lie(airlock: Airlock, tmp_path: Path) -> None:
+    bomb = zipped(a=bytes(64 * 2**20))
+    refused(airlock, "bom.zip", bomb, "bomb")
+    refused(airlock, "bom.tar.gz", gzip.compress(tarred((tarfile.TarInfo("a"), bytes(40 * 2**20)))), "bomb")
+    # The sizes in the headers are no witness: the same bomb that says it is one byte long.
+    small = bytearray(bomb)
+    for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = small.index(mark) + offset
+        small[at : at + 4] = (1).to_bytes(4, "little")
+    transfer = airlock.send("liegt.zip", bytes(small))
+    assert transfer.state is TransferState.REFUSED and transfer.reason in ("bomb", "broken")
+    passes_without(tmp_path / "f", "bom.zip", bomb, {**LIMITS, "ratio": 10**6, "unpacked": 2**40})
+
+
+@pytest.mark.attack
+def test_an_archive_in_an_archive_is_refused(airlock: Airlock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nested = zipped(**{"binnen.zip": zipped(a=b"a")})
+    refused(airlock, "buiten.zip", nested, "nested")
+    monkeypatch.setattr(examine, "ARCHIVES", ())
+    passes_without(tmp_path / "f", "buiten.zip", nested)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["../../weg.csv", "/etc/cron.d/weg", "..\\weg.csv", "C:weg.csv"])
+def test_an_entry_that_leaves_its_folder_is_refused(
+    airlock: Airlock, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(airlock, "weg.zip", zipped(**{name: CSV}), "leaves-folder")
+    monkeypatch.setattr(examine, "look_at_name", lambda *_arguments, **_named: None)
+    passes_without(tmp_path / "f", "weg.zip", zipped(**{name: CSV}))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "link"), (tarfile.CHRTYPE, "special")]
+)
+def test_links_and_devices_in_archives_are_refused(airlock: Airlock, kind: bytes, reason: str) -> None:
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.linkname = kind, "/etc/passwd"
+    refused(airlock, "x.tar", tarred((entry, b"")), reason)
+    # Control: an ordinary entry of the same name.
+    assert airlock.send("x.tar", tarred((tarfile.TarInfo("x"), CSV))).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+def test_a_link_in_a_zip_is_refused(airlock: Airlock) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        entry = zipfile.ZipInfo("x")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, "/etc/passwd")
+    refused(airlock, "x.zip", made.getvalue(), "link")
+    assert airlock.send("x.zip", zipped(x=b"/etc/passwd")).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+def test_a_type_in_disguise_is_refused(airlock: Airlock) -> None:
+    program = Path("/usr/bin/true").read_bytes()
+    refused(airlock, "meting.csv", program, "disguised")
+    refused(airlock, "plaatje.png", b"<html><script>1</script></html>", "disguised")
+    refused(airlock, "prog.exe", program, "type")
+    # Control: with an extension and contents that agree.
+    assert airlock.send("meting.csv", CSV).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+def test_a_file_of_two_types_is_refused(airlock: Airlock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n" + zipped(a=b"a")
+    refused(airlock, "rapport.pdf", both, "two-types")
+    monkeypatch.setattr(zipfile, "is_zipfile", lambda _path: False)
+    passes_without(tmp_path / "f", "rapport.pdf", both)
+
+
+@pytest.mark.attack
+def test_a_spreadsheet_with_macros_is_refused(airlock: Airlock) -> None:
+    plain = {"[Content_Types].xml": b"<Types/>", "xl/workbook.xml": b"<workbook/>"}
+    refused(airlock, "som.xlsx", zipped(**plain, **{"xl/vbaProject.bin": b"macro"}), "macros")
+    assert airlock.send("som.xlsx", zipped(**plain)).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+def test_a_member_who_swaps_the_folder_for_a_link_gets_nothing_put_elsewhere(airlock: Airlock, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.rmtree(airlock.folders.incoming)
+    airlock.folders.incoming.symlink_to(elsewhere)
+    arrived = airlock.send("meting.csv", CSV)
+    assert list(elsewhere.iterdir()) == []
+    assert (airlock.folders.files / "meting.csv").read_bytes() == CSV and arrived.state is TransferState.ARRIVED
+    # Control: a plain write through the same name would have gone there.
+    (airlock.folders.incoming / "x").write_bytes(CSV)
+    assert (elsewhere / "x").exists()
+
+
+@pytest.mark.attack
+def test_what_looks_at_a_file_reaches_nothing(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As if a file had taken over the program that looks at it."""
+    program = tmp_path / "taken_over.py"
+    program.write_text(
+        "import json, os, socket\n"
+        f"reached = os.path.exists({str(airlock.state.ledger)!r})\n"
+        "try:\n    socket.create_connection(('127.0.0.1', 22), 1); reached = True\n"
+        "except OSError as error:\n    reached = reached or error.errno not in (111, 101)\n"
+        "try:\n    open('/srv/file', 'ab').write(b'x'); reached = True\nexcept OSError: pass\n"
+        "print(json.dumps({'refused': 'bomb' if reached else 'empty'}))\n"
+    )
+    file = tmp_path / "f"
+    file.write_bytes(CSV)
+    monkeypatch.setattr("sandboxes.airlock.inspect.PROGRAM", program)
+    assert inspect(file, "f.csv", unpacked=2**20, seccomp=airlock.state.generated / "seccomp.bpf") == "empty"
+    assert file.read_bytes() == CSV
+
+
+@pytest.mark.attack
+def test_only_members_send_and_only_while_they_are(airlock: Airlock) -> None:
+    for person in ("spion", "bram"):
+        if person == "bram":
+            assert airlock.send("a.csv", CSV, "bram").state is TransferState.ARRIVED
+            airlock.life.ledger.remove(airlock.sandbox.id, "bram", "mila")
+        with pytest.raises(NoSuchSandbox):
+            airlock.send("b.csv", CSV, person)
+    assert set(airlock.inside()) == {"a.csv"}
+
+
+# -- faults on the way in
+
+
+@pytest.mark.fault
+def test_without_a_scanner_a_file_waits_and_passes_once_it_is_back(
+    airlock: Airlock, no_scanner: Callable[[], None]
+) -> None:
+    waiting = airlock.send("meting.csv", CSV)
+    assert waiting.state is TransferState.CHECKING and airlock.inside() == {}
+    asyncio.run(airlock.quarantine.resume())
+    assert airlock.transfers.get(waiting.id).state is TransferState.CHECKING
+    no_scanner()
+    asyncio.run(airlock.quarantine.resume())
+    assert airlock.transfers.get(waiting.id).state is TransferState.ARRIVED
+    assert airlock.inside() == {"meting.csv": CSV}
+
+
+@pytest.mark.fault
+def test_old_signatures_let_nothing_pass(airlock: Airlock, tmp_path: Path) -> None:
+    (tmp_path / "daily.cld").touch()
+    scanner = Scanner(airlock.state.run / "clamd.sock", tmp_path, timedelta(days=7).total_seconds())
+    file = tmp_path / "f"
+    file.write_bytes(CSV)
+    assert asyncio.run(scanner.finds(file)) is None
+    os.utime(tmp_path / "daily.cld", (0, 0))
+    with pytest.raises(LeerlabError, match="too old"):
+        asyncio.run(scanner.finds(file))
+    (tmp_path / "daily.cld").unlink()
+    with pytest.raises(LeerlabError, match="no virus signatures"):
+        asyncio.run(scanner.finds(file))
+
+
+@pytest.mark.fault
+def test_a_connection_that_breaks_leaves_only_a_line_in_the_record(airlock: Airlock) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield CSV
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(airlock.quarantine.receive(airlock.sandbox.id, "mila", "half.csv", breaking()))
+    (transfer,) = airlock.transfers.of(airlock.sandbox.id)
+    assert (transfer.state, transfer.reason) == (TransferState.REFUSED, "broken-off")
+    assert list(airlock.folders.quarantine.iterdir()) == [] and airlock.inside() == {}
+
+
+@pytest.mark.fault
+def test_killed_before_the_checks_a_file_is_checked_by_the_next_process(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_arguments: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(quarantine.Quarantine, "_check", killed)
+    monkeypatch.setattr(quarantine.Quarantine, "_refuse", lambda *_arguments: None)
+    with pytest.raises(SystemExit):
+        airlock.send("brief.txt", EICAR)
+    monkeypatch.undo()
+    asyncio.run(airlock.quarantine.resume())
+    (transfer,) = airlock.transfers.of(airlock.sandbox.id)
+    assert (transfer.state, transfer.reason) == (TransferState.REFUSED, "virus") and airlock.inside() == {}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("linked", [False, True], ids=["before the link", "after the link"])
+def test_killed_between_the_ledger_and_the_folder_a_file_arrives_once(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    place = quarantine.Quarantine._link
+
+    def killed(self: Any, source: Path, folder: int, transfer: Any) -> None:
+        if linked:
+            place(self, source, folder, transfer)
+        raise SystemExit
+
+    monkeypatch.setattr(quarantine.Quarantine, "_link", killed)
+    with pytest.raises(SystemExit):
+        airlock.send("meting.csv", CSV)
+    monkeypatch.undo()
+    asyncio.run(airlock.quarantine.resume())
+    assert airlock.inside() == {"meting.csv": CSV}
+    assert list(airlock.folders.quarantine.iterdir()) == []
+
+
+@pytest.mark.fault
+def test_a_full_disk_refuses_and_keeps_nothing(airlock: Airlock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(quarantine, "_settle", full)
+    assert airlock.send("meting.csv", CSV).reason == "no-space"
+    assert list(airlock.folders.quarantine.iterdir()) == [] and airlock.inside() == {}
+
+
+# -- the way out
+
+
+def asked(airlock: Airlock, content: bytes = b"uitkomst") -> Any:
+    (airlock.folders.files / "uit.md").write_bytes(content)
+    return airlock.outgoing.ask(airlock.sandbox.id, "mila", "uit.md")
+
+
+def test_a_file_leaves_after_a_second_members_yes(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    with pytest.raises(NotPossibleNow, match="not been approved"):
+        airlock.outgoing.fetch(transfer.id, "mila")
+    airlock.outgoing.decide(transfer.id, "bram", yes=True)
+    fetched, file = airlock.outgoing.fetch(transfer.id, "mila")
+    assert file.read_bytes() == b"uitkomst" and fetched.name == "uit.md"
+    assert airlock.actions(transfer.id) == ["transfer.asked", "transfer.approved", "transfer.fetched"]
+    assert {entry.details["sha256"] for entry in airlock.ledger.entries(subject=transfer.id)} == {transfer.sha256}
+
+
+def test_a_no_is_final_and_takes_the_copy_away(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    declined = airlock.outgoing.decide(transfer.id, "bram", yes=False, reason="staat een naam in")
+    assert declined.reason == "staat een naam in"
+    assert list(airlock.folders.outgoing.iterdir()) == []
+    with pytest.raises(NotPossibleNow):
+        airlock.outgoing.decide(transfer.id, "bram", yes=True)
+    assert "staat een naam in" not in "".join(str(entry) for entry in airlock.ledger.entries())
+
+
+@pytest.mark.attack
+def test_nobody_approves_their_own_file(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    with pytest.raises(NotPossibleNow, match="yourself"):
+        airlock.outgoing.decide(transfer.id, "mila", yes=True)
+    assert airlock.outgoing.decide(transfer.id, "bram", yes=True).state is TransferState.APPROVED
+
+
+@pytest.mark.attack
+def test_a_removed_member_and_a_stranger_neither_approve_nor_fetch(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    airlock.life.ledger.remove(airlock.sandbox.id, "bram", "mila")
+    for person in ("bram", "spion"):
+        with pytest.raises(NoSuchSandbox):
+            airlock.outgoing.decide(transfer.id, person, yes=True)
+        with pytest.raises(NoSuchSandbox):
+            airlock.outgoing.fetch(transfer.id, person)
+    airlock.life.join(airlock.life.invite(airlock.sandbox.id, "mila"), "bram")
+    assert airlock.outgoing.decide(transfer.id, "bram", yes=True).state is TransferState.APPROVED
+
+
+@pytest.mark.attack
+def test_what_leaves_is_what_was_approved(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    airlock.outgoing.decide(transfer.id, "bram", yes=True)
+    # The member's own file may change: another one was agreed to.
+    (airlock.folders.files / "uit.md").write_bytes(b"geheim")
+    assert airlock.outgoing.fetch(transfer.id, "mila")[1].read_bytes() == b"uitkomst"
+    # Should the copy itself change, nothing leaves.
+    (airlock.folders.outgoing / transfer.id).write_bytes(b"geheim")
+    with pytest.raises(LeerlabError, match="not what was approved"):
+        airlock.outgoing.fetch(transfer.id, "mila")
+
+
+@pytest.mark.attack
+def test_no_path_leads_out_of_the_shared_folder(airlock: Airlock, tmp_path: Path) -> None:
+    other = airlock.life.folders("aaaaaaaa")
+    other.make()
+    (other.files / "uit.md").write_bytes(b"geheim van de buren")
+    files = airlock.folders.files
+    (files / "link.md").symlink_to(other.files / "uit.md")
+    (files / "map").symlink_to(other.files)
+    os.link(other.files / "uit.md", files / "hard.md")
+    os.mkfifo(files / "pijp.md")
+    for path in ("link.md", "map/uit.md", "hard.md", "pijp.md", "../quarantine", "../../aaaaaaaa/files/uit.md",
+                 str(other.files / "uit.md"), "bestaat-niet.md"):  # fmt: skip
+        with pytest.raises(InputError):
+            airlock.outgoing.ask(airlock.sandbox.id, "mila", path)
+    assert airlock.transfers.of(airlock.sandbox.id) == [] and list(airlock.folders.outgoing.iterdir()) == []
+    # Control: reading by name follows the link.
+    assert (files / "link.md").read_bytes() == b"geheim van de buren"
+
+
+@pytest.mark.attack
+def test_a_transfer_of_another_sandbox_is_not_found(airlock: Airlock) -> None:
+    transfer = asked(airlock)
+    other = airlock.life.request("concurrent", airlock_request())
+    assert other.id != airlock.sandbox.id
+    for act in (airlock.outgoing.fetch, lambda t, p: airlock.outgoing.decide(t, p, yes=True)):
+        with pytest.raises(NoSuchSandbox):
+            act(transfer.id, "concurrent")
+    incoming = airlock.send("in.csv", CSV)
+    with pytest.raises(NoSuchSandbox):
+        airlock.outgoing.fetch(incoming.id, "mila")
+
+
+def airlock_request() -> Any:
+    from sandboxes.life import Request
+    from sandboxes.risk import SelfCheck
+
+    none = SelfCheck(forbidden=False, people=False, preparing=False, product=False, talks=False, personal=False)
+    from ledger.sandboxes import DataClass
+
+    return Request("Anders", "Iets.", "energy", DataClass.OPEN, 5, none)
+
+
+def test_an_approval_does_not_last_for_ever(airlock: Airlock, monkeypatch: pytest.MonkeyPatch) -> None:
+    transfer = asked(airlock)
+    airlock.outgoing.decide(transfer.id, "bram", yes=True)
+    monkeypatch.setattr(outgoing, "OPEN_FOR", timedelta(0))
+    with pytest.raises(NotPossibleNow, match="too long ago"):
+        airlock.outgoing.fetch(transfer.id, "mila")
+
+
+def test_a_file_that_is_too_large_is_not_even_copied_whole(airlock: Airlock) -> None:
+    (airlock.folders.files / "groot.md").write_bytes(bytes(9 * 2**20))
+    with pytest.raises(InputError, match="larger than"):
+        airlock.outgoing.ask(airlock.sandbox.id, "mila", "groot.md")
+    assert list(airlock.folders.outgoing.iterdir()) == []
