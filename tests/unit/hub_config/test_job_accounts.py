@@ -1,0 +1,60 @@
+"""Runs for courses are charged to the courses' account where there is accounting, and to nobody where there is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from base.paths import Installation, State
+from cluster.commands import Slurm
+from cluster.settings import Interval
+from cluster.watcher import Watcher
+from grading.configuration import VARIABLE, ServiceConfiguration
+from hub_config.plans import Plans
+from hub_config.run.processes import grading_daemon
+from hub_config.site import load
+from spawners.facility import Facility
+from spawners.starts import Start
+from spawners.submission import job_request
+
+CODE = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(params=[True, False], ids=["with-accounting", "without"])
+def site(request):
+    demo = load(CODE / "hub_config/demo.yaml")
+    return demo.model_copy(update={"cluster": demo.cluster.model_copy(update={"accounting": request.param})})
+
+
+@pytest.fixture
+def installation(tmp_path):
+    return Installation(CODE, tmp_path, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = State(tmp_path / "s")
+    state.make()
+    return state
+
+
+@pytest.mark.parametrize("name", ["sanne", "course-ai-in-je-vak"])
+def test_a_lab_and_a_formgrader(site, state, installation, name):
+    plans = Plans(site, state, installation)
+    plan = plans.plan_for(SimpleNamespace(name=name, groups=[]), {})
+    slurm = Slurm(state.generated / "slurm.conf")
+    facility = Facility(
+        "0" * 12, plans.plan_for, slurm, Watcher(slurm, Interval()), state, "unix:/x", ("/bin/true",), str
+    )
+    start, secret = Start.new("cpu-small", None, datetime.now(UTC))
+    request = job_request(facility, plan, start, secret, environment={}, base="/", hub_prefix="/hub/")
+    assert request.account == ("courses" if site.cluster.accounting else None)
+
+
+def test_a_graded_run(site, state, installation):
+    daemon = grading_daemon(site, state, installation, {})
+    configuration = ServiceConfiguration.model_validate_json(Path(daemon.environment[VARIABLE]).read_text())
+    assert configuration.account == ("courses" if site.cluster.accounting else None)
