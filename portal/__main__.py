@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 
 import uvicorn
 
@@ -25,6 +26,10 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         configuration = PortalConfiguration.current()
+        # What is uploaded waits there until it is in quarantine: in files without a name, below the private folder.
+        uploads = configuration.folders.run / "uploads"
+        uploads.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(uploads)
         app = portal(configuration)
     except (LeerlabError, OSError) as error:
         log.error("%s", error)

@@ -55,6 +55,10 @@ TABLE: dict[str, Entry] = {
     "end": Entry("POST", "/sandboxes/{sandbox}/end", Who.MEMBER),
     "invite": Entry("POST", "/sandboxes/{sandbox}/invite", Who.MEMBER),
     "remove": Entry("POST", "/sandboxes/{sandbox}/remove", Who.MEMBER),
+    "upload": Entry("POST", "/sandboxes/{sandbox}/upload", Who.MEMBER),
+    "takeout": Entry("POST", "/sandboxes/{sandbox}/takeout", Who.MEMBER),
+    "decide": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/decide", Who.MEMBER),
+    "fetch": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/fetch", Who.MEMBER),
     "operator": Entry("GET", "/operator", Who.OPERATOR),
     "oversee": Entry("POST", "/operator/sandboxes/{sandbox}/{act}", Who.OPERATOR),
 }

@@ -59,6 +59,7 @@ class Parts:
         acts: what carries out the other routes that need a person, by name; without sandboxes theirs are absent.
         boxes: the sandboxes; None when the site has none.
         keeper: brings ended sandboxes to their end; None when the site has none.
+        own_bodies: routes that read their own body, and check its token themselves.
     """
 
     configuration: PortalConfiguration
@@ -71,6 +72,7 @@ class Parts:
     acts: dict[str, Act]
     boxes: Boxes | None
     keeper: Keeper | None = None
+    own_bodies: frozenset[str] = frozenset()
 
 
 async def _absent(_request: Request, _visitor: Visitor, _given: dict[str, str]) -> Response:
@@ -153,7 +155,8 @@ class Application:
             if page is not None:
                 return await self._parts.pages.live(page, request, visitor)
             assert act is not None
-            given = await fields(request, visitor) if entry.method == "POST" else {}
+            reads = entry.method == "POST" and name not in self._parts.own_bodies
+            given = await fields(request, visitor) if reads else {}
             return await act(request, visitor, given)
 
         return endpoint

@@ -11,11 +11,13 @@ from cluster.commands import Slurm
 from grading.store import Store
 from ledger.sandboxes import SandboxLedger
 from ledger.store import Ledger
+from ledger.transfers import TransferLedger
 from portal.application import Act, Application, Parts
 from portal.box_pages import OperatorActs, RequestPage, SandboxPage
 from portal.boxes import Boxes
 from portal.configuration import PortalConfiguration
 from portal.course_page import CoursePage
+from portal.file_pages import FilePages
 from portal.health import Checks
 from portal.home import Home
 from portal.hub import Hub, hub_client
@@ -26,6 +28,9 @@ from portal.sessions import Sessions
 from portal.site import SiteView
 from portal.snapshot import Looks
 from portal.work import Exchange
+from sandboxes.airlock.clamav import Scanner
+from sandboxes.airlock.outgoing import Outgoing
+from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.keeper import Keeper
 from sandboxes.life import Sandboxes
 
@@ -54,11 +59,17 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             conf, answer = configuration.slurm_conf, configuration.slurm_answer
             counter = Accounts(conf, user=getpass.getuser(), answer=answer)
         boxes = Boxes(life, settings, hub, counter)
-        request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages)
-        keeper = Keeper(life, ledger, folders, settings.days_kept, hub.follow_sandboxes)
+        transfers, scanner = TransferLedger(ledger), Scanner.of(folders, settings)
+        quarantine = Quarantine(transfers, folders, settings, scanner)
+        files = FilePages(boxes, transfers, quarantine, Outgoing(life.ledger, transfers, folders, settings), scanner)
+        request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages, files)
+        keeper = Keeper(
+            life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes, quarantine=quarantine
+        )
         live["sandbox"] = sandbox.page
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
+            "upload": files.upload, "takeout": files.ask, "decide": files.decide, "fetch": files.fetch,
             "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove, "oversee": OperatorActs(boxes).act,
         }  # fmt: skip
     home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)
@@ -79,5 +90,6 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             acts=acts,
             boxes=boxes,
             keeper=keeper,
+            own_bodies=frozenset({"upload"}),
         )
     ).starlette()

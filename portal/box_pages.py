@@ -14,6 +14,7 @@ from ledger.sandboxes import DataClass, SandboxState
 from portal import request as page_request
 from portal.boxes import Boxes
 from portal.errors import Refused, absent
+from portal.file_pages import FilePages
 from portal.pages import Context, LivePage, Pages
 from portal.people import Visitor
 from portal.servers import running
@@ -114,17 +115,19 @@ class SandboxPage:
         boxes: the sandboxes.
         site: for the addresses.
         pages: draws.
+        files: what goes in and out.
     """
 
-    def __init__(self, boxes: Boxes, site: SiteView, pages: Pages) -> None:
+    def __init__(self, boxes: Boxes, site: SiteView, pages: Pages, files: FilePages) -> None:
         self._boxes = boxes
         self._site = site
         self._pages = pages
+        self._files = files
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("sandbox.html", ("seen", "servers", "boxstate", "usage"), self.fill)
+        return LivePage("sandbox.html", ("seen", "servers", "boxstate", "usage", "transfers"), self.fill)
 
     async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -139,6 +142,7 @@ class SandboxPage:
             "servers": running(snapshot, [box.account], self._site),
             "titles": {box.sandbox.id: box.sandbox.title},
             "longest": self._boxes.settings.days,
+            **await self._files.fill(box, visitor),
         }
 
     async def extend(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:

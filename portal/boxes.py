@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, Protocol, TypeVar
 
-from base.errors import InputError
+from base.errors import InputError, LeerlabError
 from cluster.errors import SlurmError
 from ledger.sandboxes import NoSuchSandbox, NotPossibleNow, Sandbox, SandboxState
 from portal.errors import Refused, absent
@@ -109,12 +109,21 @@ class Boxes:
         """
         try:
             return await asyncio.to_thread(act, *args, **kwargs)
-        except NoSuchSandbox as error:
-            raise absent() from error
-        except NotPossibleNow as error:
-            raise Refused(409, "not-now", str(error)) from error
-        except InputError as error:
-            raise Refused(400, "wrong", str(error)) from error
+        except (NoSuchSandbox, NotPossibleNow, InputError) as error:
+            raise self.refused(error) from error
+
+    @staticmethod
+    def refused(error: LeerlabError) -> Refused:
+        """What a page tells of an error: 404 for what is absent or another's, 400 for wrong input, else 409."""
+        if isinstance(error, NoSuchSandbox):
+            return absent()
+        if isinstance(error, InputError):
+            return Refused(400, "wrong", str(error))
+        return Refused(409, "not-now", str(error))
+
+    async def titles(self, names: Sequence[str]) -> dict[str, str]:
+        """What people are called, by their names."""
+        return await self._hub.titles(names)
 
     async def of(self, person: str) -> list[BoxCard]:
         """A person's sandboxes, newest first."""

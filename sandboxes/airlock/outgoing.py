@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sandboxes.settings import SandboxSettings
 OPEN_FOR = timedelta(days=7)
 """How long an approved file can be fetched."""
 LONGEST_REASON = 200
+MOST_SHOWN, MOST_DEEP = 300, 4
 _CHUNK = 2**20
 
 
@@ -40,6 +42,30 @@ class Outgoing:
         self._transfers = transfers
         self._state = state
         self._most = int(settings.upload)
+
+    def files(self, sandbox: str, person: str) -> list[str]:
+        """Paths of plain files to choose from: not the hidden ones, and not all of very many.
+
+        Args:
+            sandbox: id of the sandbox.
+            person: pseudonym of the member who looks.
+
+        Raises:
+            NoSuchSandbox: not for this person.
+        """
+        self._sandboxes.get_for(sandbox, person)
+        root = Folders(self._state, sandbox).files
+        found: list[str] = []
+        for here, folders, files, descriptor in os.fwalk(root, follow_symlinks=False):
+            below = os.path.relpath(here, root)
+            depth = 0 if below == "." else below.count("/") + 1
+            folders[:] = sorted(name for name in folders if is_fit(name)) if depth < MOST_DEEP else []
+            for name in sorted(files):
+                if is_fit(name) and stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                    found.append(name if below == "." else f"{below}/{name}")
+                if len(found) >= MOST_SHOWN:
+                    return found
+        return found
 
     def ask(self, sandbox: str, person: str, path: str) -> Transfer:
         """Ask for a file of the shared folder: it is copied and hashed now.

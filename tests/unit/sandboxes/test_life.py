@@ -381,7 +381,7 @@ def test_a_full_disk_leaves_no_half_export_and_erases_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sandboxes.export._add_text", full)
-    asyncio.run(Keeper(life, ledger, state, 0, always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
     assert not life.folders(made.id).export.exists() and life.folders(made.id).files.is_dir()
     assert list(life.folders(made.id).export.parent.iterdir()) == []
 
@@ -397,11 +397,11 @@ async def never() -> bool:
 def test_the_keeper_packs_keeps_and_erases_in_that_order(life: Sandboxes, ledger: Ledger, state: State) -> None:
     made = life.request("mila", WISH)
     life.end(made.id, "mila")
-    asyncio.run(Keeper(life, ledger, state, 7, never).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=never).look())
     assert not life.folders(made.id).export.exists(), "servers still run"
-    asyncio.run(Keeper(life, ledger, state, 7, always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=always).look())
     assert life.folders(made.id).export.is_file()
-    asyncio.run(Keeper(life, ledger, state, 0, always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
     assert not life.folders(made.id).root.exists()
     assert actions(ledger, made.id) == ["sandbox.request", "sandbox.ending", "sandbox.exported", "sandbox.erased"]
 
