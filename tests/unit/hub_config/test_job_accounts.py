@@ -13,6 +13,7 @@ from cluster.commands import Slurm
 from cluster.settings import Interval
 from cluster.watcher import Watcher
 from grading.configuration import VARIABLE, ServiceConfiguration
+from grading.executions import ExecutionLimits, Executions
 from hub_config.plans import Plans
 from hub_config.run.processes import grading_daemon
 from hub_config.site import load
@@ -57,4 +58,15 @@ def test_a_lab_and_a_formgrader(site, state, installation, name):
 def test_a_graded_run(site, state, installation):
     daemon = grading_daemon(site, state, installation, {})
     configuration = ServiceConfiguration.model_validate_json(Path(daemon.environment[VARIABLE]).read_text())
-    assert configuration.account == ("courses" if site.cluster.accounting else None)
+    executions = Executions(
+        hub="0" * 12,
+        state=state,
+        installation=installation,
+        limits=ExecutionLimits(1, 1, configuration.limits),
+        profile=configuration.profile,
+        confinement=configuration.confinement,
+        cluster=Slurm(configuration.slurm_conf),
+        interval=configuration.slurm_interval,
+        account=configuration.account,
+    )
+    assert executions._request("0" * 24).account == ("courses" if site.cluster.accounting else None)
