@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from hub_config.run.ports import free_ports
 
 CODE = Path(__file__).resolve().parents[2]
+# pytest's importlib mode puts no test folder on the path: the steps, and the provider that people log in at.
+sys.path[:0] = [str(CODE / "tests/journey"), str(CODE / "tests/integration/login")]
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 CHROMIUM = "/usr/bin/chromium"
 # A page on a busy machine; five seconds, Playwright's own, is for pages that are alone.
 expect.set_options(timeout=60_000)
@@ -102,7 +106,19 @@ class Person:
     def shows(self, step: str) -> None:
         """Keep a picture of what this person sees now."""
         self.taken.append(step)
-        self.page.screenshot(path=self.folder / f"{self.name.lower()}-{len(self.taken):02d}-{step}.png")
+        who = self.name.lower().replace(" ", "-")
+        self.page.screenshot(path=self.folder / f"{who}-{len(self.taken):02d}-{step}.png")
+
+    def shows_portal(self, step: str) -> None:
+        """Pictures of one of our own pages: on a desktop and a phone, in English and, at the end, in Dutch."""
+        for language in ("en", "nl"):
+            self.page.locator(f".languages a[hreflang={language}]").click()
+            expect(self.page.locator(f"html[lang={language}]")).to_have_count(1)
+            for size in (PHONE, DESKTOP):
+                self.page.set_viewport_size(size)
+                sideways = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert sideways <= 0, f"{step} in {language} is {sideways} pixels too wide for {size}"
+                self.shows(f"{step}-{language}-{size['width']}")
 
     def log_in(self, link: str) -> None:
         """Open the link that `leerlab up` printed, and choose the person."""
@@ -113,7 +129,7 @@ class Person:
 
 def new_person(browser: Browser, name: str, folder: Path) -> Person:
     """A person with a browser profile of their own, in Dutch."""
-    context = browser.new_context(locale="nl-NL", viewport={"width": 1280, "height": 900})
+    context = browser.new_context(locale="nl-NL", viewport=DESKTOP)
     context.set_default_timeout(30_000)
     return Person(context.new_page(), name, folder)
 

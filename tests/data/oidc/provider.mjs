@@ -39,11 +39,19 @@ const provider = new Provider(issuer, {
   },
 });
 
+// What a person at a browser clicks on; a program that names nobody says no.
+const chooser = () => '<!doctype html><meta charset="utf-8"><title>Provider</title><h1>Who are you?</h1>'
+  + Object.entries(people()).map(([sub, { name }]) => `<p><a href="?who=${sub}">${name}</a></p>`).join('');
+
 const answer = provider.callback();
 createServer(async (request, response) => {
   const address = new URL(request.url, issuer);
   if (address.pathname.startsWith('/interaction/')) {
     const who = address.searchParams.get('who');
+    if (who === null && request.headers.accept?.includes('text/html')) {
+      response.setHeader('Content-Type', 'text/html; charset=utf-8').end(chooser());
+      return;
+    }
     const result = who === null
       ? { error: 'access_denied', error_description: 'the person said no' }
       : { login: { accountId: who } };

@@ -1,0 +1,153 @@
+"""What people do at the pages, step by step: the journeys are made of these."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from playwright.sync_api import Locator, Page, expect
+
+COURSE, ASSIGNMENT, ASSIGNMENT_TITLE = "ai-in-je-vak", "herken-ai", "Herken AI om je heen"
+START = 60_000
+GRADE = 120_000
+
+
+class Somebody(Protocol):
+    """A person at a browser, as `conftest.Person` is."""
+
+    page: Page
+
+    def shows(self, step: str) -> None:
+        """Keep a picture of what this person sees now."""
+
+
+def open_assignment(student: Somebody) -> None:
+    """From the portal, by the assignment's own link, to its notebook in the lab."""
+    lab = student.page
+    lab.get_by_role("link", name=re.compile("Herken AI", re.I)).first.click()
+    lab.wait_for_url(f"**/lab/tree/{COURSE}/{ASSIGNMENT}/**", timeout=START)
+    expect(lab.locator(".jp-Notebook").first).to_be_visible(timeout=START)
+    expect(lab.get_by_role("heading", name=ASSIGNMENT_TITLE)).to_be_visible(timeout=START)
+    student.shows("opdracht-open")
+
+
+def run_all_cells(page: Page) -> None:
+    """Run everything, once there is a kernel, and wait until it is idle again."""
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=START)
+    page.get_by_role("menuitem", name="Uitvoeren").click()
+    page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
+
+
+def write_into(page: Page, stands_there: str, text: str) -> None:
+    """Replace what stands in the cell that a learner recognises by its text."""
+    cell = page.locator(".jp-CodeCell").filter(has_text=stands_there).filter(has_text="TYP HIER JE CODE")
+    cell.scroll_into_view_if_needed()
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+
+
+def solve_first_exercises(page: Page) -> None:
+    """Fill in the first two exercises, each in the cell where it belongs: what is AI, and a function."""
+    write_into(
+        page,
+        "kenteken = None",
+        "kenteken = True\nkoeling = False\naankomst = True\ngewicht = False\nslagboom = False",
+    )
+    write_into(page, "def nauwkeurigheid", "def nauwkeurigheid(echt, gelezen):\n    return (echt == gelezen).mean()")
+
+
+def write_reflection(page: Page, answer: str) -> None:
+    """Answer the question that the teacher grades by hand."""
+    cell = page.locator(".jp-MarkdownCell").filter(has_text="TYP HIER JE ANTWOORD").last
+    cell.scroll_into_view_if_needed()
+    cell.dblclick()
+    editor = cell.locator(".cm-content")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(answer)
+    page.keyboard.press("Shift+Enter")
+
+
+def save(page: Page) -> None:
+    """Save the notebook, and see that nothing unsaved is left."""
+    page.keyboard.press("Control+S")
+    expect(page.locator(".lm-DockPanel-tabBar .lm-mod-current.jp-mod-dirty")).to_have_count(0)
+
+
+def hand_in(student: Somebody) -> None:
+    """nbgrader's list of assignments, from the lab's own menu, and Submit."""
+    lab = student.page
+    lab.get_by_role("menuitem", name="Nbgrader").click()
+    lab.get_by_role("menuitem", name="Assignment List").click()
+    lab.get_by_role("tab", name="Assignments").click()
+    expect(lab.get_by_text("Downloaded assignments", exact=True)).to_be_visible()
+    submit = lab.get_by_text("Submit", exact=True).first
+    expect(submit).to_be_visible(timeout=START)
+    submit.click()
+    expect(lab.get_by_text(re.compile(r"20\d\d-\d\d-\d\d .*UTC"))).to_have_count(1)
+    student.shows("ingeleverd")
+
+
+def row_of(page: Page, text: str | re.Pattern[str]) -> Locator:
+    """The row of formgrader's table that holds this text."""
+    return page.locator("tbody tr").filter(has_text=text)
+
+
+def confirm(page: Page) -> None:
+    """Close formgrader's message, after it said that all went well."""
+    expect(page.locator(".modal-title").filter(has_text="Success")).to_be_visible(timeout=GRADE)
+    page.get_by_role("button", name="OK").click()
+    expect(page.locator(".modal.in")).to_have_count(0)
+
+
+def open_formgrader(teacher: Somebody) -> None:
+    """From the portal to the course's formgrader."""
+    teacher.page.get_by_role("link", name="Uitdelen en nakijken").click()
+    teacher.page.wait_for_url(f"**/user/course-{COURSE}/formgrader**", timeout=START)
+
+
+def collect(teacher: Somebody) -> None:
+    """Fetch what was handed in."""
+    row_of(teacher.page, ASSIGNMENT).locator("td.collect a").click()
+    confirm(teacher.page)
+    teacher.shows("opgehaald")
+
+
+def autograde(teacher: Somebody, student: str | re.Pattern[str]) -> None:
+    """Let the tests of one student's work run."""
+    desk = teacher.page
+    row_of(desk, ASSIGNMENT).locator("td.num-submissions a").click()
+    handed_in = row_of(desk, student)
+    handed_in.locator("td.autograde a").click()
+    confirm(desk)
+    expect(handed_in).to_contain_text(re.compile("needs manual grading|graded"))
+    expect(handed_in).to_contain_text("3 / 10")
+    teacher.shows("automatisch-nagekeken")
+
+
+def give_feedback(teacher: Somebody) -> None:
+    """Make the feedback of the assignment and hand it out, from any of formgrader's pages."""
+    desk = teacher.page
+    desk.get_by_role("link", name="Manage Assignments").first.click()
+    assignment = row_of(desk, ASSIGNMENT)
+    assignment.locator("td.generate-feedback a").click()
+    confirm(desk)
+    assignment.locator("td.release-feedback a").click()
+    confirm(desk)
+    teacher.shows("terugkoppeling-gegeven")
+
+
+def read_feedback(student: Somebody, *expected: str) -> None:
+    """From the list of assignments to the feedback, which shows each of these texts and no hidden test."""
+    lab = student.page
+    lab.get_by_text("Fetch Feedback", exact=True).click()
+    student.shows("terugkoppeling-klaar")
+    lab.get_by_text("view feedback", exact=False).first.click()
+    lab.locator(".jp-DirListing-item").filter(has_text=f"{ASSIGNMENT}.html").dblclick()
+    feedback = lab.frame_locator(".jp-HTMLViewer iframe")
+    for text in expected:
+        expect(feedback.get_by_text(text)).to_be_visible(timeout=START)
+    expect(feedback.get_by_text("HIDDEN TESTS")).to_have_count(0)
+    student.shows("terugkoppeling")
