@@ -64,12 +64,12 @@ def until(when: datetime) -> str:
 
 
 def amount(size: int) -> str:
-    """A number of bytes as people write it: 512 kB, 1.4 GB; decimal units, the language's own comma."""
+    """A number of bytes as people write it: 512 kB, 1.4 GB; the powers of 1024 of `base.quantities.Size`, so that `100M` is 100 MB."""
     value, unit = float(size), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
+        if value < 1024:
             break
-        value, unit = value / 1000, larger
+        value, unit = value / 1024, larger
     return f"{format_decimal(value, '0.#', locale=request.current().language)} {unit}"
 
 
