@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from base.paths import Installation, State
+from cluster.accounting import accounts_of
 from grading.plans import HUB_PORT
 from hub_config.audit import Audit, open_ledger
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
-from hub_config.login.names import BOX_ACCOUNT
+from hub_config.login.names import BOX_ACCOUNT, is_internal
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import facility
@@ -131,7 +132,11 @@ def set_sandboxes(c: Any, site: Site, state: State, audit: Audit) -> Members:
     members = Members()
     if site.sandboxes is None:
         return members
-    c.LeerlabHub.sandboxes = Accounts(SandboxLedger(audit.ledger), members)
+    hours = site.sandboxes.gpu_hours
+    c.LeerlabHub.sandboxes = Accounts(
+        SandboxLedger(audit.ledger), members,
+        slurm=accounts_of(site.cluster, state), gpu_minutes=None if hours is None else hours * 60,
+    )  # fmt: skip
     c.LeerlabHub.quota = Quota(state, int(site.sandboxes.size), members)
     return members
 
@@ -160,7 +165,7 @@ def profile_choices(site: Site, spawner: Any) -> str:
     """
     language = page_request.current().language
     own = profiles_of(site.profiles, {group.name for group in spawner.user.groups})
-    if len(own) < 2 or spawner.user.name.startswith(COURSE_ACCOUNT):
+    if len(own) < 2 or is_internal(spawner.user.name):
         return ""
     return profile_form([choice(profile, language) for profile in own])
 

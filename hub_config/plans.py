@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from base.i18n import translate
 from base.messages import Message
 from base.paths import Installation, State
-from cluster.accounting import course_account
+from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
@@ -27,7 +27,7 @@ from grading.plans import (
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
-from hub_config.sandboxes import Members
+from hub_config.sandboxes import Members, slurm_account
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from portal import request as page_request
@@ -91,7 +91,9 @@ class Plans:
             installation=self.installation, confinement=self.site.confinement,
         )  # fmt: skip
         language = in_language(wall.environment, page_request.current().language)
-        return ServerPlan(self.site.profile(self.site.sandboxes.profile), replace(wall, environment=language), HUB_PORT)
+        profile = self.site.profile(self.site.sandboxes.profile)
+        charged = slurm_account(membership.sandbox) if has_accounting(self.site.cluster) else None
+        return ServerPlan(profile, replace(wall, environment=language), HUB_PORT, charged)
 
     def _lab(self, name: str, groups: Collection[str]) -> Wall:
         role = role_of(tuple(groups))

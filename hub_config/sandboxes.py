@@ -17,6 +17,8 @@ from jupyterhub.apihandlers.base import APIHandler
 from tornado.web import HTTPError
 
 from base.errors import LeerlabError
+from cluster.accounting import Accounts as SlurmAccounts
+from cluster.errors import SlurmError
 from hub_config.login.names import BOX_PREFIX
 from ledger.sandboxes import SandboxLedger
 from portal.configuration import SERVICE
@@ -93,11 +95,23 @@ class Accounts:
     Args:
         ledger: says who is a member.
         members: told which memberships have an account.
+        slurm: Slurm's accounting; None where nothing is counted.
+        gpu_minutes: of each sandbox together; None without a limit.
     """
 
-    def __init__(self, ledger: SandboxLedger, members: Members) -> None:
+    def __init__(
+        self,
+        ledger: SandboxLedger,
+        members: Members,
+        *,
+        slurm: SlurmAccounts | None = None,
+        gpu_minutes: int | None = None,
+    ) -> None:
         self._ledger = ledger
         self._members = members
+        self._slurm = slurm
+        self._gpu_minutes = gpu_minutes
+        self._charged: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -141,6 +155,7 @@ class Accounts:
             rows = await asyncio.to_thread(self._ledger.memberships)
             wanted = {one.account: one for one in (Membership(*row) for row in rows)}
             self._members.replace(wanted.values())
+            await self._charge({one.sandbox for one in wanted.values()})
             self._make(hub, wanted)
             gone = [
                 row.name
@@ -150,6 +165,32 @@ class Accounts:
             for account in gone:
                 await self._remove(hub, account)
             self._remove_groups(hub, {one.group for one in wanted.values()})
+            await self._settle({one.sandbox for one in wanted.values()})
+
+    async def _charge(self, sandboxes: set[str]) -> None:
+        """An account in Slurm for each sandbox, with its budget, before anything can run in it."""
+        if self._slurm is None:
+            return
+        for sandbox in sorted(sandboxes - self._charged):
+            try:
+                await self._slurm.ensure(slurm_account(sandbox), self._gpu_minutes)
+            except SlurmError as error:
+                # Without its account a sandbox's job is refused; its files and pages are there all the same.
+                log.warning("Sandbox %s has no account in Slurm yet; the next turn tries again: %s", sandbox, error)
+                return
+            self._charged.add(sandbox)
+
+    async def _settle(self, sandboxes: set[str]) -> None:
+        """No account in Slurm for sandboxes that have ended; what they used stays on record."""
+        if self._slurm is None:
+            return
+        for sandbox in sorted(self._charged - sandboxes):
+            try:
+                await self._slurm.remove(slurm_account(sandbox))
+            except SlurmError as error:
+                log.info("Sandbox %s still has an account in Slurm; the next turn tries again: %s", sandbox, error)
+                continue
+            self._charged.discard(sandbox)
 
     def _make(self, hub: Any, wanted: Mapping[str, Membership]) -> None:
         """What is missing; a member who has never logged in to this hub gets it at the next turn."""
@@ -192,6 +233,11 @@ class Accounts:
             if group.name not in wanted and not group.users:
                 hub.db.delete(group)
         hub.db.commit()
+
+
+def slurm_account(sandbox: str) -> str:
+    """The Slurm account that a sandbox's jobs are charged to."""
+    return f"{BOX_PREFIX}{sandbox}"
 
 
 def _client(account: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.paths import Installation, State
 from cluster import embedded
-from cluster.accounting import course_account
+from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
@@ -116,7 +116,7 @@ def portal_daemon(
         ),
         profiles=site.profiles,
         grading=site.grading,
-        accounting=isinstance(site.cluster, EmbeddedCluster) and site.cluster.accounting,
+        accounting=has_accounting(site.cluster),
         sandboxes=site.sandboxes,
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=site.cluster.interval.answer,
