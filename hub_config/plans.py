@@ -87,8 +87,9 @@ class Plans:
         if membership is None or self.site.sandboxes is None:
             raise StartRefused(Message("start.refused.sandbox"), "This account is in no sandbox.")
         wall = sandbox_wall(
-            membership.sandbox, membership.person, egress=port_of(self.state, membership.sandbox), state=self.state,
-            installation=self.installation, confinement=self.site.confinement,
+            membership.sandbox, membership.person, size=int(self.site.sandboxes.size),
+            egress=port_of(self.state, membership.sandbox), state=self.state, installation=self.installation,
+            confinement=self.site.confinement,
         )  # fmt: skip
         language = in_language(wall.environment, page_request.current().language)
         profile = self.site.profile(self.site.sandboxes.profile)

@@ -1,7 +1,8 @@
 """Keeps the hub in step with the ledger's sandboxes: for each member of an active one an account, a group and a role.
 
 The ledger says who is a member. What it does not say any more is taken away: the server is stopped first, then the
-account goes with its tokens and its role. A ledger that cannot be read changes nothing.
+account goes with its tokens and its role. A ledger that cannot be read changes nothing. An account of which the ledger
+knows nothing at all, because it was lost or put back as it was earlier, loses its role and is otherwise left alone.
 """
 
 from __future__ import annotations
@@ -153,19 +154,30 @@ class Accounts:
         """
         async with self._one_at_a_time:
             rows = await asyncio.to_thread(self._ledger.memberships)
-            wanted = {one.account: one for one in (Membership(*row) for row in rows)}
+            known = {Membership(*row).account for row in rows}
+            wanted = {one.account: one for one in (Membership(*row) for row, present in rows.items() if present)}
             self._members.replace(wanted.values())
             await self._charge({one.sandbox for one in wanted.values()})
             self._make(hub, wanted)
-            gone = [
-                row.name
-                for row in hub.db.query(orm.User).filter(orm.User.name.startswith(BOX_PREFIX, autoescape=True))
-                if row.name not in wanted
-            ]
+            boxes = hub.db.query(orm.User).filter(orm.User.name.startswith(BOX_PREFIX, autoescape=True))
+            gone = [row.name for row in boxes if row.name not in wanted]
+            failures = []
             for account in gone:
-                await self._remove(hub, account)
+                self._withdraw(hub, account)
+                if account not in known:
+                    log.warning(
+                        "The ledger knows nothing of %s: nobody may reach it, its server and files stay", account
+                    )
+                    continue
+                try:
+                    await self._remove(hub, account)
+                except (HTTPError, TimeoutError) as error:
+                    log.error("%s could not be taken away; the next turn tries again: %r", account, error)
+                    failures.append(error)
             self._remove_groups(hub, {one.group for one in wanted.values()})
             await self._settle({one.sandbox for one in wanted.values()})
+            if failures:
+                raise failures[0]
 
     async def _charge(self, sandboxes: set[str]) -> None:
         """An account in Slurm for each sandbox, with its budget, before anything can run in it."""
@@ -216,11 +228,14 @@ class Accounts:
             # The server is Leerlab's own: its member is not asked whether to trust it.
             hub.tornado_settings["oauth_no_confirm_list"].add(_client(membership.account))
 
-    async def _remove(self, hub: Any, account: str) -> None:
-        """Rights first, then the server, then the account."""
+    def _withdraw(self, hub: Any, account: str) -> None:
+        """Nobody may reach an account any more."""
         if orm.Role.find(hub.db, account) is not None:
             roles.delete_role(hub.db, account)
         hub.tornado_settings["oauth_no_confirm_list"].discard(_client(account))
+
+    async def _remove(self, hub: Any, account: str) -> None:
+        """The server, then the account with its tokens."""
         user = hub.users[account]
         for name, spawner in list(user.spawners.items()):
             if spawner.active or spawner.pending:

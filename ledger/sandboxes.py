@@ -21,6 +21,8 @@ from ledger.schema import invitation_table, member_table, sandbox_table, transfe
 from ledger.store import Ledger
 
 INVITATION_DAYS = 7
+SAME_REQUEST = timedelta(minutes=2)
+"""Within this time the same words from the same person are the same request: a second click on the form's button."""
 
 
 class DataClass(StrEnum):
@@ -81,7 +83,7 @@ class Sandbox:
         owner: pseudonym of who asked for it.
         created: when it was asked for.
         ends: when it ends by itself.
-        ended: when ending began.
+        ended: when ending began, or when it was refused.
         erased: when nothing of it was left.
     """
 
@@ -115,7 +117,7 @@ class SandboxLedger:
         self, *, title: str, purpose: str, sector: str, data_class: DataClass, risk_class: RiskClass,
         owner: str, ends: datetime, state: SandboxState, most: int,
     ) -> Sandbox:  # fmt: skip
-        """A new sandbox with its owner as its first member.
+        """A new sandbox with its owner as its first member; the one just made, when the same request comes again.
 
         Args:
             title, purpose, sector: as the company wrote them.
@@ -130,6 +132,12 @@ class SandboxLedger:
         """
         created = now()
         with self._ledger.transaction() as connection:
+            words = {"title": title, "purpose": purpose, "sector": sector, "data_class": data_class,
+                     "risk_class": risk_class, "state": state, "owner": owner}  # fmt: skip
+            again = select(sandbox_table.c.id).filter_by(**words)
+            again = again.where(sandbox_table.c.created > (created - SAME_REQUEST).isoformat())
+            if (just_made := connection.execute(again).scalar()) is not None:
+                return _sandbox(connection, just_made)
             mine = (sandbox_table.c.owner == owner) & sandbox_table.c.state.in_(
                 [SandboxState.WAITING, SandboxState.ACTIVE]
             )
@@ -209,7 +217,7 @@ class SandboxLedger:
             if to not in MOVES[found.state]:
                 raise NotPossibleNow(f"Sandbox {sandbox} is {found.state} and cannot become {to}.")
             values: dict[str, Any] = {"state": to}
-            if to is SandboxState.ENDING:
+            if to in (SandboxState.ENDING, SandboxState.REFUSED):
                 values["ended"] = now().isoformat()
             self._set(connection, sandbox, values)
             details = {"from": found.state, **({"reason": reason} if reason else {})}
@@ -277,15 +285,14 @@ class SandboxLedger:
         with self._ledger.snapshot() as connection:
             return list(connection.execute(query).scalars())
 
-    def memberships(self) -> Sequence[tuple[str, str]]:
-        """Sandbox and person of every present member of every active sandbox."""
-        query = (
-            select(member_table.c.sandbox, member_table.c.person)
-            .join(sandbox_table, sandbox_table.c.id == member_table.c.sandbox)
-            .where(member_table.c.removed.is_(None) & (sandbox_table.c.state == SandboxState.ACTIVE))
+    def memberships(self) -> Mapping[tuple[str, str], bool]:
+        """Every sandbox and person that ever belonged together, and whether they do now, in an active sandbox."""
+        present = member_table.c.removed.is_(None) & (sandbox_table.c.state == SandboxState.ACTIVE)
+        query = select(member_table.c.sandbox, member_table.c.person, present).join(
+            sandbox_table, sandbox_table.c.id == member_table.c.sandbox
         )
         with self._ledger.snapshot() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return {(row[0], row[1]): bool(row[2]) for row in connection.execute(query)}
 
     def invite(self, sandbox: str, by: str) -> str:
         """A code with which one person can join within a week; only its hash is kept.

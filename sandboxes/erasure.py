@@ -2,7 +2,9 @@
 
 What is promised: nothing of the sandbox is left in any file below the state folder, SQLite's free pages and journal
 included. What is not: copies that a disk's own controller, a snapshot or a backup keeps. Files are unlinked, not
-written over, because on today's disks and file systems writing over a file need not touch the old blocks.
+written over, because on today's disks and file systems writing over a file need not touch the old blocks. Lines of the
+site's logs that name the sandbox, and may so hold a file's name in an address, are blanked where they stand: the
+processes that write these logs go on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 
 from base.errors import LeerlabError
 from base.paths import State
-from ledger.sandboxes import SandboxLedger
+from ledger.sandboxes import SandboxLedger, SandboxState
+from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
 from spawners.submission import OWNER
 
@@ -30,10 +33,12 @@ class Erased:
     Args:
         files: how many files and folders.
         jobs: how many jobs' folders.
+        lines: how many lines of the site's logs were blanked.
     """
 
     files: int
     jobs: int
+    lines: int
 
 
 def erase(ledger: SandboxLedger, state: State, sandbox: str, by: str) -> Erased:
@@ -52,8 +57,48 @@ def erase(ledger: SandboxLedger, state: State, sandbox: str, by: str) -> Erased:
     jobs = list(_job_folders(state, sandbox))
     files = sum(_remove(folder) for folder in jobs)
     files += _remove(Folders(state, sandbox).root)
-    ledger.forget(sandbox, by, {"files": str(files), "jobs": str(len(jobs))})
-    return Erased(files, len(jobs))
+    lines = _blank_log_lines(state, sandbox)
+    ledger.forget(sandbox, by, {"files": str(files), "jobs": str(len(jobs)), "log_lines": str(lines)})
+    return Erased(files, len(jobs), lines)
+
+
+def remains(ledger: SandboxLedger, transfers: TransferLedger, state: State, sandbox: str) -> list[str]:
+    """What is left of an erased sandbox, in words for an operator; nothing, when its erasure is whole.
+
+    Args:
+        ledger: where the sandbox is remembered.
+        transfers: and its files on their way.
+        state: the site's state folder.
+        sandbox: its id.
+
+    Raises:
+        NoSuchSandbox: there never was one by this id.
+    """
+    row = ledger.get(sandbox)
+    found_here = [f"the sandbox is {row.state}"] if row.state is not SandboxState.ERASED else []
+    found_here += [f"the ledger keeps its {name}" for name in ("title", "purpose", "sector") if getattr(row, name)]
+    if any(transfer.name or transfer.reason for transfer in transfers.of(sandbox)):
+        found_here.append("the ledger keeps names of its files")
+    folders = [Folders(state, sandbox).root, *_job_folders(state, sandbox)]
+    return [*found_here, *(f"{folder} is there" for folder in folders if os.path.lexists(folder))]
+
+
+def _blank_log_lines(state: State, sandbox: str) -> int:
+    """Write spaces over every line of the site's logs that names the sandbox; says how many lines that were."""
+    name, count = sandbox.encode(), 0
+    for log in state.logs.iterdir():
+        if log.is_symlink() or not log.is_file():
+            continue
+        with log.open("r+b") as file:
+            place = 0
+            for line in file:
+                if name in line:
+                    # Where it stands and as long as it is: whoever appends to the file notices nothing.
+                    os.pwrite(file.fileno(), b" " * len(line.rstrip(b"\n")), place)
+                    count += 1
+                place += len(line)
+            os.fsync(file.fileno())
+    return count
 
 
 def _job_folders(state: State, sandbox: str) -> Iterator[Path]:

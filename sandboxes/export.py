@@ -10,14 +10,16 @@ import stat
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ledger.store import Entry, Ledger
 from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
+from sandboxes.opened import folder_in, root_folder
 
 MANIFEST, TRAIL = "manifest.json", "trail.jsonl"
+MOST_DEEP = 200
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 2**20
 
@@ -103,25 +105,45 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 def _files(folder: Path, left_out: list[str]) -> Iterator[tuple[str, int]]:
     """Regular files below a folder with an open descriptor of each; everything else is named in `left_out`."""
-    for here, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-        folders.sort()
-        below = Path(here).relative_to(folder)
-        links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=descriptor).st_mode)]
-        left_out += [str(below / name) for name in links]
-        for name in sorted(files):
-            path = str(below / name)
-            try:
-                opened = os.open(name, _OPEN, dir_fd=descriptor)
-            except OSError:
-                left_out.append(path)
-                continue
-            try:
-                if stat.S_ISREG(os.fstat(opened).st_mode):
-                    yield path, opened
-                else:
-                    left_out.append(path)
-            finally:
-                os.close(opened)
+    root = root_folder(folder)
+    try:
+        yield from _files_in(root, PurePosixPath(), left_out)
+    finally:
+        os.close(root)
+
+
+def _files_in(folder: int, below: PurePosixPath, left_out: list[str]) -> Iterator[tuple[str, int]]:
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        path = below / entry.name
+        try:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            opened = folder_in(folder, entry.name) if is_folder else _opened_file(folder, entry)
+        except OSError:
+            left_out.append(str(path))
+            continue
+        try:
+            if is_folder and len(path.parts) < MOST_DEEP:
+                yield from _files_in(opened, path, left_out)
+            elif not is_folder and stat.S_ISREG(os.fstat(opened).st_mode):
+                yield str(path), opened
+            else:
+                left_out.append(str(path))
+        finally:
+            os.close(opened)
+
+
+def _opened_file(folder: int, entry: os.DirEntry[str]) -> int:
+    """A descriptor of a file; one that its owner closed is opened again, because it is the owner's export."""
+    try:
+        return os.open(entry.name, _OPEN, dir_fd=folder)
+    except PermissionError:
+        if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            raise
+        # Nothing runs in the sandbox any more: what was a file a moment ago still is.
+        os.chmod(entry.name, stat.S_IRUSR | stat.S_IWUSR, dir_fd=folder)
+        return os.open(entry.name, _OPEN, dir_fd=folder)
 
 
 class _Hashed(io.RawIOBase):

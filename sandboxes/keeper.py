@@ -17,6 +17,7 @@ from sandboxes.export import export
 from sandboxes.life import CLOCK, Sandboxes
 
 INTERVAL_SECONDS = 30.0
+EXPORTED = "sandbox.exported"
 
 log = logging.getLogger("leerlab.sandboxes")
 
@@ -43,6 +44,7 @@ class Keeper:
         self._kept = timedelta(days=days_kept)
         self._follow = follow
         self._quarantine = quarantine
+        self._settled = False
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -59,11 +61,18 @@ class Keeper:
         Raises:
             LeerlabError: the ledger cannot be read; nothing was packed or erased.
         """
+        if not self._settled:
+            # An erasure that was broken off at its very end left words in the ledger's journal.
+            await asyncio.to_thread(self._ledger.settle)
+            self._settled = True
+        await asyncio.to_thread(self._life.end_overdue)
+        await self._look_at_ended()
         if self._quarantine is not None:
             await self._quarantine.resume()
-        await asyncio.to_thread(self._life.end_overdue)
+
+    async def _look_at_ended(self) -> None:
         ledger: SandboxLedger = self._life.ledger
-        ending = await asyncio.to_thread(ledger.all, SandboxState.ENDING)
+        ending = await asyncio.to_thread(ledger.all, SandboxState.ENDING, SandboxState.REFUSED)
         if not ending:
             return
         if not await self._follow():
@@ -76,10 +85,26 @@ class Keeper:
                 log.error("Sandbox %s could not be packed or erased; the next look tries again: %s", sandbox.id, error)
 
     def _go_on(self, sandbox: Sandbox) -> None:
-        folders = self._life.folders(sandbox.id)
-        if folders.files.is_dir() and not folders.export.exists():
-            made = export(folders, self._ledger, sandbox.id)
-            details = {"files": str(made.files), "left_out": str(len(made.left_out)), "sha256": made.sha256}
-            self._ledger.record(CLOCK, "sandbox.exported", sandbox.id, details)
+        pack(self._life, self._ledger, sandbox)
         if sandbox.ended is not None and sandbox.ended + self._kept <= datetime.now(UTC):
+            self._settled = False
             erase(self._life.ledger, self._state, sandbox.id, CLOCK)
+            self._settled = True
+
+
+def pack(life: Sandboxes, ledger: Ledger, sandbox: Sandbox) -> None:
+    """Make the export of a sandbox in which nothing runs any more, unless that was done; a refused one has none.
+
+    Args:
+        life: the sandboxes.
+        ledger: the site's ledger; it gets the export's hash.
+        sandbox: one that is ending.
+
+    Raises:
+        OSError: the disk is full; nothing of the export is left.
+    """
+    if sandbox.state is not SandboxState.ENDING or ledger.entries(action=EXPORTED, subject=sandbox.id, limit=1):
+        return
+    made = export(life.folders(sandbox.id), ledger, sandbox.id)
+    details = {"files": str(made.files), "left_out": str(len(made.left_out)), "sha256": made.sha256}
+    ledger.record(CLOCK, EXPORTED, sandbox.id, details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from base.paths import Installation, State
@@ -23,7 +24,7 @@ EGRESS_PORT = 3128
 
 
 def sandbox_wall(
-    sandbox: str, person: str, *, egress: int | None, state: State, installation: Installation,
+    sandbox: str, person: str, *, size: int, egress: int | None, state: State, installation: Installation,
     confinement: ConfinementSettings,
 ) -> Wall:  # fmt: skip
     """The wall of one member's server. Neither the exchange nor anything of another sandbox is inside.
@@ -31,12 +32,15 @@ def sandbox_wall(
     Args:
         sandbox: the sandbox's id.
         person: the member's pseudonym.
+        size: bytes that the sandbox may take; no single file may be larger.
         egress: loopback port of the sandbox's own proxy outside; None when nothing may be reached.
         state: the site's state folder.
         installation: the environments to use.
         confinement: the section of site.yaml.
     """
     folders = Folders(state, sandbox)
+    sizes = confinement.sizes()
+    sizes["limits"] = replace(confinement.limits, file_size=min(confinement.limits.file_size, size))
     environment = lab_environment(Role.PLAIN) | {"JUPYTERHUB_ROOT_DIR": str(SHARED)}
     relays = [Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}")]
     if egress is not None:
@@ -52,5 +56,5 @@ def sandbox_wall(
         relays=tuple(relays),
         publish=SERVER_PORT,
         environment=environment,
-        **confinement.sizes(),
+        **sizes,
     )

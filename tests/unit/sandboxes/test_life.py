@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -122,11 +123,22 @@ def test_what_no_honest_form_sends_is_wrong_input(life: Sandboxes, changes: dict
 
 
 def test_nobody_owns_more_than_are_given_and_ending_one_makes_room(life: Sandboxes) -> None:
-    made = [life.request("mila", WISH) for _ in range(2)]
+    made = [life.request("mila", replace(WISH, title=f"Pomp {number}")) for number in (1, 2)]
     with pytest.raises(NotPossibleNow, match="2 sandboxes already"):
         life.request("mila", WISH)
     life.end(made[0].id, "mila")
     assert life.request("mila", WISH).state is SandboxState.ACTIVE
+
+
+def test_a_second_click_on_the_button_asks_for_nothing_more(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    with ThreadPoolExecutor(4) as clicks:
+        again = list(clicks.map(lambda _: life.request("mila", WISH).id, range(4)))
+    assert set(again) == {made.id} and actions(ledger, made.id) == ["sandbox.request"]
+    # The same words of somebody else are another request; so are those of one that has ended.
+    assert life.request("bram", WISH).id != made.id
+    life.end(made.id, "mila")
+    assert life.request("mila", WISH).id != made.id
 
 
 @pytest.mark.parametrize(
@@ -180,7 +192,10 @@ def test_a_removed_member_sees_nothing_and_whoever_they_invited_cannot_come(life
             forbidden()
     with pytest.raises(NotPossibleNow):
         life.join(code, "chris")
-    assert list(life.ledger.of("bram")) == [] and life.ledger.memberships() == [(made.id, "mila")]
+    assert list(life.ledger.of("bram")) == [] and life.ledger.memberships() == {
+        (made.id, "mila"): True,
+        (made.id, "bram"): False,
+    }
     # Somebody may come back.
     life.join(life.invite(made.id, "mila"), "bram")
     assert life.ledger.members(made.id) == ["mila", "bram"]
