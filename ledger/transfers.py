@@ -113,7 +113,8 @@ class TransferLedger:
             return _transfer(connection, new)
 
     def move(
-        self, transfer: str, to: TransferState, by: str, *, expected: Collection[TransferState], reason: str = "",
+        self, transfer: str, to: TransferState, by: str, *, expected: Collection[TransferState],
+        members: Collection[str] = (), reason: str = "",
         name: str | None = None, size: int | None = None, sha256: str | None = None,
     ) -> Transfer:  # fmt: skip
         """Take a transfer to its next state.
@@ -126,15 +127,19 @@ class TransferLedger:
             reason: a code, or words of a member, which are kept in the transfer and not in the audit trail.
             name: its name from now on, where the checks gave it another.
             size, sha256: once known.
+            members: who must be members of the active sandbox at this very moment.
 
         Raises:
-            NoSuchSandbox: there is no such transfer.
-            NotPossibleNow: it is in another state.
+            NoSuchSandbox: there is no such transfer, or one of `members` is none.
+            NotPossibleNow: it is in another state, or the sandbox is not active.
         """
         with self._ledger.transaction() as connection:
             found = _transfer(connection, transfer)
             if found.state not in expected:
                 raise NotPossibleNow(f"This transfer is {found.state} already.", "Nothing was changed.")
+            for person in members:
+                if sandbox_for_member(connection, found.sandbox, person).state is not SandboxState.ACTIVE:
+                    raise NotPossibleNow(f"Sandbox {found.sandbox} is not active.", "Nothing goes in or out.")
             values: dict[str, Any] = {
                 "state": to,
                 "decided_by": by,

@@ -35,6 +35,19 @@ TYPES = {
     "tgz": ("application/gzip",),
 }
 ARCHIVES = ("zip", "tar", "gz", "tgz", "7z", "rar", "xz", "bz2", "zst", "jar", "iso", "cab")
+# How archives begin, whatever they are called: zip (and office files), gzip, xz, bzip2, 7z, rar, zstd, cab.
+ARCHIVES_BEGIN = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x1f\x8b",
+    b"\xfd7zXZ\0",
+    b"BZh",
+    b"7z\xbc\xaf'\x1c",
+    b"Rar!",
+    b"\x28\xb5\x2f\xfd",
+    b"MSCF",
+)
+TAR_MAGIC = b"ustar"
 PARQUET = b"PAR1"
 _PIECE = 2**20
 
@@ -63,10 +76,13 @@ def examine(path: str, name: str, limits: dict[str, int]) -> None:
         raise Refused("disguised")
     if extension == "parquet":
         with open(path, "rb") as file:  # noqa: PTH123  # one import less
-            if file.read(len(PARQUET)) != PARQUET:
+            begins = file.read(len(PARQUET)) == PARQUET
+            file.seek(-len(PARQUET), 2)
+            # The format's magic stands at both ends (Apache Parquet, file format).
+            if not begins or file.read() != PARQUET:
                 raise Refused("disguised")
     if extension in ("zip", "xlsx"):
-        look_into_zip(path, limits, office=extension == "xlsx")
+        look_into_zip(path, limits)
     elif zipfile.is_zipfile(path):
         # A zip archive is found by its end: another type may stand before it.
         raise Refused("two-types")
@@ -76,7 +92,7 @@ def examine(path: str, name: str, limits: dict[str, int]) -> None:
         look_into_tar(path, limits)
 
 
-def look_into_zip(path: str, limits: dict[str, int], *, office: bool) -> None:
+def look_into_zip(path: str, limits: dict[str, int]) -> None:
     """Every entry: its name, its kind, and its true size."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -90,9 +106,10 @@ def look_into_zip(path: str, limits: dict[str, int], *, office: bool) -> None:
                 end = entry.header_offset + entry.compress_size
                 if entry.flag_bits & 0x1:
                     raise Refused("encrypted")
-                if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise Refused("link")
-                look_at_name(entry.filename, office=office)
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise Refused("link" if kind == stat.S_IFLNK else "special")
+                look_at_name(entry.filename)
             room = _Room(path, limits)
             for entry in entries:
                 if not entry.is_dir():
@@ -112,7 +129,7 @@ def look_into_tar(path: str, limits: dict[str, int]) -> None:
                     raise Refused("too-many")
                 if not (entry.isreg() or entry.isdir()):
                     raise Refused("link" if entry.issym() or entry.islnk() else "special")
-                look_at_name(entry.name, office=False)
+                look_at_name(entry.name)
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is not None:
                     room.take(content)
@@ -120,14 +137,14 @@ def look_into_tar(path: str, limits: dict[str, int]) -> None:
         raise Refused("broken") from error
 
 
-def look_at_name(name: str, *, office: bool) -> None:
+def look_at_name(name: str) -> None:
     """An entry may not leave the folder it is unpacked in, hide another archive, or bring macros."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or ":" in parts[0]:
         raise Refused("leaves-folder")
     if parts[-1].rpartition(".")[2].lower() in ARCHIVES:
         raise Refused("nested")
-    if office and parts[-1].lower() in ("vbaproject.bin", "vbadata.xml"):
+    if parts[-1].lower() in ("vbaproject.bin", "vbadata.xml"):
         raise Refused("macros")
 
 
@@ -140,7 +157,12 @@ class _Room:
         self._left = min(limits["unpacked"], max(packed, 1) * limits["ratio"])
 
     def take(self, content: IO[bytes]) -> None:
+        """Unpack one entry to nowhere, and see by its own first bytes whether it is an archive itself."""
+        first = True
         while piece := content.read(_PIECE):
+            if first and (piece.startswith(ARCHIVES_BEGIN) or piece[257:262] == TAR_MAGIC):
+                raise Refused("nested")
+            first = False
             self._left -= len(piece)
             if self._left < 0:
                 raise Refused("bomb")

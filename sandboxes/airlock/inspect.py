@@ -56,6 +56,6 @@ def inspect(file: Path, name: str, *, unpacked: int, seccomp: Path) -> str | Non
         refused = json.loads(walled.output)["refused"] if code == 0 else "unreadable"
     except (ValueError, KeyError, TypeError):
         refused = "unreadable"
-    if refused is not None and refused not in REASONS:
+    if refused is not None and (not isinstance(refused, str) or refused not in REASONS):
         raise LeerlabError("The look at a file gave an answer that means nothing.", "It stays in quarantine.")
     return refused

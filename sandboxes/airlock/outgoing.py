@@ -17,11 +17,15 @@ from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
 from sandboxes.airlock.names import is_fit
 from sandboxes.folders import Folders
 from sandboxes.settings import SandboxSettings
+from sandboxes.usage import disk_use
 
 OPEN_FOR = timedelta(days=7)
 """How long an approved file can be fetched."""
 LONGEST_REASON = 200
 MOST_SHOWN, MOST_DEEP = 300, 4
+MOST_WAITING = 20
+LEFT_SECONDS = 3600
+"""Older than the longest copying: what a process that ended has left."""
 _CHUNK = 2**20
 
 
@@ -42,6 +46,7 @@ class Outgoing:
         self._transfers = transfers
         self._state = state
         self._most = int(settings.upload)
+        self._size = int(settings.size)
 
     def files(self, sandbox: str, person: str) -> list[str]:
         """Paths of plain files to choose from: not the hidden ones, and not all of very many.
@@ -87,6 +92,12 @@ class Outgoing:
             )
         folders = Folders(self._state, sandbox)
         folders.outgoing.mkdir(mode=0o700, exist_ok=True)
+        self._tidy(sandbox)
+        waiting = [one for one in self._transfers.of(sandbox) if one.state is TransferState.ASKED]
+        if len(waiting) >= MOST_WAITING:
+            raise NotPossibleNow(f"{MOST_WAITING} files wait for an answer already.", do="Answer those first.")
+        if disk_use(folders.root).bytes > self._size:
+            raise NotPossibleNow("There is no room for a copy of the file.", do="Take something away first.")
         copy = folders.outgoing / f".{secrets.token_hex(8)}"
         try:
             size, digest = self._copy(folders.files, path, copy)
@@ -95,6 +106,14 @@ class Outgoing:
         finally:
             copy.unlink(missing_ok=True)
         return asked
+
+    def _tidy(self, sandbox: str) -> None:
+        """Remove copies that nobody can fetch any more, and what a crash left of copies that were being made."""
+        now = datetime.now(UTC)
+        for copy in Folders(self._state, sandbox).outgoing.iterdir():
+            old = datetime.fromtimestamp(copy.lstat().st_mtime, UTC) + OPEN_FOR < now
+            if old or (copy.name.startswith(".") and now.timestamp() - copy.lstat().st_mtime > LEFT_SECONDS):
+                copy.unlink(missing_ok=True)
 
     def _copy(self, files: Path, path: str, copy: Path) -> tuple[int, str]:
         folder = os.open(files, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -134,7 +153,12 @@ class Outgoing:
             raise NotPossibleNow("You asked for this file yourself.", "Somebody else has to agree.")
         state = TransferState.APPROVED if yes else TransferState.DECLINED
         answered = self._transfers.move(
-            transfer, state, person, expected={TransferState.ASKED}, reason=reason[:LONGEST_REASON]
+            transfer,
+            state,
+            person,
+            expected={TransferState.ASKED},
+            members=[person],
+            reason=reason[:LONGEST_REASON],
         )
         if not yes:
             self._file(asked).unlink(missing_ok=True)
@@ -158,6 +182,8 @@ class Outgoing:
         if found.asked + OPEN_FOR < datetime.now(UTC):
             raise NotPossibleNow("This file was approved too long ago.", do="Ask for it again.")
         file = self._file(found)
+        if not file.exists():
+            raise NotPossibleNow("There is no copy of this file any more.", do="Ask for it again.")
         with file.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != found.sha256:
                 raise LeerlabError("This file is not what was approved any more.", "It does not leave.", "Ask again.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from confinement.collect import CollectRefused, open_folder
+from ledger.sandboxes import NoSuchSandbox, NotPossibleNow
 from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
 from sandboxes.airlock.clamav import Scanner, ScannerAway
 from sandboxes.airlock.inspect import inspect
@@ -24,6 +26,8 @@ from sandboxes.airlock.names import is_fit, numbered
 from sandboxes.folders import INCOMING, Folders
 from sandboxes.settings import SandboxSettings
 from sandboxes.usage import disk_use
+
+log = logging.getLogger("leerlab.sandboxes")
 
 CHECKS = "checks"
 """Who decides about a file on its way in."""
@@ -92,6 +96,9 @@ class Quarantine:
                     await asyncio.to_thread(self._refuse, transfer, "broken-off")
                 else:
                     await self._check(transfer)
+            except (LeerlabError, OSError) as error:
+                # One file that cannot be looked at keeps no other waiting.
+                log.error("Transfer %s could not be checked; the next look tries again: %s", transfer.id, error)
             finally:
                 self._busy.discard(transfer.id)
         await asyncio.to_thread(self._place_arrived)
@@ -153,17 +160,31 @@ class Quarantine:
         )
 
     def _admit(self, transfer: Transfer) -> Transfer:
-        arrived = self._transfers.move(transfer.id, TransferState.ARRIVED, CHECKS, expected={TransferState.CHECKING})
+        """Let a file in, unless its sender has left or the sandbox has ended meanwhile: then nothing moves."""
+        try:
+            arrived = self._transfers.move(
+                transfer.id,
+                TransferState.ARRIVED,
+                CHECKS,
+                expected={TransferState.CHECKING},
+                members=[transfer.asked_by],
+            )
+        except (NoSuchSandbox, NotPossibleNow):
+            return self._refuse(transfer, "no-member")
         self._place(arrived)
         return self._transfers.get(transfer.id)
 
     def _place_arrived(self) -> None:
         """Files that were let in and are still outside, because the service ended just then."""
         for quarantine in self._state.sandboxes.glob("*/quarantine/*"):
-            with suppress(LeerlabError):
+            try:
                 transfer = self._transfers.get(quarantine.name)
                 if transfer.id not in self._busy and transfer.state is TransferState.ARRIVED:
                     self._place(transfer)
+            except (LeerlabError, OSError) as error:
+                log.error(
+                    "Transfer %s could not be put in place; the next look tries again: %s", quarantine.name, error
+                )
 
     def _place(self, transfer: Transfer) -> None:
         """Put the file into the shared folder under a name that is free; members may be writing there."""

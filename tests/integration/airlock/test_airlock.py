@@ -159,7 +159,13 @@ def test_an_archive_in_an_archive_is_refused(airlock: Airlock, tmp_path: Path, m
     nested = zipped(**{"binnen.zip": zipped(a=b"a")})
     refused(airlock, "buiten.zip", nested, "nested")
     monkeypatch.setattr(examine, "ARCHIVES", ())
+    monkeypatch.setattr(examine, "ARCHIVES_BEGIN", (b"none",))
     passes_without(tmp_path / "f", "buiten.zip", nested)
+    monkeypatch.undo()
+    # By its own first bytes, whatever it is called.
+    refused(airlock, "buiten.zip", zipped(**{"b.dat": zipped(a=b"a")}), "nested")
+    refused(airlock, "buiten.tar", tarred((tarfile.TarInfo("b.dat"), gzip.compress(b"a"))), "nested")
+    refused(airlock, "buiten.zip", zipped(**{"b.dat": tarred((tarfile.TarInfo("a"), CSV))}), "nested")
 
 
 @pytest.mark.attack
@@ -201,6 +207,7 @@ def test_a_type_in_disguise_is_refused(airlock: Airlock) -> None:
     refused(airlock, "meting.csv", program, "disguised")
     refused(airlock, "plaatje.png", b"<html><script>1</script></html>", "disguised")
     refused(airlock, "prog.exe", program, "type")
+    refused(airlock, "meting.parquet", b"PAR1" + program, "disguised")
     # Control: with an extension and contents that agree.
     assert airlock.send("meting.csv", CSV).state is TransferState.ARRIVED
 
