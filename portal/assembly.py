@@ -33,6 +33,7 @@ from sandboxes.airlock.outgoing import Outgoing
 from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.keeper import Keeper
 from sandboxes.life import Sandboxes
+from sandboxes.taking import Taking
 
 
 def portal(configuration: PortalConfiguration) -> Starlette:
@@ -61,7 +62,10 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         boxes = Boxes(life, settings, hub, counter)
         transfers, scanner = TransferLedger(ledger), Scanner.of(folders, settings)
         quarantine = Quarantine(transfers, folders, settings, scanner)
-        files = FilePages(boxes, transfers, quarantine, Outgoing(life.ledger, transfers, folders, settings), scanner)
+        outgoing, taking = Outgoing(life.ledger, transfers, folders, settings), Taking(life.ledger, ledger)
+        files = FilePages(
+            boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking
+        )
         request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages, files)
         keeper = Keeper(
             life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes, quarantine=quarantine
@@ -70,6 +74,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
             "upload": files.upload, "takeout": files.ask, "decide": files.decide, "fetch": files.fetch,
+            "export": files.export,
             "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove, "oversee": OperatorActs(boxes).act,
         }  # fmt: skip
     home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)

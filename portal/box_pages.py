@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -142,6 +143,7 @@ class SandboxPage:
             "servers": running(snapshot, [box.account], self._site),
             "titles": {box.sandbox.id: box.sandbox.title},
             "longest": self._boxes.settings.days,
+            "erased_on": (box.sandbox.ended or box.sandbox.ends) + timedelta(days=self._boxes.settings.days_kept),
             **await self._files.fill(box, visitor),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from portal.people import Visitor
 from sandboxes.airlock.clamav import Scanner
 from sandboxes.airlock.outgoing import Outgoing
 from sandboxes.airlock.quarantine import Quarantine
+from sandboxes.taking import Taking
 
 MOST_SHOWN = 30
 
@@ -30,16 +32,19 @@ class FilePages:
         quarantine: the way in.
         outgoing: the way out.
         scanner: the virus scanner.
+        taking: the exports of ended sandboxes.
     """
 
     def __init__(
-        self, boxes: Boxes, transfers: TransferLedger, quarantine: Quarantine, outgoing: Outgoing, scanner: Scanner
-    ) -> None:
+        self, boxes: Boxes, transfers: TransferLedger, *, quarantine: Quarantine, outgoing: Outgoing, scanner: Scanner,
+        taking: Taking,
+    ) -> None:  # fmt: skip
         self._boxes = boxes
         self._transfers = transfers
         self._quarantine = quarantine
         self._outgoing = outgoing
         self._scanner = scanner
+        self._taking = taking
 
     async def fill(self, box: BoxCard, visitor: Visitor) -> Context:
         """What the page shows: the newest transfers, by name of who asked, and the files that could go out."""
@@ -53,6 +58,8 @@ class FilePages:
             "offered": files,
             "largest": int(self._boxes.settings.upload),
             "test_virus_only": self._scanner.only_the_test_virus,
+            "packed": self._boxes.life.folders(box.sandbox.id).export.is_file(),
+            "may_take": await self._boxes.call(self._taking.may, box.sandbox.id, visitor.name),
         }
 
     async def upload(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
@@ -86,12 +93,13 @@ class FilePages:
         """An approved file, never shown in the browser: what is in it is somebody's own."""
         transfer = await self._transfer(request)
         fetched, file = await self._boxes.call(self._outgoing.fetch, transfer, visitor.name)
-        headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(fetched.name, safe='')}",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
-            "Cache-Control": "no-store",
-        }
-        return FileResponse(file, media_type="application/octet-stream", headers=headers)
+        return _download(file, fetched.name)
+
+    async def export(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
+        """The export of an ended sandbox."""
+        folders = self._boxes.life.folders(request.path_params["sandbox"])
+        file = await self._boxes.call(self._taking.fetch, folders, visitor.name)
+        return _download(file, file.name)
 
     async def _transfer(self, request: Request) -> str:
         """The id of a transfer of this very sandbox."""
@@ -100,6 +108,15 @@ class FilePages:
         if found.sandbox != request.path_params["sandbox"] or found.state is TransferState.CHECKING:
             raise absent()
         return transfer
+
+
+def _download(file: Path, name: str) -> Response:
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Cache-Control": "no-store",
+    }
+    return FileResponse(file, media_type="application/octet-stream", headers=headers)
 
 
 def _back(sandbox: str) -> Response:

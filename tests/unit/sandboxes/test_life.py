@@ -31,14 +31,16 @@ from ledger.sandboxes import (
 )
 from ledger.store import Ledger
 from ledger.transfers import Direction, TransferLedger, TransferState
-from sandboxes import erasure
-from sandboxes.erasure import erase, found
+from sandboxes import erasure, usage
+from sandboxes import opened as opening
+from sandboxes.erasure import erase, found, remains
 from sandboxes.export import export
 from sandboxes.folders import ABOUT
-from sandboxes.keeper import Keeper
+from sandboxes.keeper import Keeper, pack
 from sandboxes.life import Request, Sandboxes, SandboxRefused
 from sandboxes.risk import SelfCheck, assess
 from sandboxes.settings import SandboxSettings
+from sandboxes.taking import Taking
 from sandboxes.usage import disk_use
 
 NONE = SelfCheck(forbidden=False, people=False, preparing=False, product=False, talks=False, personal=False)
@@ -401,6 +403,83 @@ def test_a_full_disk_leaves_no_half_export_and_erases_nothing(
     assert list(life.folders(made.id).export.parent.iterdir()) == []
 
 
+def test_the_export_leaves_by_another_hand_than_the_one_that_ended_it(life: Sandboxes, ledger: Ledger) -> None:
+    made, taking = joined(life), Taking(life.ledger, ledger)
+    folders = life.folders(made.id)
+    with pytest.raises(NotPossibleNow, match="no export"):
+        taking.fetch(folders, "bram")
+    life.end(made.id, "mila")
+    pack(life, ledger, life.ledger.get(made.id))
+    pack(life, ledger, life.ledger.get(made.id))
+    with pytest.raises(NotPossibleNow, match="yourself"):
+        taking.fetch(folders, "mila")
+    with pytest.raises(NoSuchSandbox):
+        taking.fetch(folders, "spion")
+    assert taking.fetch(folders, "bram") == folders.export
+    assert actions(ledger, made.id)[-2:] == ["sandbox.exported", "sandbox.taken"]
+    hashes = {entry.details["sha256"] for entry in ledger.entries(subject=made.id)[-2:]}
+    assert hashes == {hashlib.sha256(folders.export.read_bytes()).hexdigest()}
+    folders.export.write_bytes(b"something else")
+    with pytest.raises(LeerlabError, match="not the one"):
+        taking.fetch(folders, "bram")
+
+
+def test_who_is_alone_may_take_the_export(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    life.end(made.id, "mila")
+    pack(life, ledger, life.ledger.get(made.id))
+    assert Taking(life.ledger, ledger).fetch(life.folders(made.id), "mila").is_file()
+
+
+def test_closed_folders_and_files_are_packed_too(life: Sandboxes, ledger: Ledger) -> None:
+    made = life.request("mila", WISH)
+    folders = life.folders(made.id)
+    closed = folders.files / "dicht"
+    closed.mkdir()
+    (closed / "diep.txt").write_text("inhoud")
+    (closed / "diep.txt").chmod(0)
+    closed.chmod(0o300)
+    assert export(folders, ledger, made.id).left_out == ()
+    with tarfile.open(folders.export) as tar:
+        assert tar.extractfile("files/dicht/diep.txt").read() == b"inhoud"  # type: ignore[union-attr]
+
+
+def test_a_refused_request_is_forgotten_after_the_same_time(life: Sandboxes, ledger: Ledger, state: State) -> None:
+    made = life.request("mila", replace(WISH, title=MARKER, check=replace(NONE, product=True)))
+    life.refuse(made.id, "beheer")
+    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=always).look())
+    assert life.ledger.get(made.id).title == MARKER
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
+    assert found(state, MARKER.encode()) == []
+    assert actions(ledger, made.id) == ["sandbox.request", "sandbox.refused", "sandbox.erased"]
+
+
+def test_lines_of_the_site_s_logs_that_name_the_sandbox_are_blanked_where_they_stand(
+    life: Sandboxes, state: State
+) -> None:
+    made = life.request("mila", WISH)
+    log = state.logs / "hub.log"
+    log.write_text(f"before\n302 GET /user/box-{made.id}-mila/lab/tree/{MARKER}.ipynb\nafter\n")
+    size = log.stat().st_size
+    with log.open("a") as writer:
+        life.end(made.id, "mila")
+        assert erase(life.ledger, state, made.id, "clock").lines == 1
+        writer.write("later\n")
+    assert log.read_text().split() == ["before", "after", "later"] and log.stat().st_size == size + 6
+    assert found(state, MARKER.encode()) == []
+
+
+def test_what_is_left_of_an_erased_sandbox_is_named(life: Sandboxes, ledger: Ledger, state: State) -> None:
+    made, transfers = filled(life, state), TransferLedger(ledger)
+    whole = remains(life.ledger, transfers, state, made.id)
+    assert len(whole) == 7 and "the ledger keeps its title" in whole
+    life.end(made.id, "mila")
+    erase(life.ledger, state, made.id, "clock")
+    assert remains(life.ledger, transfers, state, made.id) == []
+    life.folders(made.id).root.mkdir()
+    assert remains(life.ledger, transfers, state, made.id) == [f"{life.folders(made.id).root} is there"]
+
+
 async def always() -> bool:
     return True
 
@@ -432,3 +511,50 @@ def test_disk_use_follows_no_link_and_counts_a_file_with_two_names_once(tmp_path
     used = disk_use(folder)
     assert 2**20 <= used.bytes < 2 * 2**20 and used.files == 3 and used.complete
     assert not disk_use(folder, most_files=2).complete
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o100])
+def test_a_closed_folder_hides_no_disk_space(tmp_path: Path, mode: int) -> None:
+    hidden = tmp_path / "in/dicht"
+    hidden.mkdir(parents=True)
+    (hidden / "groot").write_bytes(b"x" * 2**20)
+    hidden.chmod(mode)
+    # Control: whoever only looks is kept out, and so would count nothing.
+    with pytest.raises(PermissionError):
+        list(hidden.iterdir())
+    used = disk_use(tmp_path / "in")
+    assert used.bytes >= 2**20 and used.complete
+
+
+@pytest.mark.attack
+def test_a_folder_that_becomes_a_link_leads_the_measuring_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    (folder / "val").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "groot").write_bytes(b"x" * 2**20)
+    opened = opening.folder_in
+
+    def swapped_first(parent: int, name: str) -> int:
+        (folder / name).rmdir()
+        (folder / name).symlink_to(outside)
+        return opened(parent, name)
+
+    monkeypatch.setattr(usage, "folder_in", swapped_first)
+    assert disk_use(folder).bytes < 2**20
+    # Control: opened by its path, as a walk would do, the link is followed.
+    assert sum(path.stat().st_size for path in (folder / "val").iterdir()) >= 2**20
+
+
+@pytest.mark.attack
+def test_folders_inside_each_other_without_end_are_not_taken_for_empty(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(usage.MOST_DEEP + 5):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    assert not disk_use(tmp_path).complete
