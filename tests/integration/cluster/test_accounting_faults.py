@@ -19,7 +19,7 @@ from cluster.accounting import Accounts, accounts_of, establish
 from cluster.errors import SlurmError, SlurmRefused, SlurmUnavailable
 from cluster.jobs import JobState
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.slow]
 
 OVER_BUDGET = "AssocGrpBillingMinutes"
 numbers = count()

@@ -14,7 +14,7 @@ from login_site import PEOPLE, RULES, Browser, CertifiedProvider, wait_for
 from hub_config.run.ports import free_ports
 from hub_config.slurm import slurm_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

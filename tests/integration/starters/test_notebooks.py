@@ -74,6 +74,7 @@ def test_the_first_notebook_shows_a_picture_with_a_text_alternative_and_the_pick
     assert not (sandbox.kit / "keuze.json").exists()
 
 
+@pytest.mark.slow
 def test_the_own_csv_is_drawn_warned_of_and_written_about(own: tuple[Sandbox, list[Ran]]) -> None:
     sandbox, runs = own
     assert [run.errors + run.streams for run in runs] == [[], [], []]
@@ -85,6 +86,7 @@ def test_the_own_csv_is_drawn_warned_of_and_written_about(own: tuple[Sandbox, li
     assert ("minimaal risico" if sandbox.language == "nl" else "minimal risk") in memo
 
 
+@pytest.mark.slow
 def test_no_cell_of_the_exported_alarms_is_a_formula_and_the_stop_is_among_them(own: tuple[Sandbox, list[Ran]]) -> None:
     sandbox, _ = own
     with (sandbox.kit / "alarmen.csv").open(newline="") as file:
