@@ -64,7 +64,7 @@ def until(when: datetime) -> str:
 
 
 def amount(size: int) -> str:
-    """A number of bytes as people write it: 512 kB, 1.4 GB; the powers of 1024 of `base.quantities.Size`, so that `100M` is 100 MB."""
+    """A number of bytes as people write it: 512 kB, 1.4 GB; powers of 1024, so that `100M` of site.yaml is 100 MB."""
     value, unit = float(size), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1024:

@@ -62,15 +62,18 @@ class OperatorPage:
         """What the page shows."""
         people, more = await self._people()
         language = page_request.current().language
+        boxes = await self._living() if self._boxes else []
+        servers = self._servers(snapshot)
         return {
             "has_boxes": self._boxes is not None,
-            "boxes": await self._living() if self._boxes else [],
+            "boxes": boxes,
             "health": await self._checks.look(snapshot),
-            "servers": self._servers(snapshot),
+            "servers": servers,
             "people": people,
             "more": more,
-            "titles": {name: course.title(language) for name, course in self._site.courses.items()},
-            "names": {user.name: user.title for user in snapshot.users.values()},
+            "titles": {name: course.title(language) for name, course in self._site.courses.items()}
+            | {box.sandbox.id: box.sandbox.title for box in boxes},
+            "names": await self._names(servers, snapshot),
         }
 
     async def _living(self) -> list[BoxCard]:
@@ -79,6 +82,16 @@ class OperatorPage:
         found = await self._boxes.call(self._boxes.life.ledger.all)
         cards = [card(one, one.owner) for one in found if one.state is not SandboxState.ERASED]
         return sorted(cards, key=lambda one: one.sandbox.state is not SandboxState.WAITING)
+
+    async def _names(self, servers: list[Running], snapshot: Snapshot) -> dict[str, str]:
+        """What pages call the owner of each server; a sandbox's account is called as its member."""
+        members = {
+            server.owner: server.owner.split("-", 2)[2] for server in servers if server.owner.startswith(BOX_ACCOUNT)
+        }
+        titles = await self._hub.titles(sorted(set(members.values())))
+        return {user.name: user.title for user in snapshot.users.values()} | {
+            account: titles.get(member, member) for account, member in members.items()
+        }
 
     def _servers(self, snapshot: Snapshot) -> list[Running]:
         return running(snapshot, sorted(snapshot.users), self._site)
