@@ -63,9 +63,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         transfers, scanner = TransferLedger(ledger), Scanner.of(folders, settings)
         quarantine = Quarantine(transfers, folders, settings, scanner)
         outgoing, taking = Outgoing(life.ledger, transfers, folders, settings), Taking(life.ledger, ledger)
-        files = FilePages(
-            boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking
-        )
+        files = FilePages(boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking)
         request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages, files)
         keeper = Keeper(
             life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes, quarantine=quarantine

@@ -15,10 +15,19 @@ import pytest
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from course_grading import CODE, AssignmentFolder, Case, CourseFolder, Graded, filled_in, read, solutions
-
-COURSE = CODE / "courses" / "mbo" / "ai-in-je-vak"
-REFERENCE, REFERENCE_AGAIN, UNTOUCHED = "reference", "reference-again", "untouched"
+from course_grading import (
+    COURSE,
+    REFERENCE,
+    REFERENCE_AGAIN,
+    UNTOUCHED,
+    AssignmentFolder,
+    Case,
+    CourseFolder,
+    Graded,
+    filled_in,
+    read,
+    solutions,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

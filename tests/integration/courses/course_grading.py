@@ -16,6 +16,8 @@ import nbformat
 import yaml
 
 CODE = Path(__file__).resolve().parents[3]
+COURSE = CODE / "courses" / "mbo" / "ai-in-je-vak"
+REFERENCE, REFERENCE_AGAIN, UNTOUCHED = "reference", "reference-again", "untouched"
 GRADE_SECONDS = 360
 
 # Students' code runs here without a wall: it is the catalogue's own. The rest is what a real course has.

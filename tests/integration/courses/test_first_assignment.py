@@ -8,8 +8,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import COURSE, REFERENCE, REFERENCE_AGAIN, UNTOUCHED
-from course_grading import AssignmentFolder, Case, Graded, cell_of, graded_as
+from course_grading import (
+    COURSE,
+    REFERENCE,
+    REFERENCE_AGAIN,
+    UNTOUCHED,
+    AssignmentFolder,
+    Case,
+    Graded,
+    cell_of,
+    graded_as,
+)
 from reading_ease import reading_ease
 
 from courses.catalogue import Course

@@ -16,7 +16,8 @@ from base.i18n import LANGUAGES, LOCALE
 
 CODE = Path(__file__).resolve().parents[3]
 FOLDERS = (
-    "base", "cluster", "confinement", "grading", "spawners", "courses", "portal", "hub_config", "cli", "ledger", "sandboxes",
+    "base", "cluster", "confinement", "grading", "spawners", "courses", "portal", "hub_config", "cli", "ledger",
+    "sandboxes",
 )  # fmt: skip
 CODE_PREFIXES = ("start.", "collect.")
 PARAMETER = re.compile(r"%\((\w+)\)[sd]")
