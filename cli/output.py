@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from base.errors import LeerlabError
 
@@ -26,6 +27,11 @@ def complain(error: LeerlabError) -> None:
 def print_json(value: Any) -> None:
     """Print one JSON value on standard output."""
     out.print_json(json.dumps(value))
+
+
+def as_is(text: str) -> Text:
+    """Somebody's own words in a table: nothing in them is taken for markup or for the terminal's control codes."""
+    return Text("".join(each if each.isprintable() else " " for each in text))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ledger.schema import invitation_table, member_table, sandbox_table, transfe
 from ledger.store import Ledger
 
 INVITATION_DAYS = 7
-SAME_REQUEST = timedelta(minutes=2)
+SAME_REQUEST = timedelta(seconds=10)
 """Within this time the same words from the same person are the same request: a second click on the form's button."""
 
 

@@ -1,5 +1,5 @@
-"""A company's story: an entrepreneur asks for a sandbox and sees a plot of the own CSV; a second member lets a file out;
-an operator ends the sandbox."""
+"""A company's story: an entrepreneur asks for a sandbox and plots the own CSV, a colleague lets a file out, an operator
+ends the sandbox."""
 
 from __future__ import annotations
 

@@ -25,7 +25,22 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["up"], ["down"], ["status"], ["doctor"], ["key"], ["check"], ["schema"], ["test"], ["lint"]]
+    "command",
+    [
+        [],
+        ["up"],
+        ["down"],
+        ["status"],
+        ["doctor"],
+        ["key"],
+        ["check"],
+        ["schema"],
+        ["test"],
+        ["lint"],
+        ["sandbox", "list"],
+        ["sandbox", "erase"],
+        ["sandbox", "verify"],
+    ],
 )
 def test_every_command_has_help(command: list[str]) -> None:
     result = run(*command, "--help")
