@@ -20,14 +20,16 @@ from hub_config.quota import Quota
 from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
-from hub_config.sandboxes import Accounts, Members
+from hub_config.sandboxes import Accounts, Members, WayOut
 from hub_config.site import Site
+from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from portal import request as page_request
 from portal.configuration import CALLBACK, CLIENT, SERVICE
 from portal.hub_pages import template_vars
 from portal.login import SCOPES
 from portal.profiles import ProfileChoice, profile_form
+from sandboxes.egress import Egress
 from spawners.options import profiles_of
 from spawners.settings import Profile
 from spawners.spawner import LeerlabSpawner
@@ -135,6 +137,7 @@ def set_sandboxes(c: Any, site: Site, state: State, audit: Audit) -> Members:
     hours = site.sandboxes.gpu_hours
     c.LeerlabHub.sandboxes = Accounts(
         SandboxLedger(audit.ledger), members,
+        way_out=WayOut(OpeningLedger(audit.ledger), Egress(state, site.sandboxes.hosts)),
         slurm=accounts_of(site.cluster, state), gpu_minutes=None if hours is None else hours * 60,
     )  # fmt: skip
     c.LeerlabHub.quota = Quota(state, int(site.sandboxes.size), members)

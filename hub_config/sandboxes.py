@@ -21,8 +21,10 @@ from base.errors import LeerlabError
 from cluster.accounting import Accounts as SlurmAccounts
 from cluster.errors import SlurmError
 from hub_config.login.names import BOX_PREFIX
+from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from portal.configuration import SERVICE
+from sandboxes.egress import Egress
 from spawners.stopping import stop_without_request
 
 INTERVAL_SECONDS = 60.0
@@ -90,12 +92,34 @@ class Members:
         return self
 
 
+@dataclass(frozen=True)
+class WayOut:
+    """What sandboxes may reach outside: what their members agreed on, and the proxy that keeps to it.
+
+    Args:
+        openings: says what was agreed on.
+        egress: the proxy.
+    """
+
+    openings: OpeningLedger
+    egress: Egress
+
+    def update(self) -> None:
+        """Let the proxy follow the ledger; blocks.
+
+        Raises:
+            LeerlabError: the ledger cannot be read, or the proxy does not follow in time.
+        """
+        self.egress.update(self.openings.open())
+
+
 class Accounts:
     """Makes and takes away the accounts of sandboxes' members.
 
     Args:
         ledger: says who is a member.
         members: told which memberships have an account.
+        way_out: what sandboxes reach outside; None where they reach nothing.
         slurm: Slurm's accounting; None where nothing is counted.
         gpu_minutes: of each sandbox together; None without a limit.
     """
@@ -105,11 +129,13 @@ class Accounts:
         ledger: SandboxLedger,
         members: Members,
         *,
+        way_out: WayOut | None = None,
         slurm: SlurmAccounts | None = None,
         gpu_minutes: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._members = members
+        self._way_out = way_out
         self._slurm = slurm
         self._gpu_minutes = gpu_minutes
         self._charged: set[str] = set()
@@ -158,6 +184,7 @@ class Accounts:
             wanted = {one.account: one for one in (Membership(*row) for row, present in rows.items() if present)}
             self._members.replace(wanted.values())
             await self._charge({one.sandbox for one in wanted.values()})
+            await self._open()
             self._make(hub, wanted)
             boxes = hub.db.query(orm.User).filter(orm.User.name.startswith(BOX_PREFIX, autoescape=True))
             gone = [row.name for row in boxes if row.name not in wanted]
@@ -191,6 +218,16 @@ class Accounts:
                 log.warning("Sandbox %s has no account in Slurm yet; the next turn tries again: %s", sandbox, error)
                 return
             self._charged.add(sandbox)
+
+    async def _open(self) -> None:
+        """Ports and lists for the way out, before anything can run in a new sandbox."""
+        if self._way_out is None:
+            return
+        try:
+            await asyncio.to_thread(self._way_out.update)
+        except LeerlabError as error:
+            # The proxy of before goes on, or none at all: sandboxes themselves need not wait for it.
+            log.error("What sandboxes may reach could not be brought up to date; the next turn tries again: %s", error)
 
     async def _settle(self, sandboxes: set[str]) -> None:
         """No account in Slurm for sandboxes that have ended; what they used stays on record."""

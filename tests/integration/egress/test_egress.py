@@ -1,0 +1,114 @@
+"""What a sandbox reaches through squid, in a network namespace of the test's own: no packet can leave it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.paths import State
+
+CODE = Path(__file__).resolve().parents[3]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+PUBLIC, OTHER = "203.0.113.10", "203.0.113.20"
+
+
+def attempts(change: str = "lambda text: text") -> dict[str, Any]:
+    """Run all attempts in a fresh namespace; `change` takes a defence out of squid's configuration."""
+    folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    State(folder / "s").make()
+    try:
+        result = subprocess.run(
+            ["/usr/bin/unshare", "--user", "--map-root-user", "--net", "--mount", "--",
+             sys.executable, str(Path(__file__).with_name("inside.py")), str(folder / "s"), change],
+            env={**os.environ, "PYTHONPATH": str(CODE)}, capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr[-3000:]
+        found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[dict[str, Any]]:
+    """What each attempt got with squid as the product sets it."""
+    yield attempts()
+
+
+def test_listed_names_are_reached_and_nothing_is_told_about_the_sandbox(found: dict[str, Any]) -> None:
+    assert found["listed"] == f"200 {PUBLIC} good.test None None"
+    assert found["listed below"].startswith("200") and found["listed tunnel"].startswith("200")
+    assert found["the other's own place"].startswith("200")
+
+
+def test_nothing_is_reached_before_it_was_opened_nor_after_it_was_closed(found: dict[str, Any]) -> None:
+    assert found["before anything was opened"] == "403" and found["closed again"] == "403"
+    assert found["still open"].startswith("200")
+
+
+ATTACKS = (
+    "not listed", "listed for another sandbox", "suffix trick", "raw address", "raw address in hexadecimal",
+    "raw address as a number", "IPv6 literal", "name of loopback", "name of the metadata service",
+    "name of a private address", "tunnel to another port", "page at another port", "host header of a listed name",
+    "rebinding, later", "nobody's port",
+)  # fmt: skip
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_else_is_reached(found: dict[str, Any], attack: str) -> None:
+    assert found[attack].split(" ")[0] in ("403", "400", "503"), found[attack]
+
+
+@pytest.mark.attack
+def test_no_name_that_is_not_listed_is_ever_asked_for(found: dict[str, Any]) -> None:
+    """A question to a name server would carry data out by itself."""
+    assert "good.test" in found["asked of the name server"]
+    assert not [name for name in found["asked of the name server"] if name.endswith("evil.test")]
+
+
+@pytest.mark.attack
+def test_controls_each_attempt_works_without_its_one_defence() -> None:
+    """The same requests with one line of squid's configuration taken out at a time."""
+    open_list = attempts("lambda text: re.sub('http_access deny from_\\w+ !listed_.*\\n', '', text)")
+    assert open_list["not listed"].startswith(f"200 {OTHER}")
+    assert open_list["listed for another sandbox"].startswith(f"200 {OTHER}")
+    assert open_list["suffix trick"].startswith(f"200 {OTHER}")
+    assert open_list["host header of a listed name"].startswith(f"200 {OTHER}")
+    assert "evil.test" in open_list["asked of the name server"]
+
+    inner = attempts("lambda text: text.replace('http_access deny inner\\n', '')")
+    assert inner["name of loopback"].startswith("200 127.0.0.1")
+    assert inner["name of the metadata service"].startswith("200 169.254.169.254")
+    assert inner["name of a private address"].startswith("200 10.1.2.3")
+    assert inner["rebinding, later"].startswith("200 127.0.0.1")
+
+    ports = attempts("lambda text: re.sub('http_access deny (CONNECT !tls|!CONNECT !web)\\n', '', text)")
+    assert ports["tunnel to another port"].startswith("200") and ports["page at another port"].startswith("200")
+
+    literals = attempts("lambda text: re.sub('http_access deny (literal|from_\\w+ !listed_.*)\\n', '', text)")
+    assert literals["raw address"].startswith(f"200 {OTHER}")
+
+
+@pytest.mark.fault
+def test_without_squid_nothing_gets_out_and_afterwards_ports_are_the_same(found: dict[str, Any]) -> None:
+    assert found["squid killed"] == "no answer: ConnectionRefusedError"
+    assert found["squid again, same port"].startswith("200")
+
+
+def test_a_sandbox_that_has_ended_has_no_way_out(found: dict[str, Any]) -> None:
+    assert found["ended sandbox"] == "no answer: ConnectionRefusedError"
+
+
+def test_members_see_what_was_reached_and_refused_and_nothing_of_others(found: dict[str, Any]) -> None:
+    assert ["good.test", 80, True] in found["log"] and ["evil.test", 80, False] in found["log"]
+    assert found["log of the other"] == [["other.test", True]] and not found["secret in the log"]
