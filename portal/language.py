@@ -70,7 +70,12 @@ def amount(size: int) -> str:
         if value < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{format_decimal(value, '0.#', locale=request.current().language)} {unit}"
+    return f"{number(value)} {unit}"
+
+
+def number(value: float) -> str:
+    """A number with at most one decimal, as people write it: 4, or 1,5 in Dutch."""
+    return str(format_decimal(value, "0.#", locale=request.current().language))
 
 
 def sentence(message: Message) -> str:
@@ -105,6 +110,7 @@ class PageLanguage(InternationalizationExtension):
             day=day,
             until=until,
             amount=amount,
+            number=number,
         )
         environment.tests["starting_with"] = str.startswith
 

@@ -12,7 +12,7 @@ from portal.pages import Context
 from portal.people import Visitor
 from sandboxes.egress import log_of
 
-MOST_LINES = 20
+MOST_LINES = 10
 
 
 class OutsidePages:
