@@ -129,6 +129,14 @@ class Accounts:
             await self._change(account, "delete", "account", "where", f"name={account}")
             await self._in_force(account, nothing)
 
+    async def answers(self) -> None:
+        """Ask slurmdbd for something small.
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        await self._commands.ask("sacctmgr", ["--noheader", "--parsable2", "show", "cluster", "format=cluster"])
+
     async def used(self, account: str) -> Usage:
         """What an account's jobs have used so far; seconds may pass before the newest are counted.
 

@@ -75,11 +75,6 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     c.LeerlabHub.inner_api_socket = str(state.run / "hub-api.sock")
 
 
-def portal_address(site: Site) -> str:
-    """The portal's own origin."""
-    return f"http://{SERVICE}.{site.hub.host}"
-
-
 def set_proxy(c: Any, site: Site, state: State) -> None:
     """The proxy is a process of its own and outlives the hub."""
     c.JupyterHub.proxy_class = "jupyterhub.proxy.ConfigurableHTTPProxy"
@@ -121,7 +116,7 @@ def set_roles(c: Any, site: Site, state: State) -> None:
             "api_token": secret(state, "portal-token"),
             "display": False,
             "oauth_client_id": CLIENT,
-            "oauth_redirect_uri": portal_address(site) + CALLBACK,
+            "oauth_redirect_uri": site.portal + CALLBACK,
             "oauth_no_confirm": True,
             "oauth_client_allowed_scopes": list(SCOPES),
         },
@@ -207,7 +202,7 @@ def set_pages(c: Any, site: Site) -> None:
     c.GuardedHub.language = site.site.language
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
-        "leerlab_portal": portal_address(site),
+        "leerlab_portal": site.portal,
         "leerlab_domain": site.hub.domain,
         "headers": SECURITY_HEADERS,
         "cookie_options": {"SameSite": "Lax"},

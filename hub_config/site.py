@@ -17,6 +17,7 @@ from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.settings import HubSettings, LoginSettings
 from ledger.settings import LedgerSettings
+from portal.configuration import SERVICE
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
@@ -38,6 +39,11 @@ class Site(Section):
     grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")
     sandboxes: SandboxSettings | None = Field(None, description="Sandboxes for companies; without it there are none.")
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
+
+    @property
+    def portal(self) -> str:
+        """The portal's own origin."""
+        return f"http://{SERVICE}.{self.hub.host}"
 
     @classmethod
     def of_plain(cls, value: Any) -> Site:

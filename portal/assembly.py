@@ -19,7 +19,7 @@ from portal.boxes import Boxes
 from portal.configuration import PortalConfiguration
 from portal.course_page import CoursePage
 from portal.file_pages import FilePages
-from portal.health import Checks
+from portal.health import Checks, Look, Part, awaited_answers, call_answers, page_answers
 from portal.home import Home
 from portal.hub import Hub, hub_client
 from portal.login import Login
@@ -33,6 +33,7 @@ from portal.work import Exchange
 from sandboxes.airlock.clamav import Scanner
 from sandboxes.airlock.outgoing import Outgoing
 from sandboxes.airlock.quarantine import Quarantine
+from sandboxes.egress import see_egress
 from sandboxes.keeper import Keeper
 from sandboxes.life import Sandboxes
 from sandboxes.taking import Taking
@@ -51,18 +52,25 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     pages = Pages(site, looks)
     folders = configuration.folders
     ledger = Ledger.open(configuration.ledger, configuration.ledger_key)
-    checks = Checks(folders.run / "grading.sock", ledger.head)
+    parts: dict[Part, Look] = {
+        Part.GRADING: page_answers(folders.run / "grading.sock", "/status"),
+        Part.LEDGER: call_answers(ledger.head),
+    }
+    accounts = None
+    if configuration.accounting:
+        conf, answer = configuration.slurm_conf, configuration.slurm_answer
+        accounts = Accounts(conf, user=getpass.getuser(), answer=answer)
+        parts[Part.ACCOUNTING] = awaited_answers(accounts.answers)
     boxes, keeper = None, None
     acts: dict[str, Act] = {}
     live: dict[str, LivePage] = {}
     if (settings := configuration.sandboxes) is not None:
         life = Sandboxes(SandboxLedger(ledger), folders, settings)
-        counter = None
-        if configuration.accounting:
-            conf, answer = configuration.slurm_conf, configuration.slurm_answer
-            counter = Accounts(conf, user=getpass.getuser(), answer=answer)
-        boxes = Boxes(life, settings, hub, counter)
+        boxes = Boxes(life, settings, hub, accounts)
         transfers, scanner = TransferLedger(ledger), Scanner.of(folders, settings)
+        parts[Part.SCANNER] = awaited_answers(scanner.answers)
+        if settings.hosts:
+            parts[Part.EGRESS] = call_answers(lambda: see_egress(folders))
         quarantine = Quarantine(transfers, folders, settings, scanner)
         outgoing, taking = Outgoing(life.ledger, transfers, folders, settings), Taking(life.ledger, ledger)
         files = FilePages(boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking)
@@ -91,7 +99,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             live={
                 "home": home.page,
                 "course": CoursePage(site, home).page,
-                "operator": OperatorPage(site, hub, checks, boxes).page,
+                "operator": OperatorPage(site, hub, Checks(parts), boxes).page,
                 **live,
             },
             acts=acts,

@@ -169,6 +169,19 @@ def _widest(hosts: Collection[str]) -> list[str]:
     return sorted(one for one in hosts if not any(one != each and f".{one}".endswith(each) for each in above))
 
 
+def see_egress(state: State) -> None:
+    """Look whether squid listens for everybody.
+
+    Raises:
+        LeerlabError: it does not, or not for all.
+    """
+    if (known := ports(state)) and all(_listens(port) for port in known.values()):
+        return
+    raise LeerlabError(
+        "squid does not listen.", "Sandboxes reach nothing outside.", f"See {state.logs / 'squid-cache.log'}."
+    )
+
+
 def log_of(folders: Folders, last: int = 50) -> list[Reached]:
     """The newest lines of a sandbox's log, newest first; half lines and nonsense are left out.
 

@@ -81,7 +81,7 @@ def last_lines(log: Path, count: int = LOG_LINES) -> str:
 def wait_until_ready(
     site: Site, state: State, supervisor: Supervisor, step: Callable[[str], None], seconds: float = READY_SECONDS
 ) -> None:
-    """Return when Slurm, the hub, its inner API and the grading service answer and every daemon runs.
+    """Return when Slurm, the hub, the portal, the inner API and the grading service answer and every daemon runs.
 
     Args:
         site: the checked settings.
@@ -100,6 +100,7 @@ def wait_until_ready(
     waits: list[tuple[str, Callable[[], bool]]] = [
         ("Slurm", lambda: slurm_ready(site, state)),
         ("the hub", lambda: hub_ready(site)),
+        ("the portal", lambda: portal_ready(site)),
         ("the inner services", lambda: ports.listening_sockets(sockets) == sockets),
         # supervisord waits a second before it calls a daemon running: `leerlab status` would find fault until then.
         ("all daemons", lambda: all(process.state == "RUNNING" for process in supervisor.processes())),
@@ -138,5 +139,14 @@ def hub_ready(site: Site) -> bool:
     try:
         with Browser(site, seconds=2) as browser:
             return browser.get("/hub/api/").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def portal_ready(site: Site) -> bool:
+    """Whether the portal answers through the proxy, at its own name."""
+    try:
+        with Browser(site, seconds=2) as browser:
+            return browser.get(site.portal + "/status").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False

@@ -93,6 +93,20 @@ class Scanner:
         finally:
             writer.close()
 
+    async def answers(self) -> None:
+        """Ask clamd whether it is there.
+
+        Raises:
+            OSError: it is not.
+        """
+        reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        try:
+            writer.write(b"zPING\0")
+            if await reader.read(16) != b"PONG\0":
+                raise OSError("clamd does not say PONG")
+        finally:
+            writer.close()
+
     def _check_age(self) -> None:
         if self.oldest is None:
             return
