@@ -69,7 +69,8 @@ def reaches():
     done = {{}}
     for what, process in commands.items():
         try:
-            said = process.communicate(b"#!/bin/sh\\ntrue\\n", timeout=max(0.1, until - time.monotonic()))[0].decode(errors="replace")
+            left = max(0.1, until - time.monotonic())
+            said = process.communicate(b"#!/bin/sh\\ntrue\\n", timeout=left)[0].decode(errors="replace")
             done[what] = process.returncode == 0 and {commands!r}[what][1] in said
         except subprocess.TimeoutExpired:
             process.kill()

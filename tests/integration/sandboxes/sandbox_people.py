@@ -20,6 +20,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from base.paths import Installation, State
+from cluster.embedded import slurm_conf
 from hub_config.audit import open_ledger
 from hub_config.login import keys
 from hub_config.run.browser import Browser
@@ -27,6 +28,7 @@ from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
+from ledger.transfers import TransferLedger, TransferState
 
 START_SECONDS = 60.0
 CELL_SECONDS = 40.0
@@ -152,7 +154,7 @@ class Person:
     def start(self, account: str, *, wait: bool = True, profile: str | None = None) -> None:
         """Start a server, and wait until it answers."""
         answer = self.hub("POST", f"/users/{account}/server", json={"profile": profile} if profile else {})
-        assert answer.status_code in (201, 202, 400), answer.text
+        assert answer.status_code in (201, 202), answer.text
         if wait:
             wait_for(f"the server of {account}", lambda: answers(self, account))
 
@@ -268,11 +270,21 @@ def job_of(site: CompanySite, account: str) -> int:
     return int(user.json()["servers"][""]["state"]["start"]["job"])
 
 
+def queued(site: CompanySite, job: int) -> bool:
+    """Whether a job still waits, runs or is being ended."""
+    done = subprocess.run(
+        ["/usr/bin/squeue", "-h", "-j", str(job), "-t", "PD,R,CG", "-o", "%i"],
+        env={"PATH": "/usr/bin:/bin", "SLURM_CONF": str(slurm_conf(site.state))},
+        capture_output=True, timeout=20, check=False,
+    )  # fmt: skip
+    return bool(done.stdout.strip())
+
+
 def portal_asks(site: CompanySite, method: str, path: str) -> httpx.Response:
     """The hub's API with the portal's own token."""
     transport = httpx.HTTPTransport(uds=str(site.state.run / "hub.sock"))
     headers = {"Authorization": f"token {secret(site.state, 'portal-token')}"}
-    with httpx.Client(transport=transport, base_url="http://hub/hub/api/", timeout=60) as client:
+    with httpx.Client(transport=transport, base_url="http://hub/hub/api/", timeout=150) as client:
         return client.request(method, path, headers=headers)
 
 
@@ -286,6 +298,15 @@ def trail(site: CompanySite, sandbox: str) -> list[str]:
     ledger = open_ledger(site.site, site.state)
     try:
         return [entry.action for entry in ledger.entries(subject=sandbox, limit=500)]
+    finally:
+        ledger.close()
+
+
+def waiting_transfers(site: CompanySite, sandbox: str) -> list[str]:
+    """Files of a sandbox that wait for a second member's yes, by their ids, newest first."""
+    ledger = open_ledger(site.site, site.state)
+    try:
+        return [one.id for one in TransferLedger(ledger).of(sandbox) if one.state is TransferState.ASKED]
     finally:
         ledger.close()
 
