@@ -67,7 +67,7 @@ def from_the_hub(running_site: Any, page: Page, method: str, path: str) -> int:
     """The status of a request to the hub's API, made by a page of the hub with the browser's session and XSRF token."""
     tab = page.context.new_page()
     try:
-        tab.goto(f"{running_site.address}/hub/home")
+        tab.goto(f"{running_site.address}/hub/token")
         return int(
             tab.evaluate(
                 "async ([method, path]) => (await fetch("

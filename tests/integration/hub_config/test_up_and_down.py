@@ -55,7 +55,7 @@ def test_a_second_up_finds_the_first_and_starts_nothing_twice(running_site: Any)
 
 def test_the_printed_address_and_key_let_a_person_in(running_site: Any) -> None:
     person = Visitor(running_site, "jelmer")
-    assert "Jelmer" in person.browser.get("/hub/home").text
+    assert "Jelmer" in person.browser.get("/hub/home", follow_redirects=True).text
     person.close()
 
 

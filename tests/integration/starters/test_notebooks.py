@@ -243,7 +243,7 @@ print(json.dumps(seen))
         )
     )
     assert sorted(said["files"][1:]) == ["fout.csv (incoming)", "goed.csv (incoming)"]
-    assert "Gevonden: 2" in said["before"]
+    assert "Gevonden bestanden: 2" in said["before"]
     assert "Gelezen: 480 metingen" in said["good"] and said["kept"].endswith("incoming/goed.csv")
     assert 'role="alert"' in said["bad"] and said["still"] == said["kept"]
     assert said["forgotten"] == "" and said["threshold"] == 6.0
