@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from hub_config.audit import open_ledger
 from hub_config.run.keys import secret
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
+from hub_config.slurm import slurm_of
 from ledger.sandboxes import NotPossibleNow, Sandbox, SandboxLedger, SandboxState
 from ledger.store import Ledger
 from ledger.transfers import TransferLedger
@@ -22,6 +23,7 @@ from sandboxes.erasure import Erased, erase, found, remains
 from sandboxes.export import entries_of
 from sandboxes.keeper import pack
 from sandboxes.life import Sandboxes
+from sandboxes.living import living
 from sandboxes.usage import disk_use
 
 SHELL = "shell"
@@ -79,6 +81,7 @@ class Oversight:
     def __init__(self, site: Site, state: State, ledger: Ledger) -> None:
         if site.sandboxes is None:
             raise InputError("This site has no sandboxes.", do="Add a section `sandboxes:` to its site.yaml.")
+        self._site = site
         self._state = state
         self._trail = ledger
         self._ledger = SandboxLedger(ledger)
@@ -140,7 +143,7 @@ class Oversight:
 
         Raises:
             NoSuchSandbox, NotPossibleNow: it has not ended.
-            LeerlabError: the hub does not say that nothing runs in it any more, or something could not be removed.
+            LeerlabError: hub and Slurm do not say that nothing runs in it any more, or something could not be removed.
         """
         row = self._ledger.get(sandbox)
         if row.state not in (SandboxState.ENDING, SandboxState.REFUSED):
@@ -152,6 +155,12 @@ class Oversight:
                 "The hub did not say that nothing runs in this sandbox any more.",
                 "A server that still runs would write into what is being erased.",
                 "Start the site with ./leerlab up, wait a minute and try again.",
+            )
+        if sandbox in self._living():
+            raise LeerlabError(
+                "A job of this sandbox has not ended yet.",
+                "It would write into what is being erased.",
+                "Wait a minute and try again.",
             )
         if not without_export:
             pack(self._life, self._trail, row)
@@ -175,6 +184,10 @@ class Oversight:
         except ValueError as error:
             raise InputError(f"{error}.", do="Take a longer text.") from error
         return Verified(left, places, self._trail.verify())
+
+    def _living(self) -> Collection[str]:
+        """Sandboxes in which Slurm runs something still."""
+        return asyncio.run(living(slurm_of(self._site, self._state), self._state.jobs))
 
     def _follow(self) -> bool:
         """Let a running hub make or take away accounts now; a hub that does not run does so at its start."""

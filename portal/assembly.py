@@ -36,6 +36,7 @@ from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.egress import see_egress
 from sandboxes.keeper import Keeper
 from sandboxes.life import Sandboxes
+from sandboxes.living import living
 from sandboxes.taking import Taking
 
 
@@ -48,7 +49,8 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     """
     site = SiteView.of(configuration)
     hub = Hub(hub_client(configuration.hub), configuration.token_file.read_text("ascii").strip())
-    looks = Looks(hub, Slurm(configuration.slurm_conf, answer=configuration.slurm_answer))
+    slurm = Slurm(configuration.slurm_conf, answer=configuration.slurm_answer)
+    looks = Looks(hub, slurm)
     pages = Pages(site, looks)
     folders = configuration.folders
     ledger = Ledger.open(configuration.ledger, configuration.ledger_key)
@@ -78,8 +80,9 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         request = RequestPage(boxes, pages)
         sandbox = SandboxPage(boxes, site, pages, files=files, outside=outside)
         keeper = Keeper(
-            life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes, quarantine=quarantine
-        )
+            life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes,
+            living=lambda: living(slurm, folders.jobs), quarantine=quarantine,
+        )  # fmt: skip
         live["sandbox"] = sandbox.page
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,

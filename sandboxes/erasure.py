@@ -145,6 +145,7 @@ def found(state: State, marker: bytes) -> list[Path]:
 
     Raises:
         ValueError: the marker is too short to mean anything.
+        LeerlabError: a file cannot be read, so that nothing is known of it.
     """
     if len(marker) < 8:
         raise ValueError("a marker has at least 8 bytes")
@@ -154,10 +155,11 @@ def found(state: State, marker: bytes) -> list[Path]:
 
 def _holds(path: Path, marker: bytes) -> bool:
     try:
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
+        seen = path.lstat()
+        if stat.S_ISLNK(seen.st_mode):
             return marker in os.fsencode(path.readlink())
-        if not stat.S_ISREG(mode):
+        # Empty ones, such as the lock of munged that nobody may read, hold nothing.
+        if not stat.S_ISREG(seen.st_mode) or not seen.st_size:
             return False
         with path.open("rb") as file:
             tail = b""
@@ -167,4 +169,6 @@ def _holds(path: Path, marker: bytes) -> bool:
                 tail = piece[-len(marker) :]
     except FileNotFoundError:
         return False
+    except PermissionError as error:
+        raise LeerlabError(f"{path} cannot be read.", "The marker may stand in it.", "Look at it yourself.") from error
     return False

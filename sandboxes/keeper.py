@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from base.errors import LeerlabError
 from base.paths import State
+from cluster.errors import SlurmError
 from ledger.sandboxes import Sandbox, SandboxLedger, SandboxState
 from ledger.store import Ledger
 from sandboxes.airlock.quarantine import Quarantine
@@ -30,19 +31,21 @@ class Keeper:
         ledger: the site's ledger.
         state: the site's state folder.
         days_kept: days between the end of a sandbox and its erasure.
-        follow: lets the hub stop the servers of who is no member of an active sandbox; whether they have all stopped.
+        follow: lets the hub stop the servers of who is no member of an active sandbox; whether it did.
+        living: ids of the sandboxes in which Slurm runs something still.
         quarantine: files in it that nobody checks any more are checked by the way.
     """
 
     def __init__(
         self, life: Sandboxes, ledger: Ledger, state: State, *, days_kept: int, follow: Callable[[], Awaitable[bool]],
-        quarantine: Quarantine | None = None,
+        living: Callable[[], Awaitable[Collection[str]]], quarantine: Quarantine | None = None,
     ) -> None:  # fmt: skip
         self._life = life
         self._ledger = ledger
         self._state = state
         self._kept = timedelta(days=days_kept)
         self._follow = follow
+        self._living = living
         self._quarantine = quarantine
         self._settled = False
 
@@ -78,7 +81,15 @@ class Keeper:
         if not await self._follow():
             log.warning("The hub has not stopped all servers of ended sandboxes; the next look tries again")
             return
+        try:
+            living = await self._living()
+        except SlurmError as error:
+            log.warning("Slurm does not say what runs in ended sandboxes; the next look tries again: %s", error)
+            return
         for sandbox in ending:
+            if sandbox.id in living:
+                log.warning("A job of sandbox %s runs still; the next look tries again", sandbox.id)
+                continue
             try:
                 await asyncio.to_thread(self._go_on, sandbox)
             except (LeerlabError, OSError) as error:

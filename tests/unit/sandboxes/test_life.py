@@ -14,12 +14,14 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from base.quantities import Size
+from cluster.errors import SlurmUnavailable
 from ledger.sandboxes import (
     DataClass,
     NoSuchSandbox,
@@ -398,7 +400,7 @@ def test_a_full_disk_leaves_no_half_export_and_erases_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sandboxes.export._add_text", full)
-    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always, living=nothing).look())
     assert not life.folders(made.id).export.exists() and life.folders(made.id).files.is_dir()
     assert list(life.folders(made.id).export.parent.iterdir()) == []
 
@@ -447,9 +449,9 @@ def test_closed_folders_and_files_are_packed_too(life: Sandboxes, ledger: Ledger
 def test_a_refused_request_is_forgotten_after_the_same_time(life: Sandboxes, ledger: Ledger, state: State) -> None:
     made = life.request("mila", replace(WISH, title=MARKER, check=replace(NONE, product=True)))
     life.refuse(made.id, "beheer")
-    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=always, living=nothing).look())
     assert life.ledger.get(made.id).title == MARKER
-    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always, living=nothing).look())
     assert found(state, MARKER.encode()) == []
     assert actions(ledger, made.id) == ["sandbox.request", "sandbox.refused", "sandbox.erased"]
 
@@ -488,14 +490,30 @@ async def never() -> bool:
     return False
 
 
+async def nothing() -> list[str]:
+    return []
+
+
 def test_the_keeper_packs_keeps_and_erases_in_that_order(life: Sandboxes, ledger: Ledger, state: State) -> None:
     made = life.request("mila", WISH)
     life.end(made.id, "mila")
-    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=never).look())
-    assert not life.folders(made.id).export.exists(), "servers still run"
-    asyncio.run(Keeper(life, ledger, state, days_kept=7, follow=always).look())
+
+    async def itself() -> list[str]:
+        return [made.id]
+
+    async def unknown() -> list[str]:
+        raise SlurmUnavailable("slurmctld does not answer.")
+
+    def keeper(days: int, follow: Any = always, living: Any = nothing) -> Keeper:
+        return Keeper(life, ledger, state, days_kept=days, follow=follow, living=living)
+
+    for not_yet in (keeper(0, follow=never), keeper(0, living=itself), keeper(0, living=unknown)):
+        asyncio.run(not_yet.look())
+        assert not life.folders(made.id).export.exists(), "something runs still, or may"
+        assert life.folders(made.id).root.exists()
+    asyncio.run(keeper(7).look())
     assert life.folders(made.id).export.is_file()
-    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always).look())
+    asyncio.run(keeper(0).look())
     assert not life.folders(made.id).root.exists()
     assert actions(ledger, made.id) == ["sandbox.request", "sandbox.ending", "sandbox.exported", "sandbox.erased"]
 
@@ -558,3 +576,16 @@ def test_folders_inside_each_other_without_end_are_not_taken_for_empty(tmp_path:
         here = below
     os.close(here)
     assert not disk_use(tmp_path).complete
+
+
+def test_an_empty_file_that_nobody_may_read_hides_no_marker_and_a_full_one_is_named(state: State) -> None:
+    """munged keeps an empty lock that may only be written, next to the sockets of a running site."""
+    lock = state.run / "munge.sock.lock"
+    lock.touch(mode=0o200)
+    assert found(state, MARKER.encode()) == []
+    lock.chmod(0o600)
+    lock.write_text(MARKER)
+    assert found(state, MARKER.encode()) == [lock]
+    lock.chmod(0o200)
+    with pytest.raises(LeerlabError, match="cannot be read"):
+        found(state, MARKER.encode())

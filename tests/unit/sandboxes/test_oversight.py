@@ -73,6 +73,7 @@ def life(command: Command, ledger: Ledger) -> Sandboxes:
 def hub_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that runs and says that nothing runs in the sandbox."""
     monkeypatch.setattr(Oversight, "_follow", lambda _self: True)
+    monkeypatch.setattr(Oversight, "_living", lambda _self: ())
 
 
 def ended(life: Sandboxes) -> Sandbox:
@@ -125,6 +126,15 @@ def test_what_is_in_use_is_ended_before_it_is_erased(command: Command, life: San
 def test_nothing_is_erased_while_the_hub_does_not_say_that_all_has_stopped(command: Command, life: Sandboxes) -> None:
     made = ended(life)
     assert "hub did not say" in str(command.run("erase", made.id, "--yes").exception)
+    assert life.folders(made.id).root.exists()
+
+
+def test_nothing_is_erased_while_slurm_still_runs_something_in_it(
+    command: Command, life: Sandboxes, hub_stops: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ended(life)
+    monkeypatch.setattr(Oversight, "_living", lambda _self: {made.id})
+    assert "has not ended yet" in str(command.run("erase", made.id, "--yes").exception)
     assert life.folders(made.id).root.exists()
 
 
