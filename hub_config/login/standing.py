@@ -18,7 +18,7 @@ from hub_config.login.names import BOX_PREFIX, is_internal
 from hub_config.login.people import Record
 from hub_config.login.provider import SILENCE_SECONDS, Asked, Denied, Provider
 from hub_config.login.refusals import LoginRefused, Reason
-from spawners.stopping import SETTLE_SECONDS, stop_when_settled
+from spawners.stopping import stop_without_request
 
 FRESH_SECONDS = 5
 """A provider that answered so recently is not asked again: a page and its parts, or a login and its first start."""
@@ -165,25 +165,10 @@ class Standings:
         return [self.hub.users[row] for row in rows if row.name.split("-", 2)[2:] == [person]]
 
     async def _stop(self, user: Any, server: str) -> None:
-        """Stop a server, or withdraw its start; outside any request, so JupyterHub's own handler cannot be used."""
-        spawner = user.spawners[server]
-        start = spawner._spawn_future
-        if spawner.pending == "spawn" and start is not None:
-            start.cancel()
-            await asyncio.wait([start], timeout=SETTLE_SECONDS)
         try:
-            await asyncio.wait_for(self._stop_settled(user, server), timeout=STOP_SECONDS)
+            await asyncio.wait_for(stop_without_request(self.hub, user, server), timeout=STOP_SECONDS)
         except (TimeoutError, HTTPError) as error:
             log.error("The server of %s could not be stopped: %r; the next check tries again", user.name, error)
-
-    async def _stop_settled(self, user: Any, server: str) -> None:
-        async def stop(owner: Any, name: str) -> asyncio.Future[None]:
-            owner.spawners[name]._stop_pending = True
-            await self.hub.proxy.delete_user(owner, name)
-            stopped: asyncio.Future[None] = asyncio.ensure_future(owner.stop(name))
-            return stopped
-
-        await (await stop_when_settled(stop, user, server))
 
     async def _write(self, subject: str, action: str, details: dict[str, str]) -> None:
         """Record; a record that cannot be made keeps no access alive, and is made later."""
