@@ -127,3 +127,16 @@ second = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)",
 print(json.dumps({"kernel": json.loads(pathlib.Path(get_connection_file()).read_text())["shell_port"],
     "web": web.getsockname()[1], "segment": segment, "token": os.environ["JUPYTERHUB_API_TOKEN"]}))
 """
+
+# What a member leaves running, deaf to a polite request to end.
+HEARTBEAT = """
+import os, pathlib, subprocess, sys, time
+code = '''import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    pathlib.Path("/srv/sandbox/hartslag").write_text(str(time.time()))
+    time.sleep(.05)'''
+subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+while not pathlib.Path("/srv/sandbox/hartslag").exists(): time.sleep(.05)
+print("true")
+"""

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from inside_attempts import HEARTBEAT
 from sandbox_people import (
     CompanySite,
     Person,
@@ -328,19 +329,6 @@ def test_no_name_of_a_file_puts_it_into_anothers_sandbox(gates: Gates) -> None:
     # Control: by its plain name it arrives, where it was sent.
     gates.mila.upload(gates.ours, "gift-control.csv", CSV)
     wait_for("the file", (Folders(gates.site.state, gates.ours).incoming / "gift-control.csv").exists, 20)
-
-
-HEARTBEAT = """
-import os, pathlib, subprocess, sys, time
-code = '''import pathlib, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-while True:
-    pathlib.Path("/srv/sandbox/hartslag").write_text(str(time.time()))
-    time.sleep(.05)'''
-subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-while not pathlib.Path("/srv/sandbox/hartslag").exists(): time.sleep(.05)
-print("true")
-"""
 
 
 def test_who_was_taken_out_has_nothing_left(gates: Gates) -> None:
