@@ -12,6 +12,7 @@ from bench.result import Result
 
 # name -> (module, its function `(n: int) -> Result`, what it measures)
 BENCHMARKS = {
+    "sandbox-start": ("bench.sandbox_start", "run", "from the request for a sandbox to the answer of its walled lab"),
     "spawn-latency": ("bench.spawn_latency", "run", "from the request for a server to HTTP 200 through the proxy"),
     "spawn-latency-peers": ("bench.spawn_latency", "run_variants", "the same with each way of setting BatchSpawner"),
 }

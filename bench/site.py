@@ -19,6 +19,8 @@ from hub_config.site import Site, load
 from hub_config.slurm import slurm_conf_of
 
 PERSON = "sanne"
+COMPANY = "mila"
+"""Who asks for sandboxes, where the site has them."""
 NODE = "cpu01"
 PARTITION = "cpu"
 CPUS, MEMORY, MINUTES = 1, "2G", 60
@@ -34,7 +36,7 @@ class BenchSite:
         site: its settings.
         state: its state folder.
         installation: the environments that it uses.
-        token: a token of `PERSON`, good for starting and stopping the person's own server.
+        token: a token of the one person of the site, good for whatever servers that person may start and stop.
     """
 
     site: Site
@@ -47,19 +49,25 @@ class BenchSite:
         return slurm_conf_of(self.site, self.state)
 
 
-def description(port: int) -> dict[str, object]:
+def description(port: int, *, sandboxes: bool = False) -> dict[str, object]:
     """The site.yaml of a benchmark: one node, one person with a student's lab, no course.
 
     Args:
         port: loopback port of the pages.
+        sandboxes: whether the person is a company's and may ask for sandboxes, with a budget in Slurm.
     """
+    person = {"name": PERSON, "title": "Sanne", "groups": ["nbgrader-bench"]}
+    if sandboxes:
+        person = {"name": COMPANY, "title": "Mila", "groups": ["companies"]}
+    more = {"sandboxes": {"profile": "cpu-small", "gpu_hours": 4, "days_kept": 0}} if sandboxes else {}
     title = {"nl": "Meting", "en": "Measurement"}
     return {
         "site": {"name": "bench", "title": title, "language": "nl"},
         "hub": {"bind": "127.0.0.1", "port": port, "domain": "leerlab.localhost"},
-        "login": {"kind": "demo", "people": [{"name": PERSON, "title": "Sanne", "groups": ["nbgrader-bench"]}]},
+        "login": {"kind": "demo", "people": [person]},
         "cluster": {
             "kind": "embedded",
+            "accounting": sandboxes,
             "nodes": [{"name": NODE, "cpus": 32, "memory": "64G"}],
             "partitions": [{"name": PARTITION, "nodes": [NODE], "time": "8h", "default": True}],
         },
@@ -74,29 +82,31 @@ def description(port: int) -> dict[str, object]:
             }
         ],
         "grading": {"profile": "cpu-small"},
+        **more,
     }
 
 
 @contextmanager
-def running_site(folder: Path, step: Callable[[str], None]) -> Iterator[BenchSite]:
+def running_site(folder: Path, step: Callable[[str], None], *, sandboxes: bool = False) -> Iterator[BenchSite]:
     """Start the site, and stop it and all its jobs at the end.
 
     Args:
         folder: an empty folder with a short path (unix sockets).
         step: called with an English phrase at each step.
+        sandboxes: whether it has sandboxes.
 
     Raises:
         LeerlabError: it does not start, or does not stop.
     """
     file = folder / "site.yaml"
     # JSON is YAML too, and never has aliases, which site.yaml does not allow.
-    file.write_text(json.dumps(description(free_ports(1)[0]), indent=1))
+    file.write_text(json.dumps(description(free_ports(1)[0], sandboxes=sandboxes), indent=1))
     site, installation = load(file), Installation.current()
     state = State(folder / "product").checked()
     mask = os.umask(0o077)
     try:
         start.up(site, file, state, installation, step)
-        yield BenchSite(site, state, installation, _token(state))
+        yield BenchSite(site, state, installation, _token(state, COMPANY if sandboxes else PERSON))
     finally:
         try:
             stop.down(site, state, step)
@@ -104,14 +114,14 @@ def running_site(folder: Path, step: Callable[[str], None]) -> Iterator[BenchSit
             os.umask(mask)
 
 
-def _token(state: State) -> str:
+def _token(state: State, person: str) -> str:
     """A token of the person, written where JupyterHub looks for it: nobody logs in by hand in a benchmark."""
     token = secrets.token_urlsafe(32)
     options = {"connect_args": {"timeout": _DATABASE_SECONDS}}
     with orm.new_session_factory(f"sqlite:///{state.hub_database}", **options)() as session:
-        user = orm.User.find(session, PERSON)
+        user = orm.User.find(session, person)
         if user is None:
-            user = orm.User(name=PERSON)
+            user = orm.User(name=person)
             session.add(user)
         session.commit()
         user.new_api_token(token, note="benchmark", generated=False)

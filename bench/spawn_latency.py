@@ -63,14 +63,14 @@ class Sides:
     slurm_conf: Path
 
     def _of_hub(self, side: HubSide) -> float:
-        _settle(self.slurm_conf)
+        settle(self.slurm_conf)
         try:
             return side.start()
         finally:
             side.stop()
 
     def _alone(self, measure: Callable[[], float]) -> float:
-        _settle(self.slurm_conf)
+        settle(self.slurm_conf)
         return measure()
 
     def repetition(self, measured: Measured, turn: int) -> None:
@@ -109,11 +109,11 @@ def run_variants(n: int) -> Result:
 def _run(n: int, variants: Sequence[Variant]) -> Result:
     with _sides(variants) as sides:
         # Once before it counts: the first start fills caches and each home's settings.
-        _say("warming up")
+        say("warming up")
         sides.repetition(Measured(), 0)
         measured = Measured()
         for turn in range(n):
-            _say(f"repetition {turn + 1} of {n}")
+            say(f"repetition {turn + 1} of {n}")
             sides.repetition(measured, turn)
     return Result(
         name=NAME,
@@ -129,12 +129,12 @@ def _run(n: int, variants: Sequence[Variant]) -> Result:
 def _sides(variants: Sequence[Variant]) -> Iterator[Sides]:
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     try:
-        with running_site(folder, _say) as site:
+        with running_site(folder, say) as site:
             environment = bare_environment(site)
             stock, bare = folder / "stock", folder / "bare"
             stock.mkdir()
             bare.mkdir()
-            _say("starting the stock hub")
+            say("starting the stock hub")
             with running_stock_hub(site, stock, environment, variants) as hub:
                 yield Sides(
                     product=product_side(site),
@@ -144,7 +144,7 @@ def _sides(variants: Sequence[Variant]) -> Iterator[Sides]:
                     slurm_conf=site.slurm_conf,
                 )
     except BaseException:
-        _say(f"the logs stay in {folder}")
+        say(f"the logs stay in {folder}")
         raise
     shutil.rmtree(folder)
 
@@ -203,11 +203,13 @@ def _notes(measured: Measured) -> list[str]:
     return notes
 
 
-def _settle(slurm_conf: Path) -> None:
+def settle(slurm_conf: Path) -> None:
+    """Let everything come to rest before a measurement."""
     wait_until_idle(slurm_conf)
     time.sleep(random.uniform(*SETTLE_SECONDS))  # noqa: S311  no secret
 
 
-def _say(what: str) -> None:
+def say(what: str) -> None:
+    """Tell whoever watches how far it is."""
     sys.stderr.write(f"{what}\n")
     sys.stderr.flush()
