@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Literal
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -30,3 +31,13 @@ class SiteSettings(Section):
     language: Literal["nl", "en"] = Field(
         "nl", description="Language for who has not chosen one and whose browser asks for neither."
     )
+    time_zone: str = Field(
+        "Europe/Amsterdam", description="Whose clock the pages show, such as `Europe/Amsterdam` (tz database)."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("a name of the tz database is needed, such as Europe/Amsterdam or Atlantic/Azores")
+        return zone

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from grading.names import COURSE_ACCOUNT
 STUDENTS = "nbgrader-"
 TEACHERS = "formgrade-"
 CACHE_SECONDS = 5.0
+TITLE_SECONDS = 60.0
+TITLES_AT_ONCE = 8
 HUB_TIMEOUT = 10.0
 
 
@@ -71,7 +74,7 @@ class Hub:
 
     Args:
         client: an HTTP client whose base URL is the hub's API, such as `http://hub/hub/api/`.
-        token: the grading service's own token, with the scope `read:users:groups`.
+        token: the grading service's own token, with the scopes `read:users:name` and `read:users:groups`.
         courses: ids of the site's courses; groups of other courses mean nothing.
         clock: seconds that only go up.
     """
@@ -88,6 +91,8 @@ class Hub:
         self._courses = courses
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._titles: dict[str, tuple[float, str, frozenset[str]]] = {}
+        self._asking = asyncio.Semaphore(TITLES_AT_ONCE)
 
     async def close(self) -> None:
         """Close the connections to the hub."""
@@ -112,6 +117,41 @@ class Hub:
         caller = await self._ask(token)
         self._known[key] = (now, caller)
         return caller
+
+    async def titles(self, names: Sequence[str], course: str, besides: Collection[str]) -> dict[str, str]:
+        """What people of a course are called, as of at most a minute ago.
+
+        Args:
+            names: of whom it is asked; who is not of the course, or not known to the hub, is left out.
+            course: only its students are answered, and those in `besides`.
+            besides: names that belong to the course though its group does not say so.
+
+        Raises:
+            Unavailable: the hub does not answer.
+        """
+        found = await asyncio.gather(*(self._title(name) for name in names))
+        return {
+            name: title
+            for name, (title, studies) in zip(names, found, strict=True)
+            if title and (course in studies or name in besides)
+        }
+
+    async def _title(self, name: str) -> tuple[str, frozenset[str]]:
+        seen = self._titles.get(name)
+        if seen is not None and self._clock() - seen[0] < TITLE_SECONDS:
+            return seen[1], seen[2]
+        async with self._asking:
+            status, model = await self._get(f"users/{name}", self._token)
+        if status not in {200, 404}:
+            raise _said_nothing(status)
+        about, groups = model.get("user_info"), model.get("groups")
+        title = about.get("title") if isinstance(about, dict) else None
+        told = title if isinstance(title, str) else ""
+        studies = self._courses_of(groups if isinstance(groups, list) else [], STUDENTS)
+        now = self._clock()
+        self._titles = {kept: value for kept, value in self._titles.items() if now - value[0] < TITLE_SECONDS}
+        self._titles[name] = (now, told, studies)
+        return told, studies
 
     async def _ask(self, token: str) -> Caller:
         status, person = await self._get("user", token)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from spawners.settings import Profile
 
 NOTEBOOK_ENV = Path("/opt/notebook")
 LAB = Path("/opt/leerlab")
+# The look and the texts that all pages of Leerlab share: templates, styles and catalogues; no code, nothing secret.
+PAGES = Path("/opt/pages")
 # Commands such as `nbgrader`, which the environment's own scripts cannot be inside (see images/notebook/bin/run).
 COMMANDS = f"{LAB}/bin:{PATH}"
 EXCHANGE_PORT = 8082
@@ -76,6 +80,38 @@ def lab_relays(role: Role, state: State) -> tuple[Relay, ...]:
     return () if role is Role.PLAIN else (exchange_relay(state),)
 
 
+@dataclass(frozen=True)
+class CoursePages:
+    """What a course's grading pages say of the site around them; each title by language.
+
+    Args:
+        course: the course's title.
+        site: the site's title.
+        language: for who has not chosen one.
+        time_zone: whose clock the pages show; a name of the tz database.
+        portal: address of the portal, without a slash at its end; empty where there is none.
+        demo: whether every page says that this is a demonstration.
+        assignments: the titles of the catalogue's assignments, by id.
+    """
+
+    course: dict[str, str]
+    site: dict[str, str]
+    language: str = "nl"
+    time_zone: str = "Europe/Amsterdam"
+    portal: str = ""
+    demo: bool = False
+    assignments: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def _pages_binds(installation: Installation) -> tuple[Bind, ...]:
+    """The look and the texts of the portal, read-only."""
+    return (
+        Bind(installation.code / "portal" / "templates", PAGES / "templates"),
+        Bind(installation.code / "portal" / "static", PAGES / "static"),
+        Bind(installation.code / "base" / "locale", PAGES / "locale"),
+    )
+
+
 def formgrader_plan(
     course: str,
     profile: Profile,
@@ -83,6 +119,7 @@ def formgrader_plan(
     installation: Installation,
     confinement: ConfinementSettings,
     *,
+    pages: CoursePages | None = None,
     account: str | None = None,
 ) -> ServerPlan:
     """The server of a course account: formgrader alone, with the course folder as its home.
@@ -90,13 +127,15 @@ def formgrader_plan(
     Args:
         course: the course's id.
         profile: resources of the job.
+        pages: what its pages say of the site; without it, the course's id is its title.
         account: what the job is charged to; None where there is no accounting.
     """
+    pages = pages or CoursePages(course={"nl": course, "en": course}, site={"nl": "Leerlab", "en": "Leerlab"})
     wall = Wall(
         command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.formgrader"),
         home=state.courses / course,
         seccomp=seccomp_of(state),
-        binds=notebook_binds(installation),
+        binds=(*notebook_binds(installation), *_pages_binds(installation)),
         relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
         publish=SERVER_PORT,
         environment={
@@ -110,6 +149,7 @@ def formgrader_plan(
             "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
             "JUPYTERHUB_ROOT_DIR": HOME,
             "LEERLAB_GRADING_URL": f"http://127.0.0.1:{EXCHANGE_PORT}",
+            "LEERLAB_COURSE_PAGES": json.dumps({"id": course, **asdict(pages)}),
         },
         **confinement.sizes(),
     )

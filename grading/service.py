@@ -20,6 +20,7 @@ from grading.exchange import ExchangeRoutes, Journal, Record
 from grading.execution_routes import ExecutionRoutes
 from grading.executions import Cluster, ExecutionLimits, Executions
 from grading.identity import Hub, hub_client
+from grading.people import PeopleRoutes
 from grading.receipt import key_from
 from grading.store import Store
 
@@ -67,6 +68,7 @@ def grading_service(
     routes = [
         *ExchangeRoutes(store, hub, journal, key_from(folders.secrets / "receipts")).routes(),
         *ExecutionRoutes(executions, hub, journal, limits, configuration.profile).routes(),
+        *PeopleRoutes(store, hub).routes(),
     ]
     return application(routes, hub.close, executions.clear_old)
 

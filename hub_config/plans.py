@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from base.i18n import translate
+from base.i18n import LANGUAGES, translate
 from base.messages import Message
 from base.paths import Installation, State
 from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
+from courses.catalogue import Course
+from courses.catalogue import in_language as in_language_of
+from courses.settings import CourseSettings
 from grading.plans import (
     HUB_PORT,
     LAB,
     NOTEBOOK_ENV,
     SERVER_PORT,
+    CoursePages,
     formgrader_plan,
     lab_environment,
     lab_relays,
@@ -24,6 +28,7 @@ from grading.plans import (
     role_of,
     seccomp_of,
 )
+from hub_config.courses import course_folder
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
@@ -69,13 +74,31 @@ class Plans:
             if person.name == COURSE_ACCOUNT + course.id:
                 profile = self.site.profile(self.site.grading.profile)
                 return formgrader_plan(
-                    course.id, profile, self.state, self.installation, self.site.confinement, account=self._account
-                )
+                    course.id, profile, self.state, self.installation, self.site.confinement,
+                    pages=self._pages(course), account=self._account,
+                )  # fmt: skip
         if person.name.startswith(BOX_PREFIX):
             return self._sandbox(person.name)
         groups = [group.name for group in person.groups]
         profile = choose_profile(self.site.profiles, groups, options)
         return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account)
+
+    def _pages(self, course: CourseSettings) -> CoursePages:
+        """What the course's grading pages say of the site."""
+        site, hub = self.site.site, self.site.hub
+        about = Course.load(course_folder(course, self.installation.code))
+        return CoursePages(
+            course={language: about.title(language) for language in LANGUAGES},
+            assignments={
+                one.id: {language: in_language_of(one.title, language) for language in LANGUAGES}
+                for one in about.assignments()
+            },
+            site=site.title.model_dump(),
+            language=site.language,
+            time_zone=site.time_zone,
+            portal=f"http://portal.{hub.domain}:{hub.port}",
+            demo=self.site.login.kind == "demo",
+        )
 
     @property
     def _account(self) -> str | None:

@@ -12,6 +12,7 @@ from base.errors import LeerlabError
 from base.log import configure
 from portal.assembly import portal
 from portal.configuration import PortalConfiguration
+from portal.language import show_times_of
 
 LISTEN = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 30
@@ -26,6 +27,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         configuration = PortalConfiguration.current()
+        show_times_of(configuration.site.time_zone)
         # What is uploaded waits there until it is in quarantine: in files without a name, below the private folder.
         uploads = configuration.folders.run / "uploads"
         uploads.mkdir(mode=0o700, exist_ok=True)

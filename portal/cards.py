@@ -36,6 +36,7 @@ class CourseCard:
         assignments: those that have been handed out, with how far this person is.
         next: what to do next; None when nothing was handed out.
         next_url: starts the person's server when needed and opens that assignment.
+        feedback_url: opens the feedback on that assignment.
         open_url: starts the person's server when needed and opens the course in it.
         formgrader_url: teachers only: starts and opens the course's formgrader; empty for students.
         server_state: of the server behind this card's main button.
@@ -48,6 +49,7 @@ class CourseCard:
     assignments: tuple[Work, ...]
     next: Work | None
     next_url: str
+    feedback_url: str
     open_url: str
     formgrader_url: str = ""
     server_state: ServerState = ServerState.STOPPED

@@ -46,6 +46,9 @@ class CoursePage:
             "outcomes": [in_language(outcome.text, language) for outcome in about.outcomes],
             "prior_knowledge": in_language(about.prior_knowledge, language) if about.prior_knowledge else "",
             "urls": {work.id: self._site.assignment_url(course_id, work.id, visitor.name) for work in card.assignments},
+            "feedback_urls": {
+                work.id: self._site.feedback_url(course_id, work.id, visitor.name) for work in card.assignments
+            },
             "servers": running(snapshot, own_accounts(visitor, [course_id]), self._site),
             "titles": {course_id: card.title},
         }

@@ -78,8 +78,9 @@ class Home:
             assignments=work,
             next=following,
             next_url=self._site.assignment_url(course_id, following.id, visitor.name) if following else "",
+            feedback_url=self._site.feedback_url(course_id, following.id, visitor.name) if following else "",
             open_url=self._site.open_url(course_id, visitor.name),
-            formgrader_url=self._site.formgrader_url(course_id) if teacher else "",
+            formgrader_url=self._site.formgrader_url(course_id, language) if teacher else "",
             server_state=state_of(user.server) if user and user.server else ServerState.STOPPED,
         )
 

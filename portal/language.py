@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
@@ -20,6 +22,25 @@ from portal.failures import failure
 
 # JupyterHub builds its own Jinja2 environments; the extension brings all that our templates need into them.
 JINJA_OPTIONS = {"extensions": ["portal.language.PageLanguage"]}
+
+
+@dataclass
+class _Clock:
+    """Whose time is shown: the site's, told once at the start by `show_times_of`; else this machine's."""
+
+    zone: ZoneInfo | None = None
+
+
+_clock = _Clock()
+
+
+def show_times_of(zone: str) -> None:
+    """Show all moments on the clock of a time zone from now on; without it, on this machine's.
+
+    Args:
+        zone: a name of the tz database.
+    """
+    _clock.zone = ZoneInfo(zone)
 
 
 def _texts() -> Translations:
@@ -42,20 +63,20 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: datetime) -> str:
-    """Day and time in words, on this machine's clock, in the language of the current request."""
-    local = when.astimezone()
+    """Day and time in words, on the site's clock, in the language of the current request."""
+    local = when.astimezone(_clock.zone)
     return str(format_datetime(local, "EEEE d MMMM, HH:mm", locale=request.current().language))
 
 
 def clock(when: datetime) -> str:
     """The time alone when it is today, else day and time."""
-    local = when.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now(UTC).astimezone().date() else moment(when)
+    local = when.astimezone(_clock.zone)
+    return f"{local:%H:%M}" if local.date() == datetime.now(UTC).astimezone(_clock.zone).date() else moment(when)
 
 
 def day(when: datetime) -> str:
     """The day in words, in the language of the current request."""
-    return str(format_datetime(when.astimezone(), "d MMMM y", locale=request.current().language))
+    return str(format_datetime(when.astimezone(_clock.zone), "d MMMM y", locale=request.current().language))
 
 
 def until(when: datetime) -> str:

@@ -64,9 +64,13 @@ class SiteView:
         """Opens an assignment's notebook in a person's own server."""
         return self.open_url(course, person, f"leerlab/open/{course}/{assignment}")
 
-    def formgrader_url(self, course: str) -> str:
-        """Opens a course's formgrader."""
-        return self.start_url(COURSE_ACCOUNT + course, "formgrader")
+    def feedback_url(self, course: str, assignment: str, person: str) -> str:
+        """Opens the newest feedback on an assignment in a person's own server."""
+        return self.open_url(course, person, f"leerlab/feedback/{course}/{assignment}")
+
+    def formgrader_url(self, course: str, language: str) -> str:
+        """Opens a course's grading pages, in a language; they have an origin, and so a cookie, of their own."""
+        return self.start_url(COURSE_ACCOUNT + course, f"formgrader?language={language}")
 
     def pending_url(self, owner: str) -> str:
         """The hub's page on a start that is under way."""

@@ -1,4 +1,4 @@
-"""One click from the portal to the notebook: fetches an assignment if need be, then opens it in the lab."""
+"""One click from the portal to the notebook or to the feedback: fetches it if need be, then opens it in the lab."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PAGE = (
     "<!doctype html><html lang=nl><meta charset=utf-8><meta name=viewport content='width=device-width'>"
     "<title>Leerlab</title>"
     "<body style='font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem'>"
-    "<h1>De opdracht kan niet worden geopend</h1><p>{sentence}</p>"
-    "<p lang=en>The assignment cannot be opened.</p>"
+    "<h1>Dit kan niet worden geopend</h1><p>{sentence}</p>"
+    "<p lang=en>This cannot be opened.</p>"
     "<p><a href='{lab}'>Naar je werkplek / To your workplace</a></p>"
 )
 
@@ -34,17 +34,32 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
-    """Add the address `leerlab/open/<course>/<assignment>`."""
-    route = url_path_join(server.web_app.settings["base_url"], f"leerlab/open/({IDENTIFIER})/({IDENTIFIER})")
-    server.web_app.add_handlers(".*$", [(route, OpenHandler, {"home": Path(server.root_dir)})])
+    """Add the addresses `leerlab/open/<course>/<assignment>` and `leerlab/feedback/<course>/<assignment>`."""
+    base, home = server.web_app.settings["base_url"], {"home": Path(server.root_dir)}
+    routes = [
+        (url_path_join(base, f"leerlab/{what}/({IDENTIFIER})/({IDENTIFIER})"), handler, home)
+        for what, handler in (("open", OpenHandler), ("feedback", FeedbackHandler))
+    ]
+    server.web_app.add_handlers(".*$", routes)
 
 
-class OpenHandler(JupyterHandler):
-    """Fetches once and redirects to the first notebook; a second call only redirects, so no work is touched."""
-
+class _Opening(JupyterHandler):
     def initialize(self, home: Path) -> None:
         """Take the folder in which nbgrader puts assignments."""
         self._home = home
+
+    async def _cannot(self, sentence: str) -> None:
+        self.set_status(409)
+        lab = url_path_join(self.base_url, "lab")
+        await self.finish(_PAGE.format(sentence=html.escape(sentence), lab=html.escape(lab)))
+
+    def _show(self, *parts: str) -> None:
+        place = "/".join(quote(part) for part in parts)
+        self.redirect(url_path_join(self.base_url, "lab/tree", place))
+
+
+class OpenHandler(_Opening):
+    """Fetches once and redirects to the first notebook; a second call only redirects, so no work is touched."""
 
     @web.authenticated
     async def get(self, course: str, assignment: str) -> None:
@@ -54,13 +69,30 @@ class OpenHandler(JupyterHandler):
             try:
                 await asyncio.to_thread(fetch, self._home, course, assignment)
             except ExchangeError as error:
-                self.set_status(409)
-                lab = url_path_join(self.base_url, "lab")
-                await self.finish(_PAGE.format(sentence=html.escape(str(error)), lab=html.escape(lab)))
+                await self._cannot(str(error))
                 return
         notebooks = sorted(path.name for path in folder.glob("*.ipynb"))
-        place = "/".join(quote(part) for part in (course, assignment, *notebooks[:1]))
-        self.redirect(url_path_join(self.base_url, "lab/tree", place))
+        self._show(course, assignment, *notebooks[:1])
+
+
+class FeedbackHandler(_Opening):
+    """Fetches the feedback as it is now, and shows what is about the newest work handed in."""
+
+    @web.authenticated
+    async def get(self, course: str, assignment: str) -> None:
+        """Redirect to the page with feedback, or say why that cannot be."""
+        try:
+            await asyncio.to_thread(fetch_feedback, self._home, course, assignment)
+        except ExchangeError as error:
+            await self._cannot(str(error))
+            return
+        folder = self._home / course / assignment / "feedback"
+        pages = sorted(folder.glob("*/*.html"), key=lambda page: (page.parent.name, page.name))
+        if not pages:
+            await self._cannot("Er is nog geen feedback op je werk. / There is no feedback on your work yet.")
+            return
+        newest = next(page for page in pages if page.parent == pages[-1].parent)
+        self._show(course, assignment, "feedback", newest.parent.name, newest.name)
 
 
 def fetch(home: Path, course: str, assignment: str) -> None:
@@ -74,13 +106,22 @@ def fetch(home: Path, course: str, assignment: str) -> None:
     Raises:
         ExchangeError: the exchange does not give it.
     """
+    config, common = _nbgrader(home, course, assignment)
+    ExchangeFactory(config=config).FetchAssignment(**common).start()
+
+
+def fetch_feedback(home: Path, course: str, assignment: str) -> None:
+    """Fetch the feedback on an assignment as nbgrader's own button does; arguments and errors as of `fetch`."""
+    config, common = _nbgrader(home, course, assignment)
+    ExchangeFactory(config=config).FetchFeedback(**common).start()
+
+
+def _nbgrader(home: Path, course: str, assignment: str) -> tuple[Any, dict[str, Any]]:
     application = NbGrader()
     application.load_config_file()
     config: Any = application.config
     config.CourseDirectory.course_id = course
     config.CourseDirectory.assignment_id = assignment
     config.Exchange.assignment_dir = str(home)
-    course_folder = CourseDirectory(config=config)
-    ExchangeFactory(config=config).FetchAssignment(
-        coursedir=course_folder, authenticator=Authenticator(config=config), config=config
-    ).start()
+    authenticator = Authenticator(config=config)
+    return config, {"coursedir": CourseDirectory(config=config), "authenticator": authenticator, "config": config}

@@ -62,6 +62,15 @@ class Service:
         with self._request(method, path, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS + wait)) as answer:
             return _json(answer)
 
+    def tell(self, path: str, content: Any) -> Any:
+        """POST some JSON, answered by JSON.
+
+        Raises:
+            ServiceError: refused or not reachable.
+        """
+        with self._request("POST", path, json=content, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as answer:
+            return _json(answer)
+
     def send(self, method: str, path: str, files: list[PlainFile], **query: str) -> Any:
         """Send a tree of files, answered by JSON; sent again after a cut connection, which changes nothing twice.
 

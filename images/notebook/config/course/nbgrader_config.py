@@ -12,6 +12,7 @@ from leerlab_lab.exchange import (
 from leerlab_lab.feedback import HideHiddenTests
 from leerlab_lab.pages import SafePages
 from leerlab_lab.preprocessors import WalledExecute
+from leerlab_lab.restoring import RestoreCells
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
@@ -21,11 +22,13 @@ from nbgrader.preprocessors import (
     ClearOutput,
     ClearSolutions,
     ComputeChecksums,
+    DeduplicateIds,
     GetGrades,
     IgnorePattern,
     IncludeHeaderFooter,
     LimitOutput,
     LockCells,
+    OverwriteKernelspec,
     SaveAutoGrades,
     SaveCells,
 )
@@ -39,6 +42,8 @@ c.ExchangeFactory.submit = ServiceSubmit
 c.ExchangeFactory.collect = ServiceCollect
 c.ExchangeFactory.release_assignment = ServiceReleaseAssignment
 c.ExchangeFactory.release_feedback = ServiceReleaseFeedback
+# As nbgrader's own, but silent about the hidden tests that it puts back itself.
+c.Autograde.sanitize_preprocessors = [ClearOutput, DeduplicateIds, OverwriteKernelspec, RestoreCells, CheckCellMetadata]
 # The student's code runs in a job behind a wall; the trusted steps stay here.
 c.Autograde.autograde_preprocessors = [
     WalledExecute,

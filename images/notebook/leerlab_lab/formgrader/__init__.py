@@ -7,34 +7,40 @@ course's gradebook.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.contents.filemanager import AsyncFileContentsManager
 from jupyter_server.utils import url_path_join
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
-from nbgrader.apps.api import NbGraderAPI
-from nbgrader.coursedir import CourseDirectory
-from nbgrader.server_extensions.formgrader import handlers
-from nbgrader.server_extensions.formgrader.base import BaseApiHandler, BaseHandler
+from nbgrader.server_extensions.formgrader import apihandlers, handlers
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from tornado import web
 
-from leerlab_lab.formgrader.scripts import CHANGES, Script
+from leerlab_lab.formgrader.actions import Assignment, Deadline, Grading
+from leerlab_lab.formgrader.course_pages import (
+    AssignmentsPage,
+    HandedInPage,
+    Home,
+    LanguageSwitch,
+    MarkingPage,
+    NotebooksPage,
+    NotebookWorkPage,
+    StudentPage,
+    StudentsPage,
+)
+from leerlab_lab.formgrader.look import PAGES, STATIC, Surroundings
+from leerlab_lab.formgrader.marks import Grade, WorkPage
+from leerlab_lab.formgrader.names import Names
 from leerlab_lab.pages import SafePages
 
 EXTENSION = "leerlab_lab.formgrader"
-TEMPLATES = Path(__file__).parent / "templates"
-# nbgrader's pages have scripts in their text, so that these must be allowed; what students made is cleaned before it is
-# shown. Nothing can be loaded from or sent to another address.
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+# No script stands in a page's text, so that none that a student wrote could run even if the cleaning failed. Nothing
+# can be loaded from or sent to another address.
 PAGE_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # A file that a student handed in is shown as if it came from nowhere: no scripts, none of the page's rights.
@@ -90,29 +96,12 @@ class CourseSingleUser(JupyterHubSingleUser):
         return server
 
 
-class Grading(BaseApiHandler):
-    """One of nbgrader's long actions, in a thread of its own, so that other pages answer meanwhile."""
+class Kept(web.StaticFileHandler):
+    """A style, script or picture; its address changes with it."""
 
-    # One at a time: nbgrader's converters change the process's folder and environment.
-    _threads: ClassVar = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grading")
-
-    def initialize(self, action: str) -> None:
-        """Args:
-        action: name of the method of `nbgrader.apps.api.NbGraderAPI`.
-        """
-        self._action = action
-
-    @web.authenticated
-    async def post(self, *names: str) -> None:
-        """Run the action for an assignment, or for an assignment and a student; answers nbgrader's own result."""
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, names)
-        self.write(json.dumps(result))
-
-    def _run(self, names: tuple[str, ...]) -> Any:
-        # A course directory of its own: nbgrader changes it while it works, and other requests read the shared one.
-        app = self.coursedir.parent
-        api = NbGraderAPI(CourseDirectory(parent=app), self.authenticator, parent=app)
-        return getattr(api, self._action)(*names)
+    def get_cache_time(self, path: str, modified: Any, mime_type: str) -> int:
+        """Browsers keep it for a day."""
+        return 86_400
 
 
 class Submissions(handlers.SubmissionFilesHandler):
@@ -127,57 +116,71 @@ class Submissions(handlers.SubmissionFilesHandler):
             self.set_header("Content-Disposition", "attachment")
 
 
-class Home(BaseHandler):
-    """The first page. Unlike nbgrader's, it never loads settings from a folder that the address names."""
-
-    @web.authenticated
-    def get(self) -> None:
-        """Go to the list of assignments."""
-        self.redirect(f"{self.base_url}/formgrader/manage_assignments")
-
-
 _ASSIGNMENT = r"/formgrader/api/assignment/([^/]+)/"
 _STUDENT = r"/formgrader/api/assignment/([^/]+)/([^/]+)/"
-OWN_HANDLERS: list[Any] = [
-    (r"/formgrader/?", Home),
-    *((rf"/formgrader/static/js/{re.escape(name)}", Script, {"name": name}) for name in CHANGES),
-    (_ASSIGNMENT + "assign", Grading, {"action": "generate_assignment"}),
-    (_ASSIGNMENT + "unrelease", Grading, {"action": "unrelease"}),
-    (_ASSIGNMENT + "release", Grading, {"action": "release_assignment"}),
-    (_ASSIGNMENT + "collect", Grading, {"action": "collect"}),
-    (_ASSIGNMENT + "generate_feedback", Grading, {"action": "generate_feedback"}),
-    (_ASSIGNMENT + "release_feedback", Grading, {"action": "release_feedback"}),
-    (_STUDENT + "generate_feedback", Grading, {"action": "generate_feedback"}),
-    (_STUDENT + "release_feedback", Grading, {"action": "release_feedback"}),
-    (r"/formgrader/api/submission/([^/]+)/([^/]+)/autograde", Grading, {"action": "autograde"}),
-    # Their more particular routes go before ours for files.
-    *(
-        route
-        for route in handlers.default_handlers
-        if route[0].startswith("/formgrader/submissions/") and route[1] is not handlers.SubmissionFilesHandler
-    ),
-    (r"/formgrader/submissions/(.*)", Submissions),
-]
+
+
+def own_handlers(surroundings: Surroundings) -> list[Any]:
+    """All that a course's server answers beside nbgrader's answers in JSON.
+
+    Args:
+        surroundings: the site around the course.
+    """
+    page = {"surroundings": surroundings, "names": Names(surroundings.id)}
+    return [
+        (r"/formgrader/?", Home, page),
+        (r"/formgrader/language", LanguageSwitch, page),
+        (r"/formgrader/portal/([a-z-]+\.(?:css|svg))", Kept, {"path": str(PAGES / "static")}),
+        (r"/formgrader/own/([a-z-]+\.(?:css|js))", Kept, {"path": str(STATIC)}),
+        (r"/formgrader/manage_assignments/?", AssignmentsPage, page),
+        (r"/formgrader/manage_submissions/([^/]+)/?", HandedInPage, page),
+        (r"/formgrader/gradebook/?", MarkingPage, page),
+        (r"/formgrader/gradebook/([^/]+)/?", NotebooksPage, page),
+        (r"/formgrader/gradebook/([^/]+)/([^/]+)/?", NotebookWorkPage, page),
+        (r"/formgrader/manage_students/?", StudentsPage, page),
+        (r"/formgrader/manage_students/([^/]+)/?", StudentPage, page),
+        (r"/formgrader/manage_students/([^/]+)/([^/]+)/?", StudentPage, page),
+        (r"/formgrader/submissions/([^/]+)/?", WorkPage, page),
+        (r"/formgrader/submissions/(.*)", Submissions),
+        (r"/formgrader/api/assignment/([^/]+)", Assignment),
+        (r"/formgrader/api/grade/([^/]+)", Grade),
+        (_ASSIGNMENT + "deadline", Deadline, {"time_zone": surroundings.time_zone}),
+        (_ASSIGNMENT + "assign", Grading, {"action": "generate_assignment"}),
+        (_ASSIGNMENT + "unrelease", Grading, {"action": "unrelease"}),
+        (_ASSIGNMENT + "release", Grading, {"action": "release_assignment"}),
+        (_ASSIGNMENT + "collect", Grading, {"action": "collect"}),
+        (_ASSIGNMENT + "generate_feedback", Grading, {"action": "generate_feedback"}),
+        (_ASSIGNMENT + "release_feedback", Grading, {"action": "release_feedback"}),
+        (_STUDENT + "generate_feedback", Grading, {"action": "generate_feedback"}),
+        (_STUDENT + "release_feedback", Grading, {"action": "release_feedback"}),
+        (r"/formgrader/api/submission/([^/]+)/([^/]+)/autograde", Grading, {"action": "autograde"}),
+    ]
 
 
 class CourseFormgrader(FormgradeExtension):
-    """nbgrader's formgrader with escaped pages, long actions in a thread and students' files kept harmless."""
+    """nbgrader's formgrader behind pages of our own: its gradebook, its steps and its answers in JSON."""
+
+    def build_extra_config(self) -> Any:
+        """Students' work is drawn with our template for notebooks."""
+        config = super().build_extra_config()
+        config.HTMLExporter.template_name = "marking"
+        config.HTMLExporter.extra_template_basedirs = [str(NOTEBOOKS)]
+        return config
 
     def init_tornado_settings(self, webapp: web.Application) -> None:
-        """As nbgrader's, with our templates before its own; what pages show is escaped."""
+        """As nbgrader's, with cleaned notebooks."""
         super().init_tornado_settings(webapp)
         webapp.settings["nbgrader_exporter"] = SafePages(config=self.config)
-        theirs = FileSystemLoader([handlers.template_path])
-        webapp.settings["nbgrader_jinja2_env"] = Environment(
-            loader=ChoiceLoader([FileSystemLoader([TEMPLATES]), PrefixLoader({"nbgrader": theirs}), theirs]),
-            autoescape=True,
-        )
 
     def init_handlers(self, webapp: web.Application) -> None:
-        """Ours first: the first that fits answers."""
+        """Our pages and actions before nbgrader's answers in JSON; its own pages and scripts are not served."""
         base = webapp.settings["base_url"]
-        webapp.add_handlers(".*$", [(url_path_join(base, pattern), *rest) for pattern, *rest in OWN_HANDLERS])
-        super().init_handlers(webapp)
+        routes = [
+            *own_handlers(Surroundings.given()),
+            *apihandlers.default_handlers,
+            (r"/formgrader/.*", handlers.Template404),
+        ]
+        webapp.add_handlers(".*$", [(url_path_join(base, pattern), *rest) for pattern, *rest in routes])
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:

@@ -1,0 +1,74 @@
+"""What a teacher does to an assignment: nbgrader's long actions, and the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.server_extensions.formgrader import apihandlers
+from nbgrader.server_extensions.formgrader.base import BaseApiHandler
+from tornado import web
+
+from leerlab_lab.formgrader.look import from_input
+
+
+class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
+    """One of nbgrader's long actions, in a thread of its own, so that other pages answer meanwhile."""
+
+    # One at a time: nbgrader's converters change the process's folder and environment.
+    _threads: ClassVar = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grading")
+
+    def initialize(self, action: str) -> None:
+        """Args:
+        action: name of the method of `nbgrader.apps.api.NbGraderAPI`.
+        """
+        self._action = action
+
+    @web.authenticated
+    async def post(self, *names: str) -> None:
+        """Run the action for an assignment, or for an assignment and a student; answers nbgrader's own result."""
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, names)
+        self.write(json.dumps(result))
+
+    def _run(self, names: tuple[str, ...]) -> Any:
+        # A course directory of its own: nbgrader changes it while it works, and other requests read the shared one.
+        app = self.coursedir.parent
+        api = NbGraderAPI(CourseDirectory(parent=app), self.authenticator, parent=app)
+        return getattr(api, self._action)(*names)
+
+
+class Deadline(BaseApiHandler):  # type: ignore[misc]
+    """Until when an assignment can be handed in on time."""
+
+    def initialize(self, time_zone: str) -> None:
+        """Args:
+        time_zone: whose clock the teacher's field shows.
+        """
+        self._zone = ZoneInfo(time_zone)
+
+    @web.authenticated
+    def post(self, assignment: str) -> None:
+        """Set it as `{"due": "2026-12-01T23:59"}`, or take it away with an empty text."""
+        given: Any = self.get_json_body()
+        if self.api.get_assignment(assignment) is None:
+            raise web.HTTPError(404)
+        try:
+            due = from_input(str(given["due"]), self._zone)
+        except (KeyError, TypeError, ValueError):
+            raise web.HTTPError(400) from None
+        self.gradebook.update_or_create_assignment(assignment, duedate=due.replace(tzinfo=None) if due else None)
+        self.write({"success": True})
+
+
+class Assignment(apihandlers.AssignmentHandler):  # type: ignore[misc]
+    """What nbgrader knows of an assignment; a new one comes from the catalogue alone."""
+
+    @web.authenticated
+    def put(self, assignment_id: str) -> None:
+        """Refused: it would make a folder that nobody can put files into here."""
+        raise web.HTTPError(405)

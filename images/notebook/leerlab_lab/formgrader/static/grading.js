@@ -1,0 +1,73 @@
+// A teacher's actions: each button names the addresses to call one after the other, and the sentence for when all went
+// well. What the server did is told in a dialog; after it the page is drawn anew.
+const csrf = document.querySelector("[data-csrf]").dataset.csrf;
+const told = document.getElementById("told");
+const parts = { title: told.querySelector("h2"), text: told.querySelector("p"), details: told.querySelector("details") };
+const close = told.querySelector("button");
+let changed = false;
+
+export async function call(method, address, content) {
+  const answer = await fetch(address, {
+    method,
+    headers: { "X-XSRFToken": csrf, ...(content === undefined ? {} : { "Content-Type": "application/json" }) },
+    body: content === undefined ? undefined : JSON.stringify(content),
+  });
+  const text = await answer.text();
+  let found = {};
+  try { found = JSON.parse(text); } catch { /* a page instead of an answer: the status says enough */ }
+  return { ok: answer.ok, status: answer.status, found };
+}
+
+function tell(title, text, log, ends) {
+  parts.title.textContent = title;
+  parts.title.classList.toggle("busy", !ends);
+  parts.text.textContent = text;
+  parts.text.hidden = !text;
+  parts.details.hidden = !log;
+  parts.details.querySelector("pre").textContent = log;
+  close.hidden = !ends;
+  if (!told.open) told.showModal();
+  if (ends) close.focus();
+}
+
+async function run(button, calls) {
+  const goesOn = "goesOn" in button.dataset, logs = [];
+  let failed = 0, silent = false;
+  changed = true;
+  for (const [index, [method, address, content]] of calls.entries()) {
+    tell(told.dataset.busy, goesOn && calls.length > 1 ? `${index + 1} / ${calls.length}` : "", "", false);
+    try {
+      const { ok, status, found } = await call(method, address, content);
+      if (found.log) logs.push(found.log);
+      if (found.error) logs.push(found.error);
+      if (!ok) logs.push(`HTTP ${status}`);
+      if (!ok || !found.success) failed += 1;
+    } catch (error) {
+      logs.push(String(error));
+      failed += 1;
+      silent = true;
+    }
+    if (failed && !goesOn) break;
+  }
+  const title = failed ? told.dataset.badly : told.dataset.well;
+  const count = goesOn && calls.length > 1 ? `${told.dataset.failed} ${failed} / ${calls.length}` : "";
+  const text = silent ? told.dataset.silent : failed ? count : button.dataset.said;
+  tell(title, text, logs.join("\n"), true);
+  parts.details.open = Boolean(failed) && !silent;
+}
+
+for (const button of document.querySelectorAll("[data-post]")) {
+  button.addEventListener("click", () => {
+    if (button.dataset.ask && !window.confirm(button.dataset.ask)) return;
+    run(button, button.dataset.post.trim().split(/\s+/).map((address) => ["POST", address]));
+  });
+}
+for (const form of document.querySelectorAll("[data-deadline]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(form, [["POST", form.dataset.deadline, { due: form.elements.due.value }]]);
+  });
+}
+close.addEventListener("click", () => told.close());
+told.addEventListener("cancel", (event) => { if (close.hidden) event.preventDefault(); });
+told.addEventListener("close", () => { if (changed) location.reload(); });

@@ -1,0 +1,78 @@
+// Scores and comments at a student's work: kept as soon as a field is left. A score that cannot be is refused, in words.
+import { call } from "./grading.js";
+
+const work = document.getElementById("work");
+const api = work?.dataset.api;
+
+function say(place, text, bad) {
+  place.textContent = text;
+  place.classList.toggle("bad", Boolean(bad));
+}
+
+async function keep(kind, item, changes, place) {
+  try {
+    const { ok, found } = await call("PUT", `${api}/${kind}/${item.id}`, { ...item, ...changes });
+    if (ok) {
+      Object.assign(item, found);
+      say(place, work.dataset.kept);
+      return true;
+    }
+    say(place, "max_score" in found ? work.dataset.much.replace("{most}", found.max_score) : work.dataset.silent, true);
+  } catch {
+    say(place, work.dataset.silent, true);
+  }
+  return false;
+}
+
+function showTotal(grades) {
+  const sum = grades.reduce((so, one) => so + (one.manual_score ?? one.auto_score ?? 0) + (one.extra_credit ?? 0), 0);
+  document.getElementById("total").textContent = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 }).format(sum);
+}
+
+function attachGrade(grade, grades) {
+  const field = document.getElementById(grade.name), cell = field?.closest(".mark");
+  if (!cell) return;
+  const place = cell.querySelector(".mark-head .mark-said");
+  const draw = () => {
+    field.value = grade.manual_score ?? "";
+    field.placeholder = grade.auto_score ?? "";
+    cell.classList.toggle("needed", grade.needs_manual_grade);
+  };
+  const save = async (score) => {
+    if (await keep("grade", grade, { manual_score: score }, place)) {
+      field.removeAttribute("aria-invalid");
+      draw();
+      showTotal(grades);
+    } else {
+      field.setAttribute("aria-invalid", "true");
+    }
+  };
+  field.addEventListener("change", () => {
+    const score = field.value === "" ? null : Number(field.value);
+    if (field.validity.badInput || (score !== null && !(score >= 0))) {
+      field.setAttribute("aria-invalid", "true");
+      say(place, work.dataset.wrong, true);
+      return;
+    }
+    save(score);
+  });
+  cell.querySelector(".full-credit").addEventListener("click", () => save(grade.max_score));
+  cell.querySelector(".no-credit").addEventListener("click", () => save(0));
+  draw();
+}
+
+function attachComment(comment) {
+  const field = document.getElementById(`${comment.name}-comment`);
+  if (!field) return;
+  const place = field.parentElement.querySelector(".mark-said");
+  field.value = comment.manual_comment ?? comment.auto_comment ?? "";
+  field.addEventListener("change", () => keep("comment", comment, { manual_comment: field.value }, place));
+}
+
+if (work) {
+  const about = `?submission_id=${encodeURIComponent(work.dataset.submission)}`;
+  const [grades, comments] = await Promise.all([call("GET", `${api}/grades${about}`), call("GET", `${api}/comments${about}`)]);
+  grades.found.forEach((grade) => attachGrade(grade, grades.found));
+  comments.found.forEach(attachComment);
+  document.documentElement.dataset.ready = "";
+}
