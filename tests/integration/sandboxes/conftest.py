@@ -15,7 +15,7 @@ import yaml
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sandbox_people import COMPANY_PEOPLE, CompanySite
+from sandbox_people import COMPANY_PEOPLE, OFFERED, CompanySite
 
 from base.paths import Installation, State
 from hub_config.run import start, stop
@@ -32,6 +32,7 @@ def company_site() -> Iterator[CompanySite]:
     description = yaml.safe_load(DEMO.read_text())
     description["hub"]["port"] = free_ports(1)[0]
     description["login"] = COMPANY_PEOPLE
+    description["sandboxes"]["hosts"] = [OFFERED]
     file = folder / "site.yaml"
     file.write_text(yaml.safe_dump(description, allow_unicode=True))
     site, state, steps = load(file), State(folder / "s").checked(), list[str]()

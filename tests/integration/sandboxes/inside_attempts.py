@@ -28,6 +28,17 @@ def reaches():
     with socket.create_connection(("127.0.0.1", {port}), 3):
         return True
 """
+# Through the proxy that the wall offers; straight to it where there is no wall.
+BY_PROXY = """
+import os, socket
+def reaches():
+    proxied = "http_proxy" in os.environ
+    target = "http://127.0.0.1:{port}{path}" if proxied else "{path}"
+    with socket.create_connection(("127.0.0.1", {proxy} if proxied else {port}), 5) as s:
+        s.sendall(f"GET {{target}} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+        said = s.recv(200).decode(errors="replace")
+    return " 200 " in said.partition("\\n")[0] or said.partition("\\n")[0]
+"""
 ABSTRACT = """
 import socket
 def reaches():

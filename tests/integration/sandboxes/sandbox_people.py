@@ -32,6 +32,8 @@ from ledger.transfers import TransferLedger, TransferState
 
 START_SECONDS = 60.0
 CELL_SECONDS = 40.0
+OFFERED = "pypi.org"
+"""What sandboxes may be opened to; nobody in these tests asks for anything there."""
 COMPANY_PEOPLE = {
     "kind": "demo",
     "people": [

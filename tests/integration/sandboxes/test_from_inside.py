@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from inside_attempts import (
     ABSTRACT,
+    BY_PROXY,
     ENDING,
     EXCHANGE,
     HUB,
@@ -26,6 +27,7 @@ from inside_attempts import (
     WRITE,
 )
 from sandbox_people import (
+    OFFERED,
     CompanySite,
     Person,
     account_of,
@@ -40,6 +42,8 @@ from sandbox_people import (
 
 from cluster.embedded import slurm_conf
 from hub_config.run.strays import strays_of
+from sandboxes.egress_ports import port_of
+from sandboxes.plans import EGRESS_PORT
 
 pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -86,9 +90,14 @@ class Companies:
 
 @pytest.fixture(scope="module")
 def companies(company_site: CompanySite) -> Iterator[Companies]:
-    with logged_in(company_site, "mila", "bram", "kees", "sanne") as (mila, bram, kees, sanne):
+    with logged_in(company_site, "mila", "bram", "kees", "noor", "sanne") as (mila, bram, kees, noor, sanne):
         ours, theirs = mila.ask_for_sandbox("Pompen van Noord"), kees.ask_for_sandbox("Geheim recept")
         bram.join(mila.invite(ours))
+        noor.join(kees.invite(theirs))
+        # Two of Kaasmakers agreed on a place outside; Waterwacht have a way out that leads nowhere.
+        for person, act in ((kees, "ask"), (noor, "agree")):
+            assert person.send(f"/sandboxes/{theirs}/openings", {"act": act, "host": OFFERED}).status_code == 303
+        wait_for("their way out", lambda: port_of(company_site.state, theirs))
         everybody = (
             (mila, account_of(ours, "mila")), (bram, account_of(ours, "bram")), (kees, account_of(theirs, "kees")),
             (sanne, "sanne"),
@@ -118,6 +127,10 @@ WITHOUT_THE_WALL: dict[str, Callable[[Companies], str]] = {
     "what the ledger knows of them": lambda c: LEDGER.format(path=c.site.state.ledger),
     "the port of their server": lambda c: TCP.format(port=port_of_server(c.site, c.victim)),
     "the port of a colleague's server": lambda c: TCP.format(port=port_of_server(c.site, c.colleague)),
+    "the proxy of their way out": lambda c: TCP.format(port=port_of(c.site.state, c.theirs)),
+    "their server by way of one's own way out": lambda c: BY_PROXY.format(
+        port=port_of_server(c.site, c.victim), path=f"/user/{c.victim}/api", proxy=EGRESS_PORT
+    ),
     "a signal to a process of the site": lambda c: SIGNAL.format(pid=wrapper_of(c)),
     "the wrapper of their job": lambda c: PROCESSES.format(word="spawners/job.py", file="cmdline"),
 }
