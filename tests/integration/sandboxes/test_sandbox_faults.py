@@ -126,6 +126,7 @@ def test_a_hub_killed_before_it_learns_who_was_taken_out_learns_it_when_it_begin
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 def test_while_slurm_is_away_an_ended_sandbox_is_shut_and_packed_once_its_job_has_ended(
     company_site: CompanySite, people: dict[str, Person], shared: str
 ) -> None:
