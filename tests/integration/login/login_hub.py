@@ -168,6 +168,7 @@ def settings() -> Config:
     c.JupyterHub.db_url = f"sqlite:///{ROOT}/hub.sqlite"
     c.JupyterHub.cookie_secret_file = str(ROOT / "cookie")
     c.JupyterHub.spawner_class = TinySpawner
+    c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
     c.JupyterHub.default_url = "/hub/token"
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "cookie_options": {"SameSite": "Lax"}}
     c.Spawner.cmd = [sys.executable, str(HERE / "tiny_server.py")]

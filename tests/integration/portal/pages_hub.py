@@ -109,6 +109,7 @@ def settings() -> Config:
     c.JupyterHub.db_url = f"sqlite:///{ROOT}/hub.sqlite"
     c.JupyterHub.cookie_secret_file = str(ROOT / "cookie")
     c.JupyterHub.spawner_class = WaitingSpawner
+    c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.Spawner.options_form = profiles

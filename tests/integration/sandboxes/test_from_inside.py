@@ -295,6 +295,20 @@ def test_a_students_lab_reaches_no_sandbox(companies: Companies) -> None:
         assert outside(code + ENDING) is True
 
 
+def test_what_a_lab_is_refused_outside_is_told_to_its_members(companies: Companies) -> None:
+    """A program that knows nothing of the wall asks for a page; squid refuses before anything leaves this machine."""
+    ask = (
+        "import urllib.request, urllib.error\ndef reaches():\n    try:\n"
+        f"        urllib.request.urlopen('http://{OFFERED}/simple?geheim=1', timeout=10)\n"
+        "    except urllib.error.HTTPError as error:\n        return error.code\n"
+    )
+    assert companies.inside(ask) == 403
+    for member in (companies.mila, companies.bram):
+        page = member.see(f"/sandboxes/{companies.ours}").text
+        assert f"{OFFERED}:80" in page and "tegengehouden" in page and "geheim" not in page
+    assert "tegengehouden" not in companies.kees.see(f"/sandboxes/{companies.theirs}").text
+
+
 def test_two_members_share_files_and_have_homes_of_their_own(companies: Companies) -> None:
     write = "import pathlib\ndef reaches(): return pathlib.Path({path!r}).write_text('van mila') > 0"
     assert companies.inside(write.format(path="/srv/sandbox/samen.txt")) is True
