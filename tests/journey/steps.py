@@ -91,26 +91,27 @@ def hand_in(student: Somebody) -> None:
 
 
 def row_of(page: Page, text: str | re.Pattern[str]) -> Locator:
-    """The row of formgrader's table that holds this text."""
+    """The row of a grading table that holds this text."""
     return page.locator("tbody tr").filter(has_text=text)
 
 
 def confirm(page: Page) -> None:
-    """Close formgrader's message, after it said that all went well."""
-    expect(page.locator(".modal-title").filter(has_text="Success")).to_be_visible(timeout=GRADE)
-    page.get_by_role("button", name="OK").click()
-    expect(page.locator(".modal.in")).to_have_count(0)
+    """Close the message of a grading page, after it said that all went well."""
+    expect(page.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
+    with page.expect_navigation():
+        page.get_by_role("button", name="OK").click()
 
 
 def open_formgrader(teacher: Somebody) -> None:
-    """From the portal to the course's formgrader."""
+    """From the portal to the course's grading pages."""
     teacher.page.get_by_role("link", name="Uitdelen en nakijken").click()
     teacher.page.wait_for_url(f"**/user/course-{COURSE}/formgrader**", timeout=START)
+    expect(teacher.page.get_by_role("heading", name=ASSIGNMENT_TITLE)).to_be_visible(timeout=START)
 
 
 def collect(teacher: Somebody) -> None:
     """Fetch what was handed in."""
-    row_of(teacher.page, ASSIGNMENT).locator("td.collect a").click()
+    teacher.page.get_by_role("button", name="Ophalen wat is ingeleverd").click()
     confirm(teacher.page)
     teacher.shows("opgehaald")
 
@@ -118,34 +119,36 @@ def collect(teacher: Somebody) -> None:
 def autograde(teacher: Somebody, student: str | re.Pattern[str]) -> None:
     """Let the tests of one student's work run."""
     desk = teacher.page
-    row_of(desk, ASSIGNMENT).locator("td.num-submissions a").click()
+    desk.get_by_role("link", name="Bekijken en nakijken").click()
     handed_in = row_of(desk, student)
-    handed_in.locator("td.autograde a").click()
+    handed_in.get_by_role("button", name="Laten nakijken door de tests").click()
+    expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
+    # Nothing in the log looks as if something were wrong.
+    assert "WARN" not in (desk.locator("dialog pre").text_content() or "")
     confirm(desk)
-    expect(handed_in).to_contain_text(re.compile("needs manual grading|graded"))
+    expect(handed_in).to_contain_text("Met de hand nakijken")
     expect(handed_in).to_contain_text("3 / 10")
     teacher.shows("automatisch-nagekeken")
 
 
 def give_feedback(teacher: Somebody) -> None:
-    """Make the feedback of the assignment and hand it out, from any of formgrader's pages."""
+    """Give everybody their feedback, from any of the grading pages."""
     desk = teacher.page
-    desk.get_by_role("link", name="Manage Assignments").first.click()
-    assignment = row_of(desk, ASSIGNMENT)
-    assignment.locator("td.generate-feedback a").click()
-    confirm(desk)
-    assignment.locator("td.release-feedback a").click()
+    desk.get_by_role("link", name="Opdrachten").first.click()
+    desk.once("dialog", lambda asked: asked.accept())
+    desk.get_by_role("button", name="Feedback geven aan iedereen").click()
     confirm(desk)
     teacher.shows("terugkoppeling-gegeven")
 
 
 def read_feedback(student: Somebody, *expected: str) -> None:
-    """From the list of assignments to the feedback, which shows each of these texts and no hidden test."""
+    """From the portal to the feedback, which shows each of these texts and no hidden test."""
     lab = student.page
-    lab.get_by_text("Fetch Feedback", exact=True).click()
+    lab.goto(re.sub(r"//[^.]+\.", "//portal.", lab.url.split("/user/")[0]))
+    expect(lab.get_by_text("Feedback staat klaar")).to_be_visible()
     student.shows("terugkoppeling-klaar")
-    lab.get_by_text("view feedback", exact=False).first.click()
-    lab.locator(".jp-DirListing-item").filter(has_text=f"{ASSIGNMENT}.html").dblclick()
+    lab.get_by_role("link", name="Feedback lezen").first.click()
+    lab.wait_for_url(f"**/feedback/**/{ASSIGNMENT}.html", timeout=START)
     feedback = lab.frame_locator(".jp-HTMLViewer iframe")
     for text in expected:
         expect(feedback.get_by_text(text)).to_be_visible(timeout=START)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from steps import (
-    ASSIGNMENT,
+    ASSIGNMENT_TITLE,
     autograde,
     collect,
     give_feedback,
@@ -32,13 +32,16 @@ ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven: een fout van de 
 
 def grade_by_hand(desk: Page) -> None:
     """Points and a comment for the open question."""
-    desk.get_by_role("link", name="Manual Grading").click()
-    desk.get_by_role("link", name=ASSIGNMENT).first.click()
-    desk.get_by_role("link", name=ASSIGNMENT).last.click()
-    desk.get_by_role("link", name=re.compile("Submission|sanne", re.I)).first.click()
+    desk.get_by_role("navigation", name="Nakijken").get_by_role("link", name="Met de hand nakijken").click()
+    desk.get_by_role("link", name=ASSIGNMENT_TITLE).click()
+    desk.get_by_role("link", name=re.compile("Sanne")).click()
     expect(desk.get_by_text(ANSWER)).to_be_visible()
+    # More than it is worth is refused, in words, and not kept.
+    score = desk.locator("input.score").last
+    score.fill("7")
+    score.press("Tab")
+    expect(desk.get_by_text("Niet bewaard: dit is hoogstens 2 punten waard.")).to_be_visible()
     with desk.expect_response(lambda answer: "/api/grade/" in answer.url and answer.request.method == "PUT"):
-        score = desk.locator("input.score").last
         score.fill("1")
         score.press("Tab")
     with desk.expect_response(lambda answer: "/api/comment/" in answer.url and answer.request.method == "PUT"):
@@ -67,9 +70,11 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     teacher.shows("mijn-cursussen")
     open_formgrader(teacher)
     collect(teacher)
-    autograde(teacher, "sanne")
+    autograde(teacher, "Sanne")
     grade_by_hand(teacher.page)
     teacher.shows("met-de-hand-nagekeken")
-    teacher.page.get_by_role("link", name="Manual Grading").click()
     give_feedback(teacher)
+    teacher.shows_portal("nakijken")
+    teacher.page.get_by_role("link", name="Terug naar de cursus").click()
+    expect(teacher.page.get_by_role("heading", name="AI in je vak", level=1)).to_be_visible()
     read_feedback(student, COMMENT, "(Score: 4.0 / 10.0)")

@@ -76,6 +76,7 @@ class TestHub:
 
     __test__ = False
     groups: dict[str, list[str]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     service_token: str = field(default_factory=lambda: secrets.token_hex(16))
     server: Server | None = None
@@ -102,7 +103,8 @@ class TestHub:
                 return JSONResponse({"status": 403}, status_code=403)
             if name not in self.groups:
                 return JSONResponse({"status": 404}, status_code=404)
-            return JSONResponse({"kind": "user", "name": name, "groups": self.groups[name]})
+            about = {"title": self.titles[name]} if name in self.titles else None
+            return JSONResponse({"kind": "user", "name": name, "groups": self.groups[name], "user_info": about})
 
         async def info(request: Request) -> Response:
             return JSONResponse({"version": "6.1.1"})

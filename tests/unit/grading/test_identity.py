@@ -50,3 +50,33 @@ async def test_a_hub_that_says_nothing_usable_grants_nothing(status: int) -> Non
     with pytest.raises(Unavailable):
         await Hub(client, "g", frozenset({"alpha"})).caller("token abc")
     await client.aclose()
+
+
+PEOPLE: dict[str, object] = {
+    "anna": {"groups": ["nbgrader-alpha"], "user_info": {"title": "Anna de Vries"}},
+    "bram": {"groups": ["nbgrader-beta"], "user_info": {"title": "Bram Smit"}},
+    "carla": {"groups": ["nbgrader-alpha"], "user_info": None},
+}
+
+
+async def test_titles_are_told_of_the_course_s_own_people_only() -> None:
+    def hub_says(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rsplit("/", 1)[-1]
+        return httpx.Response(200, json=PEOPLE[name]) if name in PEOPLE else httpx.Response(404)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(hub_says), base_url="http://hub/hub/api/")
+    hub = Hub(client, "g", frozenset({"alpha", "beta"}))
+    asked = [*PEOPLE, "dirk"]
+    assert await hub.titles(asked, "alpha", set()) == {"anna": "Anna de Vries"}
+    assert await hub.titles(asked, "alpha", {"bram"}) == {"anna": "Anna de Vries", "bram": "Bram Smit"}
+    await client.aclose()
+
+
+@pytest.mark.fault
+async def test_a_hub_that_does_not_say_what_people_are_called_is_no_nameless_person() -> None:
+    answers = Answers()
+    answers.status = 503
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answers), base_url="http://hub/hub/api/")
+    with pytest.raises(Unavailable):
+        await Hub(client, "g", frozenset({"alpha"})).titles(["anna"], "alpha", set())
+    await client.aclose()

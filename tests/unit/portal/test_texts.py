@@ -19,6 +19,8 @@ FOLDERS = (
     "base", "cluster", "confinement", "grading", "spawners", "courses", "portal", "hub_config", "cli", "ledger",
     "sandboxes",
 )  # fmt: skip
+# The portal's and the hub's pages, and those of a course's own server.
+PAGES = (CODE / "portal", CODE / "images/notebook/leerlab_lab/formgrader")
 CODE_PREFIXES = ("start.", "collect.")
 PARAMETER = re.compile(r"%\((\w+)\)[sd]")
 
@@ -29,13 +31,17 @@ def read(language: str) -> Catalog:
 
 
 def texts_of_templates() -> set[str]:
-    found = extract_from_dir(
-        CODE / "portal",
-        method_map=[("**.html", "jinja2")],
-        options_map={"**.html": {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}},
-        keywords={"_": None, "gettext": None, "ngettext": (1, 2)},
-    )
-    return {text if isinstance(text, str) else text[0] for _, _, text, _, _ in found}
+    options = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
+    return {
+        text if isinstance(text, str) else text[0]
+        for folder in PAGES
+        for _, _, text, _, _ in extract_from_dir(
+            folder,
+            method_map=[("**.html", "jinja2"), ("**.j2", "jinja2")],
+            options_map={"**.html": options, "**.j2": options},
+            keywords={"_": None, "gettext": None, "ngettext": (1, 2)},
+        )
+    }
 
 
 def codes_of_python() -> Iterator[str]:
@@ -112,7 +118,7 @@ def test_the_catalogues_hold_the_same_texts() -> None:
 
 
 def test_no_template_holds_a_script_or_an_event_attribute_that_the_content_security_policy_would_block() -> None:
-    for path in (CODE / "portal").rglob("*.html"):
+    for path in (path for folder in PAGES for path in folder.rglob("*.html")):
         text = path.read_text()
         for script in re.findall(r"<script([^>]*)>", text):
             assert "src=" in script or 'type="application/json"' in script, path
@@ -122,7 +128,7 @@ def test_no_template_holds_a_script_or_an_event_attribute_that_the_content_secur
 def test_only_jupyterhubs_own_form_is_put_into_a_page_without_escaping() -> None:
     unescaped = [
         (path.name, line.strip())
-        for path in sorted((CODE / "portal").rglob("*.html"))
+        for path in sorted(path for folder in PAGES for path in folder.rglob("*.html"))
         for line in path.read_text().splitlines()
         # Constants that a template marks itself are not data.
         if re.search(r"\|\s*safe", re.sub(r'"[^"]*"\s*\|\s*safe', "", line))

@@ -65,6 +65,16 @@ def test_nothing_is_shown_before_it_is_released(site: Site) -> None:
     assert (work.title, work.state, work.deadline) == ("Herken AI om je heen", WorkState.NOT_FETCHED, None)
 
 
+def test_what_is_withdrawn_is_not_shown_any_more_to_anybody(site: Site) -> None:
+    site.release()
+    (site.state.homes / "sanne" / COURSE / "herken-ai").mkdir(parents=True)
+    site.hand_in()
+    site.store.withdraw(COURSE, "herken-ai", by="docent")
+    assert site.work() == [] == site.work(teacher=True)
+    site.release()
+    assert [work.state for work in site.work()] == [WorkState.HANDED_IN]
+
+
 def test_the_state_follows_what_the_student_and_the_teacher_do(site: Site) -> None:
     site.release()
     (site.state.homes / "sanne" / COURSE / "herken-ai").mkdir(parents=True)

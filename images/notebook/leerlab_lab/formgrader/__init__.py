@@ -164,7 +164,7 @@ class CourseFormgrader(FormgradeExtension):
         """Students' work is drawn with our template for notebooks."""
         config = super().build_extra_config()
         config.HTMLExporter.template_name = "marking"
-        config.HTMLExporter.extra_template_basedirs = [str(NOTEBOOKS)]
+        config.HTMLExporter.extra_template_basedirs = [str(NOTEBOOKS), handlers.template_path]
         return config
 
     def init_tornado_settings(self, webapp: web.Application) -> None:

@@ -200,13 +200,17 @@ class StudentPage(CoursePage):
 
     @web.authenticated
     async def get(self, student: str, assignment: str = "") -> None:
-        """The page; an assignment in the address is nbgrader's older way to say which part of it."""
+        """The page; with an assignment of one notebook in the address, that notebook."""
         about = self.api.get_student(student)
         if about is None:
             raise web.HTTPError(404)
         names = await self.people([about])
         work = [one for one in self.api.get_student_submissions(student) if assignment in {"", one["name"]}]
         notebooks = {one["name"]: self.api.get_student_notebook_submissions(student, one["name"]) for one in work}
+        only = notebooks.get(assignment, [])
+        if len(only) == 1 and only[0]["id"]:
+            self.redirect(f"{self.base_url}/formgrader/submissions/{quote(only[0]['id'], safe='')}/")
+            return
         self.show("student.html", student=student, name=names[student], work=work, notebooks=notebooks)
 
 

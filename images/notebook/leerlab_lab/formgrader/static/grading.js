@@ -51,7 +51,7 @@ async function run(button, calls) {
   }
   const title = failed ? told.dataset.badly : told.dataset.well;
   const count = goesOn && calls.length > 1 ? `${told.dataset.failed} ${failed} / ${calls.length}` : "";
-  const text = silent ? told.dataset.silent : failed ? count : button.dataset.said;
+  const text = silent ? told.dataset.silent : failed ? count || told.dataset.why : button.dataset.said;
   tell(title, text, logs.join("\n"), true);
   parts.details.open = Boolean(failed) && !silent;
 }

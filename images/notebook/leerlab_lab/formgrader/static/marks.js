@@ -59,6 +59,8 @@ function attachGrade(grade, grades) {
   cell.querySelector(".full-credit").addEventListener("click", () => save(grade.max_score));
   cell.querySelector(".no-credit").addEventListener("click", () => save(0));
   draw();
+  // Only now, so that nothing is typed that would be lost.
+  for (const one of cell.querySelectorAll(".mark-head :disabled")) one.disabled = false;
 }
 
 function attachComment(comment) {
@@ -67,6 +69,7 @@ function attachComment(comment) {
   const place = field.parentElement.querySelector(".mark-said");
   field.value = comment.manual_comment ?? comment.auto_comment ?? "";
   field.addEventListener("change", () => keep("comment", comment, { manual_comment: field.value }, place));
+  field.disabled = false;
 }
 
 if (work) {
