@@ -72,6 +72,8 @@ c.GenerateAssignment.preprocessors = [
 c.OverwriteCells.add_missing_cells = True
 # Texts and outputs that students wrote are shown without scripts.
 c.HTMLExporter.sanitize_html = True
+# No sign for a link behind each heading.
+c.HTMLExporter.exclude_anchor_links = True
 c.GenerateFeedback.exporter_class = SafePages
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 c.FormgradeExtension.debug = False
