@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -159,10 +162,17 @@ def test_a_teacher_works_in_dutch_or_english_on_a_phone_and_finds_the_way_back(s
         expect(phone.get_by_role("heading", name="Gelukt")).to_be_visible(timeout=ANSWERED)
         phone.get_by_role("button", name="OK").click()
         expect(phone.get_by_text("3 / 3")).to_have_count(2)
+        axe = Path(os.environ["LEERLAB_TEST_TOOLS"], "node_modules/axe-core/axe.min.js").read_text()
         for address in pages_of(page):
             phone.goto(str(page.base_url.copy_with(path=address)))
             sideways = phone.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert sideways <= 0, f"{address} is {sideways} pixels too wide for a phone"
+            for scheme in ("light", "dark"):
+                phone.emulate_media(color_scheme=scheme)
+                phone.evaluate(axe)
+                found = phone.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+                serious = [one for one in found if one["impact"] in {"serious", "critical"}]
+                assert not serious, f"{address}, {scheme}: {json.dumps(serious, indent=1)[:3000]}"
 
 
 @pytest.mark.attack

@@ -73,6 +73,8 @@ function attachComment(comment) {
 }
 
 if (work) {
+  // What is too wide for the page scrolls by itself, also with a keyboard.
+  for (const one of work.querySelectorAll(".output, table")) if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
   const about = `?submission_id=${encodeURIComponent(work.dataset.submission)}`;
   const [grades, comments] = await Promise.all([call("GET", `${api}/grades${about}`), call("GET", `${api}/comments${about}`)]);
   grades.found.forEach((grade) => attachGrade(grade, grades.found));
