@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import bleach
@@ -67,3 +68,8 @@ class SafePages(HTMLExporter):
     def markdown2html(self, context: Any, source: str) -> str:
         """A text cell as HTML, cleaned."""
         return clean(super().markdown2html(context, source))
+
+    def default_filters(self) -> Iterator[tuple[str, Any]]:
+        """nbconvert's filters, with our cleaning in place of its own, which shows pictures as text."""
+        for name, function in super().default_filters():
+            yield name, clean if name == "clean_html" else function

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from grading_site import Site, last_json
 
@@ -14,12 +16,14 @@ from traitlets.config import Config
 from leerlab_lab.merge import cleaned, for_marks
 from leerlab_lab.pages import SafePages
 
+PICTURE = "<img alt='een cijfer' src='data:image/png;base64,iVBORw0KGgo='>"
 new = nbformat.v4
 evil = "<script>fout()</script><a href='javascript:fout()'>x</a><img src='http://127.0.0.1:1/x' onerror='fout()'>"
 notebook = new.new_notebook(cells=[
     new.new_markdown_cell(evil + "\\n\\n**tekst** $a<b$"),
     new.new_raw_cell(evil, metadata={"raw_mimetype": "text/html"}),
     new.new_raw_cell(evil),
+    new.new_code_cell("1", outputs=[new.new_output("display_data", data={"text/html": evil + PICTURE})]),
 ])
 pages = os.path.join(os.path.dirname(nbgrader.__file__), "server_extensions/formgrader")
 styles = pages + "/static/node_modules/bootstrap/dist/css"
@@ -53,6 +57,8 @@ def test_a_student_s_texts_and_outputs_cannot_act_in_a_teacher_s_page_or_mislead
     assert "<script>fout()" in found["HTMLExporter"] and "onerror" in found["HTMLExporter"]
     page = found["SafePages"]
     assert "<strong>tekst</strong>" in page
+    # A picture that the student's code showed is a picture, not its bytes as text.
+    assert re.search(r'<img [^>]*src="data:image/png;base64,iVBORw0KGgo="', page) and "&lt;img" not in page
     for attempt in ("<script>fout()", "onerror", "javascript:fout", "127.0.0.1:1"):
         assert attempt not in page
         assert attempt not in found["html"]
