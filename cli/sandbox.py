@@ -16,7 +16,7 @@ from ledger.sandboxes import Sandbox
 
 app = typer.Typer(
     name="sandbox",
-    help="Companies' sandboxes: look, approve, refuse, end, erase, verify.",
+    help="Companies' sandboxes: look, approve, refuse, end, release, erase, verify.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -94,6 +94,14 @@ def end(sandbox: IdArgument, site: SiteOption = None, json: JsonOption = False) 
     settings, _, state = read_site(site)
     with oversight(settings, state) as sight:
         tell(sight.end(sandbox), json=json)
+
+
+@app.command()
+def release(sandbox: IdArgument, site: SiteOption = None, json: JsonOption = False) -> None:
+    """Let the members of an ended sandbox download its export, where no other member has agreed."""
+    settings, _, state = read_site(site)
+    with oversight(settings, state) as sight:
+        tell(sight.release(sandbox), json=json)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from sandboxes.export import entries_of
 from sandboxes.keeper import pack
 from sandboxes.life import Sandboxes
 from sandboxes.living import living
+from sandboxes.taking import Taking
 from sandboxes.usage import disk_use
 
 SHELL = "shell"
@@ -133,6 +134,15 @@ class Oversight:
         ended = self._life.end(sandbox, SHELL, operator=True)
         self._follow()
         return ended
+
+    def release(self, sandbox: str) -> Sandbox:
+        """Let the members of an ended sandbox take its export, where nobody else has said yes.
+
+        Raises:
+            NoSuchSandbox, NotPossibleNow: it has not ended.
+        """
+        Taking(self._ledger, self._trail).release(sandbox, SHELL, operator=True)
+        return self._ledger.get(sandbox)
 
     def erase(self, sandbox: str, *, without_export: bool = False) -> Erased:
         """Erase one that has ended now, before the time that its export is kept.

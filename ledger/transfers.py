@@ -188,10 +188,12 @@ class TransferLedger:
             by: pseudonym of who fetches it.
 
         Raises:
+            NoSuchSandbox: who fetches it is no member at this very moment.
             NotPossibleNow: it is not approved.
         """
         with self._ledger.transaction() as connection:
             found = _transfer(connection, transfer)
+            sandbox_for_member(connection, found.sandbox, by)
             if found.state not in (TransferState.APPROVED, TransferState.FETCHED):
                 raise NotPossibleNow(f"This transfer is {found.state}.", "It does not leave.")
             here = transfer_table.c.id == transfer

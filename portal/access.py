@@ -60,6 +60,7 @@ TABLE: dict[str, Entry] = {
     "decide": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/decide", Who.MEMBER),
     "fetch": Entry("POST", "/sandboxes/{sandbox}/transfers/{transfer}/fetch", Who.MEMBER),
     "reach": Entry("POST", "/sandboxes/{sandbox}/openings", Who.MEMBER),
+    "release": Entry("POST", "/sandboxes/{sandbox}/release", Who.MEMBER),
     "export": Entry("POST", "/sandboxes/{sandbox}/export", Who.MEMBER),
     "operator": Entry("GET", "/operator", Who.OPERATOR),
     "oversee": Entry("POST", "/operator/sandboxes/{sandbox}/{act}", Who.OPERATOR),

@@ -63,7 +63,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         conf, answer = configuration.slurm_conf, configuration.slurm_answer
         accounts = Accounts(conf, user=getpass.getuser(), answer=answer)
         parts[Part.ACCOUNTING] = awaited_answers(accounts.answers)
-    boxes, keeper = None, None
+    boxes, keeper, taking = None, None, None
     acts: dict[str, Act] = {}
     live: dict[str, LivePage] = {}
     if (settings := configuration.sandboxes) is not None:
@@ -87,8 +87,9 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         acts = {
             "request": request.show, "ask": request.send, "join": sandbox.join, "extend": sandbox.extend,
             "upload": files.upload, "takeout": files.ask, "decide": files.decide, "fetch": files.fetch,
-            "export": files.export, "reach": outside.act,
-            "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove, "oversee": OperatorActs(boxes).act,
+            "export": files.export, "release": files.release, "reach": outside.act,
+            "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove,
+            "oversee": OperatorActs(boxes, taking).act,
         }  # fmt: skip
     home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)
     return Application(
@@ -102,7 +103,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             live={
                 "home": home.page,
                 "course": CoursePage(site, home).page,
-                "operator": OperatorPage(site, hub, Checks(parts), boxes).page,
+                "operator": OperatorPage(site, hub, Checks(parts), boxes=boxes, taking=taking).page,
                 **live,
             },
             acts=acts,

@@ -25,6 +25,7 @@ from portal.snapshot import Snapshot
 from sandboxes.life import LONGEST_PURPOSE, LONGEST_TITLE, SECTORS, SandboxRefused
 from sandboxes.life import Request as Wish
 from sandboxes.risk import SelfCheck
+from sandboxes.taking import Taking
 
 CHECKS = ("forbidden", "people", "preparing", "product", "talks", "personal")
 
@@ -194,19 +195,23 @@ class OperatorActs:
 
     Args:
         boxes: the sandboxes.
+        taking: the exports of ended sandboxes.
     """
 
-    def __init__(self, boxes: Boxes) -> None:
+    def __init__(self, boxes: Boxes, taking: Taking) -> None:
         self._boxes = boxes
+        self._taking = taking
 
     async def act(self, request: Request, visitor: Visitor, given: dict[str, str]) -> Response:
-        """Approve, refuse or end one."""
+        """Approve, refuse or end one, or let its export go."""
         sandbox, life = request.path_params["sandbox"], self._boxes.life
         match request.path_params["act"]:
             case "approve":
                 await self._boxes.call(life.approve, sandbox, visitor.name)
             case "refuse":
                 await self._boxes.call(life.refuse, sandbox, visitor.name)
+            case "release":
+                await self._boxes.call(self._taking.release, sandbox, visitor.name, operator=True)
             case "end":
                 if given.get("sure") != "yes":
                     raise Refused(400, "not-sure", "The box was not ticked.")

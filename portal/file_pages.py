@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from base.errors import LeerlabError
 from ledger.transfers import Direction, TransferLedger, TransferState
@@ -16,7 +18,9 @@ from portal.forms import chunks_of, uploaded
 from portal.pages import Context
 from portal.people import Visitor
 from sandboxes.airlock.clamav import Scanner
-from sandboxes.airlock.outgoing import Outgoing
+from sandboxes.airlock.leaving import Leaving
+from sandboxes.airlock.outgoing import MOST_SHOWN as MOST_FILES
+from sandboxes.airlock.outgoing import Outgoing, too_long_ago
 from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.taking import Taking
 
@@ -51,15 +55,21 @@ class FilePages:
         transfers = (await self._boxes.call(self._transfers.of, box.sandbox.id))[:MOST_SHOWN]
         names = {transfer.asked_by for transfer in transfers}
         files = await self._boxes.call(self._outgoing.files, box.sandbox.id, visitor.name) if box.active else []
+        outgoing = [one for one in transfers if one.direction is Direction.OUTGOING]
+        export = await self._boxes.call(self._taking.export, box.sandbox.id)
         return {
             "incoming": [one for one in transfers if one.direction is Direction.INCOMING],
-            "outgoing": [one for one in transfers if one.direction is Direction.OUTGOING],
+            "outgoing": outgoing,
+            "too_old": {one.id for one in outgoing if too_long_ago(one)},
             "people": await self._boxes.titles(sorted(names)),
             "offered": files,
+            "most_offered": MOST_FILES if len(files) >= MOST_FILES else 0,
             "largest": int(self._boxes.settings.upload),
             "test_virus_only": self._scanner.only_the_test_virus,
-            "packed": self._boxes.life.folders(box.sandbox.id).export.is_file(),
-            "may_take": await self._boxes.call(self._taking.may, box.sandbox.id, visitor.name),
+            "packed": export.sha256 is not None,
+            "may_take": export.may_leave_with(visitor.name),
+            "released": visitor.name in export.agreed,
+            "alone": len(export.members) < 2,
         }
 
     async def upload(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
@@ -92,14 +102,19 @@ class FilePages:
     async def fetch(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """An approved file, never shown in the browser: what is in it is somebody's own."""
         transfer = await self._transfer(request)
-        fetched, file = await self._boxes.call(self._outgoing.fetch, transfer, visitor.name)
-        return _download(file, fetched.name)
+        fetched, leaving = await self._boxes.call(self._outgoing.fetch, transfer, visitor.name)
+        return Download(leaving, fetched.name)
 
     async def export(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """The export of an ended sandbox."""
         folders = self._boxes.life.folders(request.path_params["sandbox"])
-        file = await self._boxes.call(self._taking.fetch, folders, visitor.name)
-        return _download(file, file.name)
+        return Download(await self._boxes.call(self._taking.fetch, folders, visitor.name), folders.export.name)
+
+    async def release(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
+        """A member's yes to the export of an ended sandbox, for the others."""
+        sandbox = request.path_params["sandbox"]
+        await self._boxes.call(self._taking.release, sandbox, visitor.name)
+        return _back(sandbox)
 
     async def _transfer(self, request: Request) -> str:
         """The id of a transfer of this very sandbox."""
@@ -110,13 +125,34 @@ class FilePages:
         return transfer
 
 
-def _download(file: Path, name: str) -> Response:
-    headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Cache-Control": "no-store",
-    }
-    return FileResponse(file, media_type="application/octet-stream", headers=headers)
+class Download(StreamingResponse):
+    """A file that is open already, and is never shown in the browser: what is in it is somebody's own.
+
+    Args:
+        leaving: the file that was checked; closed at the end, however that comes.
+        name: for the person who gets it.
+    """
+
+    def __init__(self, leaving: Leaving, name: str) -> None:
+        self._leaving = leaving
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "Content-Length": str(leaving.size),
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "no-store",
+        }
+        super().__init__(self._pieces(), media_type="application/octet-stream", headers=headers)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        """Each is compared in a thread before it goes out: a large file keeps no page waiting."""
+        pieces = self._leaving.pieces()
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._leaving:
+            await super().__call__(scope, receive, send)
 
 
 def _back(sandbox: str) -> Response:

@@ -16,6 +16,7 @@ from portal.people import COMPANIES, OPERATORS, STUDENTS, TEACHERS, Visitor
 from portal.servers import Running, running
 from portal.site import BOX_ACCOUNT, COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
+from sandboxes.taking import Export, Taking
 
 MOST_PEOPLE = 200
 
@@ -45,13 +46,17 @@ class OperatorPage:
         hub: the hub.
         checks: whether each part answers.
         boxes: the sandboxes; None when the site has none.
+        taking: the exports of ended sandboxes; None when the site has none.
     """
 
-    def __init__(self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None) -> None:
+    def __init__(
+        self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None = None, *, taking: Taking | None = None
+    ) -> None:
         self._site = site
         self._hub = hub
         self._checks = checks
         self._boxes = boxes
+        self._taking = taking
 
     @property
     def page(self) -> LivePage:
@@ -63,10 +68,12 @@ class OperatorPage:
         people, more = await self._people()
         language = page_request.current().language
         boxes = await self._living() if self._boxes else []
+        exports = await self._exports(boxes)
         servers = self._servers(snapshot)
         return {
             "has_boxes": self._boxes is not None,
-            "boxes": boxes,
+            "boxes": sorted(boxes, key=lambda one: not _waits(one, exports)),
+            "exports": exports,
             "health": await self._checks.look(snapshot),
             "servers": servers,
             "people": people,
@@ -77,11 +84,17 @@ class OperatorPage:
         }
 
     async def _living(self) -> list[BoxCard]:
-        """All sandboxes that are not erased, those that wait for a decision first."""
+        """All sandboxes that are not erased."""
         assert self._boxes is not None
         found = await self._boxes.call(self._boxes.life.ledger.all)
-        cards = [card(one, one.owner) for one in found if one.state is not SandboxState.ERASED]
-        return sorted(cards, key=lambda one: one.sandbox.state is not SandboxState.WAITING)
+        return [card(one, one.owner) for one in found if one.state is not SandboxState.ERASED]
+
+    async def _exports(self, boxes: list[BoxCard]) -> dict[str, Export]:
+        """What is known of the exports of ended sandboxes."""
+        if self._boxes is None or self._taking is None:
+            return {}
+        ended = [box.sandbox.id for box in boxes if box.sandbox.state is SandboxState.ENDING]
+        return {one: await self._boxes.call(self._taking.export, one) for one in ended}
 
     async def _names(self, servers: list[Running], snapshot: Snapshot) -> dict[str, str]:
         """What pages call the owner of each server; a sandbox's account is called as its member."""
@@ -107,6 +120,12 @@ class OperatorPage:
             for user in users
             if not user.name.startswith((COURSE_ACCOUNT, BOX_ACCOUNT))
         ], following is not None
+
+
+def _waits(box: BoxCard, exports: Mapping[str, Export]) -> bool:
+    """Whether a sandbox waits for an operator: those stand first."""
+    export = exports.get(box.sandbox.id)
+    return box.sandbox.state is SandboxState.WAITING or (export is not None and export.waits_for_operator)
 
 
 def roles_of(groups: tuple[str, ...]) -> tuple[str, ...]:

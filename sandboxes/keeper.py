@@ -33,7 +33,7 @@ class Keeper:
         days_kept: days between the end of a sandbox and its erasure.
         follow: lets the hub stop the servers of who is no member of an active sandbox; whether it did.
         living: ids of the sandboxes in which Slurm runs something still.
-        quarantine: files in it that nobody checks any more are checked by the way.
+        quarantine: files in it that nobody checks any more are checked next to it.
     """
 
     def __init__(
@@ -50,12 +50,19 @@ class Keeper:
         self._settled = False
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; checks of files take as long as they take and keep no sandbox from its end."""
+        async with asyncio.TaskGroup() as looking:
+            looking.create_task(self._again(self.look, "Ended sandboxes"))
+            if self._quarantine is not None:
+                looking.create_task(self._again(self._quarantine.resume, "Files that wait"))
+
+    @staticmethod
+    async def _again(look: Callable[[], Awaitable[None]], what: str) -> None:
         while True:
             try:
-                await self.look()
+                await look()
             except (LeerlabError, OSError) as error:
-                log.error("Ended sandboxes could not be looked after; the next look tries again: %s", error)
+                log.error("%s could not be looked after; the next look tries again: %s", what, error)
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def look(self) -> None:
@@ -70,8 +77,6 @@ class Keeper:
             self._settled = True
         await asyncio.to_thread(self._life.end_overdue)
         await self._look_at_ended()
-        if self._quarantine is not None:
-            await self._quarantine.resume()
 
     async def _look_at_ended(self) -> None:
         ledger: SandboxLedger = self._life.ledger

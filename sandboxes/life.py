@@ -23,6 +23,8 @@ SECTORS = (
 )  # fmt: skip
 """Codes of the sectors that a request may name; pages show `sector.<code>`."""
 LONGEST_TITLE, LONGEST_PURPOSE = 60, 1000
+OWNER = "owner"
+"""The reason in the trail when a sandbox was ended by who asked for it."""
 CLOCK = "clock"
 """Who ends a sandbox whose time is over."""
 
@@ -166,7 +168,7 @@ class Sandboxes:
         """
         if not operator and self.ledger.get_for(sandbox, by).owner != by:
             raise NotPossibleNow("Only the owner can end this sandbox.", do="Ask the owner.")
-        return self.ledger.move(sandbox, SandboxState.ENDING, by, "operator" if operator else "owner")
+        return self.ledger.move(sandbox, SandboxState.ENDING, by, "operator" if operator else OWNER)
 
     def end_overdue(self) -> Sequence[Sandbox]:
         """End those whose time is over."""

@@ -23,8 +23,8 @@ class SandboxSettings(Section):
     size: Annotated[Size, Ge(16 * MEBIBYTE), Le(2**44)] = Field(
         Size.parse("5G"), description="Most disk space of all files of one sandbox."
     )
-    upload: Annotated[Size, Ge(MEBIBYTE), Le(2**40)] = Field(
-        Size.parse("500M"), description="Largest file that may go in or out."
+    upload: Annotated[Size, Ge(MEBIBYTE), Le(1900 * MEBIBYTE)] = Field(
+        Size.parse("500M"), description="Largest file that may go in or out; ClamAV looks at no file of 2 GiB."
     )
     days: int = Field(30, ge=1, le=366, description="Days that a sandbox lives before it ends by itself.")
     days_kept: int = Field(7, ge=0, le=90, description="Days that the export of an ended sandbox is kept.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.errors import LeerlabError
 from base.paths import State
+from sandboxes.airlock.turns import TOGETHER
 from sandboxes.settings import SandboxSettings
 
 CLAMD = "/usr/sbin/clamd"
@@ -22,7 +23,11 @@ OWN_SIGNATURES = Path(__file__).parent.parent / "signatures"
 """The test virus alone: shows that the check works."""
 _CHUNK = 64 * 1024
 _ROOM = 2**20
-_SUFFIXES = (".cvd", ".cld", ".cud", ".ndb", ".hdb", ".hsb", ".ldb")
+_MOST_SCANNED = 2**32 - 1
+"""Largest number that MaxScanSize takes (clamd.conf(5))."""
+VIRUS = "virus"
+_NO_VIRUS = {"Heuristics.Limits.Exceeded": "unreadable", "Heuristics.Encrypted": "encrypted"}
+"""What clamd calls a find although it only could not look: the beginnings of its names, and our codes."""
 
 
 class ScannerAway(LeerlabError):
@@ -56,27 +61,28 @@ class Scanner:
         return self.signatures == OWN_SIGNATURES
 
     async def finds(self, file: Path) -> str | None:
-        """The name of what was found; None when nothing was.
+        """Why the file may not pass: `virus`, or `unreadable` and `encrypted` for what clamd could not look into.
 
         Args:
             file: the file, which nobody writes to any more.
 
+        Returns:
+            None when nothing was found.
+
         Raises:
             ScannerAway: it cannot be said; the file must not pass.
         """
-        self._check_age()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                await self._check_age()
                 answer = await self._ask(file)
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise ScannerAway(
-                f"The virus scanner does not answer: {error!r}.", "The file waits.", "Look at logs/clamd.log."
-            ) from error
+            raise _silent(error) from error
         verdict = answer.removeprefix("stream: ")
         if verdict == "OK":
             return None
         if verdict.endswith(" FOUND"):
-            return verdict.removesuffix(" FOUND")[:200]
+            return next((code for name, code in _NO_VIRUS.items() if verdict.startswith(name)), VIRUS)
         raise ScannerAway(f"The virus scanner could not look: {answer[:200]}.", "The file waits.")
 
     async def _ask(self, file: Path) -> str:
@@ -94,28 +100,65 @@ class Scanner:
             writer.close()
 
     async def answers(self) -> None:
-        """Ask clamd whether it is there.
+        """Ask clamd whether it is there, and see that it knows enough.
 
         Raises:
-            OSError: it is not.
+            ScannerAway: it is not there, or its signatures are too old.
         """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._check_age()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise _silent(error) from error
+
+    async def _command(self, command: bytes) -> str:
         reader, writer = await asyncio.open_unix_connection(str(self.socket))
         try:
-            writer.write(b"zPING\0")
-            if await reader.read(16) != b"PONG\0":
-                raise OSError("clamd does not say PONG")
+            writer.write(b"z" + command + b"\0")
+            return (await reader.readuntil(b"\0"))[:-1].decode("utf-8", "replace").strip()
         finally:
             writer.close()
 
-    def _check_age(self) -> None:
+    async def _check_age(self) -> None:
+        version = await self._command(b"VERSION")
         if self.oldest is None:
             return
-        try:
-            newest = max(path.stat().st_mtime for path in self.signatures.iterdir() if path.suffix in _SUFFIXES)
-        except (OSError, ValueError) as error:
-            raise ScannerAway(f"There are no virus signatures in {self.signatures}.", do="Run freshclam.") from error
-        if time.time() - newest > self.oldest:
-            raise ScannerAway(f"The virus signatures in {self.signatures} are too old.", do="Run freshclam.")
+        built = made(version)
+        if built is None:
+            raise ScannerAway(
+                "The virus scanner does not say how old its signatures are.",
+                "Files that come in wait.",
+                f"Let freshclam fetch ClamAV's own signatures into {self.signatures}.",
+            )
+        if time.time() - built > self.oldest:
+            days = int((time.time() - built) / 86400)
+            raise ScannerAway(
+                f"The virus signatures in {self.signatures} are too old: {days} days.",
+                "Files that come in wait.",
+                "Run freshclam, or see why its service does not.",
+            )
+
+
+def made(version: str) -> float | None:
+    """When the signatures that clamd has loaded were made, as seconds since 1970; None when they carry no date.
+
+    Args:
+        version: its answer to VERSION (clamd(8)), such as `ClamAV 1.4.6/27468/Sun Nov 22 09:35:21 2026`: of the file
+            `daily`, in local time.
+    """
+    parts = version.split("/", 2)
+    if len(parts) < 3:
+        return None
+    try:
+        return time.mktime(time.strptime(parts[2].strip(), "%a %b %d %H:%M:%S %Y"))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _silent(error: BaseException) -> ScannerAway:
+    return ScannerAway(
+        f"The virus scanner does not answer: {error!r}.", "Files that come in wait.", "Look at logs/clamd.log."
+    )
 
 
 def daemon(state: State, settings: SandboxSettings) -> Daemon:
@@ -134,7 +177,8 @@ def daemon(state: State, settings: SandboxSettings) -> Daemon:
         f"LocalSocket {state.run / SOCKET}\nLocalSocketMode 600\nFixStaleSocket yes\nForeground yes\n"
         f"DatabaseDirectory {Scanner.of(state, settings).signatures}\nTemporaryDirectory {scratch}\n"
         # What is too large to be looked at whole is reported as found, not passed.
-        f"StreamMaxLength {most}\nMaxFileSize {most}\nMaxScanSize {4 * most}\nAlertExceedsMax yes\n"
-        "MaxScanTime 100000\nAlertEncrypted yes\nMaxThreads 2\nIdleTimeout 30\nReadTimeout 60\nExitOnOOM yes\n"
+        f"StreamMaxLength {most}\nMaxFileSize {most}\nMaxScanSize {min(4 * most, _MOST_SCANNED)}\nAlertExceedsMax yes\n"
+        f"MaxScanTime 100000\nAlertEncrypted yes\nMaxThreads {TOGETHER}\nIdleTimeout 30\nReadTimeout 60\n"
+        "ExitOnOOM yes\n"
     )
     return Daemon("clamd", (CLAMD, "--config-file", str(configuration)), {"PATH": "/usr/bin:/bin"}, priority=340)

@@ -7,6 +7,7 @@ one JSON object: `{"refused": CODE}` or `{"refused": null}`.
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -47,6 +48,9 @@ ARCHIVES_BEGIN = (
     b"\x28\xb5\x2f\xfd",
     b"MSCF",
 )
+TEXTS = ("csv", "txt", "md", "json", "ipynb")
+# What no text holds: control characters (ISO/IEC 6429) but tab, line feed, form feed, carriage return and next line.
+CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
 TAR_MAGIC = b"ustar"
 PARQUET = b"PAR1"
 _PIECE = 2**20
@@ -74,6 +78,8 @@ def examine(path: str, name: str, limits: dict[str, int]) -> None:
         raise Refused("empty")
     if not found.startswith(TYPES[extension]):
         raise Refused("disguised")
+    if extension in TEXTS:
+        look_at_text(path)
     if extension == "parquet":
         with open(path, "rb") as file:  # noqa: PTH123  # one import less
             begins = file.read(len(PARQUET)) == PARQUET
@@ -90,6 +96,22 @@ def examine(path: str, name: str, limits: dict[str, int]) -> None:
         raise Refused("type")
     if extension in ("tar", "gz", "tgz"):
         look_into_tar(path, limits)
+
+
+def look_at_text(path: str) -> None:
+    """Text in UTF-8, UTF-16 or Windows-1252, without control characters: a program in disguise has those."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        begins = file.read(2)
+    for encoding in ("utf-16",) if begins in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
+        try:
+            with open(path, encoding=encoding, newline="") as text:  # noqa: PTH123
+                while piece := text.read(_PIECE):
+                    if CONTROL.search(piece):
+                        raise Refused("disguised")
+            return
+        except UnicodeDecodeError:
+            continue
+    raise Refused("disguised")
 
 
 def look_into_zip(path: str, limits: dict[str, int]) -> None:

@@ -6,23 +6,28 @@ import hashlib
 import os
 import secrets
 import stat
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from base.errors import InputError, LeerlabError
+from base.errors import InputError
 from base.paths import State
 from confinement.collect import CollectRefused, open_file
 from ledger.sandboxes import NoSuchSandbox, NotPossibleNow, SandboxLedger
 from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
+from sandboxes.airlock.leaving import Leaving
 from sandboxes.airlock.names import is_fit
 from sandboxes.folders import Folders
 from sandboxes.settings import SandboxSettings
 from sandboxes.usage import disk_use
 
 OPEN_FOR = timedelta(days=7)
-"""How long an approved file can be fetched."""
+"""How long a file waits for an answer, and from a yes on how long it can be fetched."""
 LONGEST_REASON = 200
-MOST_SHOWN, MOST_DEEP = 300, 4
+MOST_SHOWN, MOST_SEEN, MOST_DEEP = 300, 20_000, 4
+UNINTERESTING = frozenset({"__pycache__"})
+"""Folders that programs make for themselves; nobody takes anything out of them."""
 MOST_WAITING = 20
 LEFT_SECONDS = 3600
 """Older than the longest copying: what a process that ended has left."""
@@ -49,7 +54,7 @@ class Outgoing:
         self._size = int(settings.size)
 
     def files(self, sandbox: str, person: str) -> list[str]:
-        """Paths of plain files to choose from: not the hidden ones, and not all of very many.
+        """Paths of plain files to choose from, newest first: not the hidden ones, and not all of very many.
 
         Args:
             sandbox: id of the sandbox.
@@ -59,18 +64,7 @@ class Outgoing:
             NoSuchSandbox: not for this person.
         """
         self._sandboxes.get_for(sandbox, person)
-        root = Folders(self._state, sandbox).files
-        found: list[str] = []
-        for here, folders, files, descriptor in os.fwalk(root, follow_symlinks=False):
-            below = os.path.relpath(here, root)
-            depth = 0 if below == "." else below.count("/") + 1
-            folders[:] = sorted(name for name in folders if is_fit(name)) if depth < MOST_DEEP else []
-            for name in sorted(files):
-                if is_fit(name) and stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
-                    found.append(name if below == "." else f"{below}/{name}")
-                if len(found) >= MOST_SHOWN:
-                    return found
-        return found
+        return newest(Folders(self._state, sandbox).files)
 
     def ask(self, sandbox: str, person: str, path: str) -> Transfer:
         """Ask for a file of the shared folder: it is copied and hashed now.
@@ -93,7 +87,9 @@ class Outgoing:
         folders = Folders(self._state, sandbox)
         folders.outgoing.mkdir(mode=0o700, exist_ok=True)
         self._tidy(sandbox)
-        waiting = [one for one in self._transfers.of(sandbox) if one.state is TransferState.ASKED]
+        waiting = [
+            one for one in self._transfers.of(sandbox) if one.state is TransferState.ASKED and not too_long_ago(one)
+        ]
         if len(waiting) >= MOST_WAITING:
             raise NotPossibleNow(f"{MOST_WAITING} files wait for an answer already.", do="Answer those first.")
         if disk_use(folders.root).bytes > self._size:
@@ -109,10 +105,13 @@ class Outgoing:
 
     def _tidy(self, sandbox: str) -> None:
         """Remove copies that nobody can fetch any more, and what a crash left of copies that were being made."""
-        now = datetime.now(UTC)
-        for copy in Folders(self._state, sandbox).outgoing.iterdir():
-            old = datetime.fromtimestamp(copy.lstat().st_mtime, UTC) + OPEN_FOR < now
-            if old or (copy.name.startswith(".") and now.timestamp() - copy.lstat().st_mtime > LEFT_SECONDS):
+        # First the folder, then the ledger: every copy that has its name already is known there.
+        copies = [(copy, copy.lstat().st_mtime) for copy in Folders(self._state, sandbox).outgoing.iterdir()]
+        still = (TransferState.ASKED, TransferState.APPROVED, TransferState.FETCHED)
+        kept = {one.id for one in self._transfers.of(sandbox) if one.state in still and not too_long_ago(one)}
+        for copy, made in copies:
+            left = copy.name.startswith(".") and time.time() - made > LEFT_SECONDS
+            if left or (not copy.name.startswith(".") and copy.name not in kept):
                 copy.unlink(missing_ok=True)
 
     def _copy(self, files: Path, path: str, copy: Path) -> tuple[int, str]:
@@ -146,11 +145,13 @@ class Outgoing:
 
         Raises:
             NoSuchSandbox: the person is no member.
-            NotPossibleNow: the person asked for it, or it was answered already.
+            NotPossibleNow: the person asked for it, it was answered already, or asked for too long ago.
         """
         asked = self._for_member(transfer, person)
         if asked.asked_by == person:
             raise NotPossibleNow("You asked for this file yourself.", "Somebody else has to agree.")
+        if asked.state is TransferState.ASKED and too_long_ago(asked):
+            raise NotPossibleNow("This file was asked for too long ago.", do="Ask for it again.")
         state = TransferState.APPROVED if yes else TransferState.DECLINED
         answered = self._transfers.move(
             transfer,
@@ -164,12 +165,15 @@ class Outgoing:
             self._file(asked).unlink(missing_ok=True)
         return answered
 
-    def fetch(self, transfer: str, person: str) -> tuple[Transfer, Path]:
-        """An approved file, once its contents are known to be those that were approved.
+    def fetch(self, transfer: str, person: str) -> tuple[Transfer, Leaving]:
+        """An approved file, opened, once its contents are known to be those that were approved.
 
         Args:
             transfer: its id.
             person: pseudonym of the member who fetches it.
+
+        Returns:
+            The transfer, and the open file, which the caller closes.
 
         Raises:
             NoSuchSandbox: the person is no member.
@@ -177,18 +181,19 @@ class Outgoing:
             LeerlabError: its contents have changed.
         """
         found = self._for_member(transfer, person)
-        if found.state not in (TransferState.APPROVED, TransferState.FETCHED):
+        if found.state not in (TransferState.APPROVED, TransferState.FETCHED) or found.sha256 is None:
             raise NotPossibleNow("This file has not been approved.", do="Ask another member.")
-        if found.asked + OPEN_FOR < datetime.now(UTC):
+        if too_long_ago(found):
             raise NotPossibleNow("This file was approved too long ago.", do="Ask for it again.")
-        file = self._file(found)
-        if not file.exists():
-            raise NotPossibleNow("There is no copy of this file any more.", do="Ask for it again.")
-        with file.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != found.sha256:
-                raise LeerlabError("This file is not what was approved any more.", "It does not leave.", "Ask again.")
-        fetched = self._transfers.fetched(transfer, person)
-        return fetched, file
+        try:
+            leaving = Leaving(self._file(found), found.sha256)
+        except FileNotFoundError as error:
+            raise NotPossibleNow("There is no copy of this file any more.", do="Ask for it again.") from error
+        try:
+            return self._transfers.fetched(transfer, person), leaving
+        except BaseException:
+            leaving.close()
+            raise
 
     def _for_member(self, transfer: str, person: str) -> Transfer:
         found = self._transfers.get(transfer)
@@ -199,3 +204,32 @@ class Outgoing:
 
     def _file(self, transfer: Transfer) -> Path:
         return Folders(self._state, transfer.sandbox).outgoing / transfer.id
+
+
+def too_long_ago(transfer: Transfer) -> bool:
+    """Whether nothing can become of a file on its way out any more: its answer, or its fetching, took too long."""
+    return (transfer.decided or transfer.asked) + OPEN_FOR < datetime.now(UTC)
+
+
+def newest(root: Path) -> list[str]:
+    """Paths of plain files below a folder in which people may be writing, the newest first; no link is followed.
+
+    Args:
+        root: the folder.
+    """
+    found: list[tuple[int, str]] = []
+    for here, folders, files, descriptor in os.fwalk(root, follow_symlinks=False):
+        below = os.path.relpath(here, root)
+        depth = 0 if below == "." else below.count("/") + 1
+        interesting = sorted(name for name in folders if is_fit(name) and name not in UNINTERESTING)
+        folders[:] = interesting if depth < MOST_DEEP else []
+        for name in files:
+            if not is_fit(name):
+                continue
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    found.append((-status.st_mtime_ns, name if below == "." else f"{below}/{name}"))
+        if len(found) >= MOST_SEEN:
+            break
+    return [path for _, path in sorted(found)[:MOST_SHOWN]]

@@ -23,6 +23,7 @@ from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
 from sandboxes.airlock.clamav import Scanner, ScannerAway
 from sandboxes.airlock.inspect import inspect
 from sandboxes.airlock.names import is_fit, numbered
+from sandboxes.airlock.turns import Turns
 from sandboxes.folders import INCOMING, Folders
 from sandboxes.settings import SandboxSettings
 from sandboxes.usage import disk_use
@@ -32,6 +33,8 @@ log = logging.getLogger("leerlab.sandboxes")
 CHECKS = "checks"
 """Who decides about a file on its way in."""
 MOST_NUMBERS = 999
+MOST_CHECKING = 20
+"""Files of one sandbox that are checked, or wait for that."""
 _DATA = "data"
 
 
@@ -51,6 +54,7 @@ class Quarantine:
         self._settings = settings
         self._scanner = scanner
         self._busy: set[str] = set()
+        self._turns = Turns()
 
     async def receive(self, sandbox: str, person: str, name: str, chunks: AsyncIterator[bytes]) -> Transfer:
         """Take a file in and check it.
@@ -70,6 +74,9 @@ class Quarantine:
         """
         if not is_fit(name):
             raise InputError("A file cannot have this name.", do="Give it a short name without special characters.")
+        waiting = [one for one in await asyncio.to_thread(self._transfers.unfinished) if one.sandbox == sandbox]
+        if len(waiting) >= MOST_CHECKING:
+            raise NotPossibleNow(f"{MOST_CHECKING} files of this sandbox are being checked.", do="Try again later.")
         begun = await asyncio.to_thread(self._transfers.begin, sandbox, Direction.INCOMING, name, person)
         self._busy.add(begun.id)
         try:
@@ -87,21 +94,22 @@ class Quarantine:
 
     async def resume(self) -> None:
         """Go on with what another process, or a scanner that did not answer, left unfinished."""
-        for transfer in await asyncio.to_thread(self._transfers.unfinished):
-            if transfer.id in self._busy:
-                continue
-            self._busy.add(transfer.id)
-            try:
-                if transfer.sha256 is None:
-                    await asyncio.to_thread(self._refuse, transfer, "broken-off")
-                else:
-                    await self._check(transfer)
-            except (LeerlabError, OSError) as error:
-                # One file that cannot be looked at keeps no other waiting.
-                log.error("Transfer %s could not be checked; the next look tries again: %s", transfer.id, error)
-            finally:
-                self._busy.discard(transfer.id)
-        await asyncio.to_thread(self._place_arrived)
+        await asyncio.to_thread(self._put_right)
+        unfinished = await asyncio.to_thread(self._transfers.unfinished)
+        await asyncio.gather(*(self._go_on(one) for one in unfinished if one.id not in self._busy))
+
+    async def _go_on(self, transfer: Transfer) -> None:
+        self._busy.add(transfer.id)
+        try:
+            if transfer.sha256 is None:
+                await asyncio.to_thread(self._refuse, transfer, "broken-off")
+            else:
+                await self._check(transfer)
+        except (LeerlabError, OSError) as error:
+            # One file that cannot be looked at keeps no other waiting.
+            log.error("Transfer %s could not be checked; the next look tries again: %s", transfer.id, error)
+        finally:
+            self._busy.discard(transfer.id)
 
     def folder(self, transfer: Transfer) -> Path:
         """Where a file waits."""
@@ -113,8 +121,9 @@ class Quarantine:
         room, most = int(self._settings.size) - taken, int(self._settings.upload)
         folder, digest, size = self.folder(transfer), hashlib.sha256(), 0
         folder.mkdir(mode=0o700, parents=True)
-        descriptor = os.open(folder / _DATA, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(folder / _DATA, flags, 0o600)
+        try:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > most:
@@ -122,14 +131,13 @@ class Quarantine:
                 if size > room:
                     return "full"
                 digest.update(chunk)
-                try:
-                    await asyncio.to_thread(file.write, chunk)
-                except OSError:
-                    return "no-space"
-            try:
-                await asyncio.to_thread(_settle, file)
-            except OSError:
-                return "no-space"
+                await asyncio.to_thread(_write, descriptor, chunk)
+            # From here on the file counts as received: it is on the disk itself.
+            await asyncio.to_thread(_settle, descriptor)
+        except _NoRoom:
+            return "no-space"
+        finally:
+            os.close(descriptor)
         if size == 0:
             return "empty"
         await asyncio.to_thread(self._transfers.received, transfer.id, size=size, sha256=digest.hexdigest())
@@ -141,17 +149,19 @@ class Quarantine:
         if not data.exists():
             return await asyncio.to_thread(self._refuse, transfer, "broken-off")
         try:
-            refused = await asyncio.to_thread(
-                inspect, data, transfer.name,
-                unpacked=4 * int(self._settings.upload), seccomp=self._state.generated / "seccomp.bpf",
-            )  # fmt: skip
-            if refused is None and await self._scanner.finds(data) is not None:
-                refused = "virus"
+            async with self._turns.of(transfer.sandbox):
+                refused = await self._turns.call(self._inspect, data, transfer.name)
+                if refused is None:
+                    refused = await self._scanner.finds(data)
         except ScannerAway:
             return await asyncio.to_thread(self._transfers.get, transfer.id)
         if refused is not None:
             return await asyncio.to_thread(self._refuse, transfer, refused)
         return await asyncio.to_thread(self._admit, transfer)
+
+    def _inspect(self, data: Path, name: str) -> str | None:
+        unpacked = 4 * int(self._settings.upload)
+        return inspect(data, name, unpacked=unpacked, seccomp=self._state.generated / "seccomp.bpf")
 
     def _refuse(self, transfer: Transfer, reason: str) -> Transfer:
         shutil.rmtree(self.folder(transfer), ignore_errors=True)
@@ -174,13 +184,17 @@ class Quarantine:
         self._place(arrived)
         return self._transfers.get(transfer.id)
 
-    def _place_arrived(self) -> None:
-        """Files that were let in and are still outside, because the service ended just then."""
+    def _put_right(self) -> None:
+        """Files that were let in, or refused, and are still in quarantine because the service ended just then."""
         for quarantine in self._state.sandboxes.glob("*/quarantine/*"):
             try:
                 transfer = self._transfers.get(quarantine.name)
-                if transfer.id not in self._busy and transfer.state is TransferState.ARRIVED:
+                if transfer.id in self._busy:
+                    continue
+                if transfer.state is TransferState.ARRIVED:
                     self._place(transfer)
+                elif transfer.state is TransferState.REFUSED:
+                    shutil.rmtree(quarantine)
             except (LeerlabError, OSError) as error:
                 log.error(
                     "Transfer %s could not be put in place; the next look tries again: %s", quarantine.name, error
@@ -220,7 +234,22 @@ class Quarantine:
         raise LeerlabError(f"There are {MOST_NUMBERS} files of this name already.", do="Take some away.")
 
 
-def _settle(file: object) -> None:
-    """Flush to the disk itself: from here on the file counts as received."""
-    file.flush()  # type: ignore[attr-defined]
-    os.fsync(file.fileno())  # type: ignore[attr-defined]
+class _NoRoom(Exception):
+    """The disk takes no more."""
+
+
+def _write(descriptor: int, chunk: bytes) -> None:
+    """Write all of it, past Python's buffers: what does not fit is known at once, and not when the file is closed."""
+    left = memoryview(chunk)
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
+    except OSError as error:
+        raise _NoRoom from error
+
+
+def _settle(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise _NoRoom from error

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
+import signal
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
@@ -20,7 +25,7 @@ from confinement.seccomp import write_filter
 from ledger.sandboxes import DataClass, Sandbox, SandboxLedger
 from ledger.store import Ledger
 from ledger.transfers import Transfer, TransferLedger
-from sandboxes.airlock.clamav import Scanner, daemon
+from sandboxes.airlock.clamav import OWN_SIGNATURES, Scanner, daemon
 from sandboxes.airlock.outgoing import Outgoing
 from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.folders import Folders
@@ -76,12 +81,47 @@ class Airlock:
         """Send a file in and wait for what becomes of it."""
         return asyncio.run(self.quarantine.receive(self.sandbox.id, person, name, pieces(content)))
 
+    def request(self, title: str) -> Request:
+        """What anybody may ask for."""
+        return Request(title, "Iets.", "energy", DataClass.OPEN, 5, NONE)
+
     def inside(self) -> dict[str, bytes]:
         """Files that have arrived, by name."""
         return {path.name: path.read_bytes() for path in self.folders.incoming.iterdir() if path.is_file()}
 
     def actions(self, transfer: str) -> list[str]:
         return [entry.action for entry in self.ledger.entries(subject=transfer)]
+
+
+@contextmanager
+def running_clamd(state: State, signatures: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The site's own clamd, from when it answers."""
+    settings = SETTINGS.model_copy(update={"signatures": str(signatures)}) if signatures else SETTINGS
+    scanner = daemon(state, settings)
+    with (
+        (state.logs / "clamd.log").open("wb") as log,
+        subprocess.Popen(scanner.argv, env=dict(scanner.environment), stdout=log, stderr=log) as process,
+    ):
+        try:
+            until = time.monotonic() + START_SECONDS
+            while not (state.run / "clamd.sock").exists():
+                assert process.poll() is None and time.monotonic() < until, (state.logs / "clamd.log").read_text()
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.wait(START_SECONDS)
+
+
+@contextmanager
+def site_of(state: State) -> Iterator[Airlock]:
+    """A fresh ledger with one sandbox of two members."""
+    with closing(Ledger(f"sqlite:///{state.ledger}", b"k" * 32, busy_seconds=2)) as ledger:
+        life = Sandboxes(SandboxLedger(ledger), state, SETTINGS)
+        made = life.request("mila", Request("Pompen", "Zien.", "water", DataClass.OPEN, 14, NONE))
+        life.join(life.invite(made.id, "mila"), "bram")
+        yield Airlock(state, ledger, life, made)
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +131,8 @@ def site() -> Iterator[State]:
     state = State(root / "s")
     state.make()
     write_filter(state.generated / "seccomp.bpf")
-    scanner = daemon(state, SETTINGS)
-    with (
-        (state.logs / "clamd.log").open("wb") as log,
-        subprocess.Popen(scanner.argv, stdout=log, stderr=log) as process,
-    ):
-        until = time.monotonic() + START_SECONDS
-        while not (state.run / "clamd.sock").exists():
-            assert process.poll() is None and time.monotonic() < until, (state.logs / "clamd.log").read_text()
-            time.sleep(0.05)
+    with running_clamd(state):
         yield state
-        process.terminate()
-        process.wait(START_SECONDS)
     shutil.rmtree(root)
 
 
@@ -112,11 +142,8 @@ def airlock(site: State) -> Iterator[Airlock]:
     site.ledger.unlink(missing_ok=True)
     shutil.rmtree(site.sandboxes)
     site.sandboxes.mkdir(mode=0o700)
-    with closing(Ledger(f"sqlite:///{site.ledger}", b"k" * 32)) as ledger:
-        life = Sandboxes(SandboxLedger(ledger), site, SETTINGS)
-        made = life.request("mila", Request("Pompen", "Zien.", "water", DataClass.OPEN, 14, NONE))
-        life.join(life.invite(made.id, "mila"), "bram")
-        yield Airlock(site, ledger, life, made)
+    with site_of(site) as airlock:
+        yield airlock
     for left in site.root.glob("ledger.sqlite*"):
         left.unlink()
 
@@ -133,3 +160,37 @@ def no_scanner(site: State) -> Iterator[Callable[[], None]]:
 
     yield back
     back()
+
+
+@pytest.fixture
+def own_clamd() -> Iterator[tuple[Airlock, Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]]]:
+    """A site of the test's own, and what starts its clamd, which the test may stop and kill."""
+    root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    state = State(root / "s")
+    state.make()
+    write_filter(state.generated / "seccomp.bpf")
+    with site_of(state) as airlock:
+        yield airlock, partial(running_clamd, state)
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def dated_signatures() -> Callable[[Path, int], None]:
+    """Writes signatures with a date, as freshclam brings them: `daily`, of the kind that needs no signature (`cud`)."""
+
+    def write(folder: Path, days: int) -> None:
+        built = int(time.time()) - days * 86400
+        virus = (OWN_SIGNATURES / "eicar.ndb").read_bytes()
+        stamp = time.strftime("%d %b %Y %H-%M +0000", time.gmtime(built))
+        about = f"ClamAV-VDB:{stamp}:27800:1:90:X:X:test:{built}\ndaily.ndb:{len(virus)}:{sha256(virus).hexdigest()}\n"
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
+            for name, content in (("daily.info", about.encode()), ("daily.ndb", virus)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        body = packed.getvalue()
+        head = f"ClamAV-VDB:{stamp}:27800:1:90:{md5(body, usedforsecurity=False).hexdigest()}:X:test:{built}"
+        (folder / "daily.cud").write_bytes(head.encode().ljust(512) + body)
+
+    return write

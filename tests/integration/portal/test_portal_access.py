@@ -386,6 +386,7 @@ TAKEN = {
     "decide": (404,),
     "fetch": (404,),
     "export": (409,),
+    "release": (409,),
     "remove": (409,),
 }
 

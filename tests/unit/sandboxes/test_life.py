@@ -39,7 +39,7 @@ from sandboxes.erasure import erase, found, remains
 from sandboxes.export import export
 from sandboxes.folders import ABOUT
 from sandboxes.keeper import Keeper, pack
-from sandboxes.life import Request, Sandboxes, SandboxRefused
+from sandboxes.life import CLOCK, Request, Sandboxes, SandboxRefused
 from sandboxes.risk import SelfCheck, assess
 from sandboxes.settings import SandboxSettings
 from sandboxes.taking import Taking
@@ -413,11 +413,12 @@ def test_the_export_leaves_by_another_hand_than_the_one_that_ended_it(life: Sand
     life.end(made.id, "mila")
     pack(life, ledger, life.ledger.get(made.id))
     pack(life, ledger, life.ledger.get(made.id))
-    with pytest.raises(NotPossibleNow, match="yourself"):
+    with pytest.raises(NotPossibleNow, match="Nobody else"):
         taking.fetch(folders, "mila")
     with pytest.raises(NoSuchSandbox):
         taking.fetch(folders, "spion")
-    assert taking.fetch(folders, "bram") == folders.export
+    with taking.fetch(folders, "bram") as leaving:
+        assert b"".join(leaving.pieces()) == folders.export.read_bytes()
     assert actions(ledger, made.id)[-2:] == ["sandbox.exported", "sandbox.taken"]
     hashes = {entry.details["sha256"] for entry in ledger.entries(subject=made.id)[-2:]}
     assert hashes == {hashlib.sha256(folders.export.read_bytes()).hexdigest()}
@@ -426,11 +427,41 @@ def test_the_export_leaves_by_another_hand_than_the_one_that_ended_it(life: Sand
         taking.fetch(folders, "bram")
 
 
-def test_who_is_alone_may_take_the_export(life: Sandboxes, ledger: Ledger) -> None:
-    made = life.request("mila", WISH)
-    life.end(made.id, "mila")
+@pytest.mark.attack
+def test_nobody_ends_a_sandbox_to_take_everything_alone(life: Sandboxes, ledger: Ledger) -> None:
+    """An owner who never invited anybody, or took the others out first, needs the operator."""
+    taking = Taking(life.ledger, ledger)
+    alone, emptied = life.request("mila", replace(WISH, title="Alleen")), joined(life)
+    life.ledger.remove(emptied.id, "bram", "mila")
+    for made in (alone, emptied):
+        life.end(made.id, "mila")
+        pack(life, ledger, life.ledger.get(made.id))
+        taking.release(made.id, "mila")
+        with pytest.raises(NotPossibleNow, match="Nobody else"):
+            taking.fetch(life.folders(made.id), "mila")
+        with pytest.raises(NoSuchSandbox):
+            taking.release(made.id, "bram")
+        # The control: the same with another person's yes.
+        taking.release(made.id, "beheer", operator=True)
+        taking.release(made.id, "beheer", operator=True)
+        taking.fetch(life.folders(made.id), "mila").close()
+        assert actions(ledger, made.id)[-2:] == ["sandbox.released", "sandbox.taken"]
+
+
+@pytest.mark.attack
+def test_waiting_until_the_time_is_over_is_no_way_around_another_persons_yes(life: Sandboxes, ledger: Ledger) -> None:
+    made, taking = joined(life), Taking(life.ledger, ledger)
+    life.ledger.move(made.id, SandboxState.ENDING, CLOCK, "time")
     pack(life, ledger, life.ledger.get(made.id))
-    assert Taking(life.ledger, ledger).fetch(life.folders(made.id), "mila").is_file()
+    for person in ("mila", "bram"):
+        assert not taking.export(made.id).may_leave_with(person)
+    taking.release(made.id, "bram")
+    assert taking.export(made.id).may_leave_with("mila") and not taking.export(made.id).may_leave_with("bram")
+
+
+def test_nothing_is_let_go_that_has_not_ended(life: Sandboxes, ledger: Ledger) -> None:
+    with pytest.raises(NotPossibleNow, match="no export"):
+        Taking(life.ledger, ledger).release(joined(life).id, "mila")
 
 
 def test_closed_folders_and_files_are_packed_too(life: Sandboxes, ledger: Ledger) -> None:
