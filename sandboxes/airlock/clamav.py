@@ -23,8 +23,11 @@ OWN_SIGNATURES = Path(__file__).parent.parent / "signatures"
 """The test virus alone: shows that the check works."""
 _CHUNK = 64 * 1024
 _ROOM = 2**20
-_MOST_SCANNED = 2**32 - 1
-"""Largest number that MaxScanSize takes (clamd.conf(5))."""
+_MOST_UNPACKED = 2**30
+_AROUND = 64 * 2**20
+"""More than what a tar archive holds besides its files: two blocks and some words for each."""
+_MOST_SCANNED, _MOST_FILES = 2**32 - 1, 100_000
+"""The largest number that MaxScanSize takes, and more files than the look at an archive lets through."""
 VIRUS = "virus"
 _NO_VIRUS = {"Heuristics.Limits.Exceeded": "unreadable", "Heuristics.Encrypted": "encrypted"}
 """What clamd calls a find although it only could not look: the beginnings of its names, and our codes."""
@@ -161,6 +164,15 @@ def _silent(error: BaseException) -> ScannerAway:
     )
 
 
+def most_unpacked(settings: SandboxSettings) -> int:
+    """Bytes to which an archive may unpack: clamd looks at each file in it whole.
+
+    Args:
+        settings: the section `sandboxes:`.
+    """
+    return min(4 * int(settings.upload), _MOST_UNPACKED)
+
+
 def daemon(state: State, settings: SandboxSettings) -> Daemon:
     """clamd for this site, and its configuration (clamd.conf(5)).
 
@@ -176,8 +188,10 @@ def daemon(state: State, settings: SandboxSettings) -> Daemon:
         "# Written from site.yaml at every start; changes here are lost.\n"
         f"LocalSocket {state.run / SOCKET}\nLocalSocketMode 600\nFixStaleSocket yes\nForeground yes\n"
         f"DatabaseDirectory {Scanner.of(state, settings).signatures}\nTemporaryDirectory {scratch}\n"
-        # What is too large to be looked at whole is reported as found, not passed.
-        f"StreamMaxLength {most}\nMaxFileSize {most}\nMaxScanSize {min(4 * most, _MOST_SCANNED)}\nAlertExceedsMax yes\n"
+        # Of a file in a zip archive that is larger than MaxFileSize clamd sees the beginning and says nothing
+        # (AlertExceedsMax tells of others): no file that gets here may be.
+        f"StreamMaxLength {most}\nMaxFileSize {max(most, most_unpacked(settings)) + _AROUND}\n"
+        f"MaxScanSize {_MOST_SCANNED}\nMaxFiles {_MOST_FILES}\nAlertExceedsMax yes\n"
         f"MaxScanTime 100000\nAlertEncrypted yes\nMaxThreads {TOGETHER}\nIdleTimeout 30\nReadTimeout 60\n"
         "ExitOnOOM yes\n"
     )

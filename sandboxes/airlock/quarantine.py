@@ -20,7 +20,7 @@ from base.paths import State
 from confinement.collect import CollectRefused, open_folder
 from ledger.sandboxes import NoSuchSandbox, NotPossibleNow
 from ledger.transfers import Direction, Transfer, TransferLedger, TransferState
-from sandboxes.airlock.clamav import Scanner, ScannerAway
+from sandboxes.airlock.clamav import Scanner, ScannerAway, most_unpacked
 from sandboxes.airlock.inspect import inspect
 from sandboxes.airlock.names import is_fit, numbered
 from sandboxes.airlock.turns import Turns
@@ -160,7 +160,7 @@ class Quarantine:
         return await asyncio.to_thread(self._admit, transfer)
 
     def _inspect(self, data: Path, name: str) -> str | None:
-        unpacked = 4 * int(self._settings.upload)
+        unpacked = most_unpacked(self._settings)
         return inspect(data, name, unpacked=unpacked, seccomp=self._state.generated / "seccomp.bpf")
 
     def _refuse(self, transfer: Transfer, reason: str) -> Transfer:

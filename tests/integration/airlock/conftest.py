@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
 import signal
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,10 +95,15 @@ class Airlock:
 
 
 @contextmanager
-def running_clamd(state: State, signatures: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """The site's own clamd, from when it answers."""
+def running_clamd(
+    state: State, signatures: Path | None = None, changes: Mapping[str, object] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The site's own clamd, from when it answers; with other limits where a test takes a defence away."""
     settings = SETTINGS.model_copy(update={"signatures": str(signatures)}) if signatures else SETTINGS
     scanner = daemon(state, settings)
+    conf = state.generated / "clamd.conf"
+    for name, value in (changes or {}).items():
+        conf.write_text(re.sub(f"(?m)^{name} .*$", f"{name} {value}", conf.read_text()))
     with (
         (state.logs / "clamd.log").open("wb") as log,
         subprocess.Popen(scanner.argv, env=dict(scanner.environment), stdout=log, stderr=log) as process,

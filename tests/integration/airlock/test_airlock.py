@@ -163,6 +163,33 @@ def test_a_virus_is_refused_plain_and_in_an_archive(airlock: Airlock, monkeypatc
 
 
 @pytest.mark.attack
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_virus_at_the_end_of_a_large_file_in_a_small_archive_is_found(own_clamd: Any, kind: str) -> None:
+    """Larger than an upload may be, small when packed: of such a file clamd would see the beginning only."""
+    airlock, clamd = own_clamd
+    word = b"zo-begint-geen-meting"
+    signatures = airlock.state.root / "signatures"
+    signatures.mkdir()
+    (signatures / "word.ndb").write_text(f"Word:0:*:{word.hex()}\n")
+    # Packed to about a twentieth: less is taken for a bomb.
+    large = b"".join(os.urandom(1000).hex().encode() + b"\n" + b"3,14\n" * 8000 for _ in range(600))
+    made = {
+        end: zipped(**{"meting.csv": large + end})
+        if kind == "zip"
+        else gzip.compress(tarred((tarfile.TarInfo("meting.csv"), large + end)), 6)
+        for end in (b"", word)
+    }
+    upload = 8 * 2**20
+    assert len(large) > upload > len(made[word])
+    with clamd(signatures):
+        assert airlock.send(f"met.{kind}", made[word]).reason == "virus"
+        assert airlock.send(f"zonder.{kind}", made[b""]).state is TransferState.ARRIVED
+    # Control: a clamd that looks at files as large as an upload, and no larger.
+    with clamd(signatures, {"MaxFileSize": upload, "AlertExceedsMax": "no"}):
+        assert airlock.send(f"met.{kind}", made[word]).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
 def test_a_bomb_is_refused_also_when_its_headers_lie(airlock: Airlock, tmp_path: Path) -> None:
     bomb = zipped(a=bytes(64 * 2**20))
     refused(airlock, "bom.zip", bomb, "bomb")

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import tarfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -547,6 +548,33 @@ def test_the_keeper_packs_keeps_and_erases_in_that_order(life: Sandboxes, ledger
     asyncio.run(keeper(0).look())
     assert not life.folders(made.id).root.exists()
     assert actions(ledger, made.id) == ["sandbox.request", "sandbox.ending", "sandbox.exported", "sandbox.erased"]
+
+
+def test_a_file_whose_checks_never_end_keeps_no_sandbox_from_its_end(
+    life: Sandboxes, ledger: Ledger, state: State
+) -> None:
+    class Endless:
+        async def resume(self) -> None:
+            await asyncio.Event().wait()
+
+    made = life.request("mila", WISH)
+    life.end(made.id, "mila")
+    keeper = Keeper(life, ledger, state, days_kept=7, follow=always, living=nothing, quarantine=Endless())  # type: ignore[arg-type]
+
+    async def while_it_keeps() -> None:
+        keeping = asyncio.create_task(keeper.run())
+        await asyncio.to_thread(packed)
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping
+
+    def packed() -> None:
+        until = time.monotonic() + 20
+        while not life.folders(made.id).export.exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    asyncio.run(while_it_keeps())
 
 
 def test_disk_use_follows_no_link_and_counts_a_file_with_two_names_once(tmp_path: Path) -> None:
