@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from base.ports import free_ports
 from bench.errors import BenchmarkFailed
 from bench.http import wait_for_server
 from bench.site import CPUS, MEMORY, MINUTES, PARTITION
-from hub_config.run.ports import free_ports
 
 JOB_SECONDS = 60.0
 _END_SECONDS = 15.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from jupyterhub import orm
 
 from base.paths import Installation, State
+from base.ports import free_ports
 from hub_config.run import start, stop
-from hub_config.run.ports import free_ports
 from hub_config.site import Site, load
 from hub_config.slurm import slurm_conf_of
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import httpx
 
+from base.ports import free_ports
 from bench.errors import BenchmarkFailed
 from bench.http import HubSide
 from bench.site import CPUS, MEMORY, MINUTES, NODE, PARTITION, BenchSite
-from hub_config.run.ports import free_ports
 from hub_config.run.processes import NODE as NODE_JS
 from hub_config.run.processes import PROXY
 

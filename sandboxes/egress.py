@@ -20,6 +20,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.errors import LeerlabError
 from base.paths import State
+from base.ports import LOOPBACK, free_ports
 from sandboxes.egress_ports import FILE, ports
 from sandboxes.folders import Folders
 
@@ -27,7 +28,6 @@ SQUID = "/usr/sbin/squid"
 PID = "squid.pid"
 LISTEN_SECONDS = 15.0
 MOST_READ = 256 * 1024
-_LOOPBACK = "127.0.0.1"
 _GUARD = "nobody"
 """A port that is refused everything, another one at each change: squid listens there once it has read the change. squid
 does not start without any port either, and a site begins without sandboxes."""
@@ -76,7 +76,7 @@ class Egress:
         """squid in the foreground; None when the site offers no place. Ports are those that were there before."""
         if not self._offered:
             return None
-        self._write(ports(self._state) or {_GUARD: _free_port()}, {})
+        self._write(ports(self._state) or {_GUARD: free_ports(1)[0]}, {})
         command = (SQUID, "-N", "-f", str(self._configuration_file))
         return Daemon("squid", command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, priority=350)
 
@@ -94,10 +94,10 @@ class Egress:
         if not self._offered:
             return
         before = ports(self._state)
-        now = {sandbox: before.get(sandbox) or _free_port() for sandbox in sorted(lists)}
+        now = {sandbox: before.get(sandbox) or free_ports(1)[0] for sandbox in sorted(lists)}
         if _GUARD in before and self._written(now | {_GUARD: before[_GUARD]}, lists):
             return
-        now[_GUARD] = _free_port()
+        now[_GUARD] = free_ports(1)[0]
         self._write(now, lists)
         self._tell()
         until = time.monotonic() + LISTEN_SECONDS
@@ -142,9 +142,7 @@ class Egress:
             "acl CONNECT method CONNECT\nacl tls port 443\nacl web port 80",
         ]
         for sandbox, port in now.items():
-            lines.append(
-                f"http_port {_LOOPBACK}:{port} name=box-{sandbox}\nacl from_{sandbox} myportname box-{sandbox}"
-            )
+            lines.append(f"http_port {LOOPBACK}:{port} name=box-{sandbox}\nacl from_{sandbox} myportname box-{sandbox}")
             if sandbox != _GUARD:
                 log = Folders(self._state, sandbox).egress_log
                 lines.append(f"access_log stdio:{log} logformat=box from_{sandbox}")
@@ -217,14 +215,9 @@ def _replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def _free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def _listens(port: int) -> bool:
     try:
-        socket.create_connection((_LOOPBACK, port), 1).close()
+        socket.create_connection((LOOPBACK, port), 1).close()
     except OSError:
         return False
     return True

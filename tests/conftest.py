@@ -17,7 +17,7 @@ import yaml
 from hypothesis import settings as hypothesis_settings
 
 from base.paths import State
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 from hub_config.site import Site, load
 
 # Hypothesis keeps no files in the tree, and a slow shared machine is no failure.

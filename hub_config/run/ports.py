@@ -11,8 +11,7 @@ from pathlib import Path
 
 from base.errors import LeerlabError
 from base.paths import State
-
-LOOPBACK = "127.0.0.1"
+from base.ports import LOOPBACK, free_ports
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,6 @@ class Ports:
     @property
     def all(self) -> tuple[int, ...]:
         return (self.proxy_api, self.portal, *self.slurm)
-
-
-def free_ports(count: int) -> list[int]:
-    """That many free loopback ports, all different.
-
-    Args:
-        count: how many.
-    """
-    listeners = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
-    numbers = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return numbers
 
 
 def choose(state: State, slurm: int, *, jobs_run: bool) -> Ports:

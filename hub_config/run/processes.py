@@ -9,6 +9,7 @@ from pathlib import Path
 
 from base.daemons import Daemon
 from base.paths import Installation, State
+from base.ports import LOOPBACK
 from cluster import embedded
 from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
@@ -16,7 +17,7 @@ from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
 from hub_config.run.keys import secret
-from hub_config.run.ports import LOOPBACK, Ports
+from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
 from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 
 CODE = Path(__file__).resolve().parents[2]
 # pytest's importlib mode puts no test folder on the path: the steps, and the provider that people log in at.

@@ -22,7 +22,7 @@ from steps import (
     solve_first_exercises,
 )
 
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
 

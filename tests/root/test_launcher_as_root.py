@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 CODE = Path(__file__).resolve().parents[2]

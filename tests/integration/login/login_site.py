@@ -26,7 +26,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from base.paths import State
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 from ledger.store import Entry, Ledger
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from login_site import PEOPLE, RULES, Browser, CertifiedProvider, wait_for
 
-from hub_config.run.ports import free_ports
+from base.ports import free_ports
 from hub_config.slurm import slurm_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]

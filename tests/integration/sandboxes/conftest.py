@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sandbox_people import COMPANY_PEOPLE, OFFERED, CompanySite
 
 from base.paths import Installation, State
+from base.ports import free_ports
 from hub_config.run import start, stop
-from hub_config.run.ports import free_ports
 from hub_config.site import load
 
 DEMO = Path(__file__).resolve().parents[3] / "hub_config/demo.yaml"
