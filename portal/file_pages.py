@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from base.errors import LeerlabError
+from ledger.sandboxes import SandboxState
 from ledger.transfers import Direction, TransferLedger, TransferState
 from portal.boxes import BoxCard, Boxes
 from portal.errors import Refused, absent
@@ -22,9 +23,10 @@ from sandboxes.airlock.leaving import Leaving
 from sandboxes.airlock.outgoing import MOST_SHOWN as MOST_FILES
 from sandboxes.airlock.outgoing import Outgoing, too_long_ago
 from sandboxes.airlock.quarantine import Quarantine
-from sandboxes.taking import Taking
+from sandboxes.taking import Export, Taking
 
 MOST_SHOWN = 30
+NO_EXPORT = Export(None, frozenset(), ())
 
 
 class FilePages:
@@ -56,7 +58,9 @@ class FilePages:
         names = {transfer.asked_by for transfer in transfers}
         files = await self._boxes.call(self._outgoing.files, box.sandbox.id, visitor.name) if box.active else []
         outgoing = [one for one in transfers if one.direction is Direction.OUTGOING]
-        export = await self._boxes.call(self._taking.export, box.sandbox.id)
+        export = NO_EXPORT
+        if box.sandbox.state is SandboxState.ENDING:
+            export = await self._boxes.call(self._taking.export, box.sandbox.id)
         return {
             "incoming": [one for one in transfers if one.direction is Direction.INCOMING],
             "outgoing": outgoing,

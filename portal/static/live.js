@@ -5,7 +5,10 @@ const FIRST_WAIT = 3000;
 const LONGEST_WAIT = 30000;
 // The server says every few seconds that it is there; a look that nobody answers takes ten.
 const SILENCE = 20000;
+// A person who has clicked is on the way to another page for at most so long.
+const ON_THE_WAY = 10000;
 let wait = FIRST_WAIT;
+let clicked = 0;
 
 // What has the focus is found again by its address or its form, so that a keyboard's place is not lost.
 function place(element) {
@@ -59,7 +62,8 @@ function listen() {
   });
   stream.addEventListener("leave", () => {
     stream.close();
-    location.reload();
+    // Whoever is on the way to another page, through a login that ended this page's session, gets there.
+    setTimeout(() => location.reload(), Date.now() - clicked < ON_THE_WAY ? ON_THE_WAY : 0);
   });
   stream.onerror = () => {
     notice.hidden = false;
@@ -67,6 +71,9 @@ function listen() {
     clearInterval(watchdog);
     lost(stream);
   };
+  window.addEventListener("beforeunload", () => {
+    clicked = Date.now();
+  });
   window.addEventListener("pagehide", () => stream.close(), { once: true });
 }
 
