@@ -15,12 +15,10 @@ from tornado.web import HTTPError
 from base.paths import State
 from hub_config.sandboxes import Members
 from sandboxes.folders import Folders
-from sandboxes.usage import disk_use
+from sandboxes.usage import TOLERATED, disk_use
 from spawners.stopping import stop_without_request
 
 LOOK_SECONDS = 10.0
-TOLERATED = 1.1
-"""Times its size that a sandbox may take before its servers are stopped: room to finish and to clean up."""
 STOP_SECONDS = 120.0
 
 log = logging.getLogger("leerlab.sandboxes")
@@ -63,7 +61,10 @@ class Quota:
     async def _run(self, hub: Any) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self.look(hub)
+            try:
+                await self.look(hub)
+            except Exception:
+                log.exception("Disk space could not be measured; the next look tries again")
 
     async def look(self, hub: Any) -> None:
         """Measure the sandboxes in which something runs, and act on what was found."""

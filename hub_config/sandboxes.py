@@ -164,8 +164,8 @@ class Accounts:
         while True:
             try:
                 await self.update(hub)
-            except (LeerlabError, HTTPError, TimeoutError) as error:
-                log.error("Sandboxes could not be brought up to date: %s", error)
+            except Exception:
+                log.exception("Sandboxes could not be brought up to date; the next turn tries again")
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def update(self, hub: Any) -> None:
@@ -225,7 +225,7 @@ class Accounts:
             return
         try:
             await asyncio.to_thread(self._way_out.update)
-        except LeerlabError as error:
+        except (LeerlabError, OSError) as error:
             # The proxy of before goes on, or none at all: sandboxes themselves need not wait for it.
             log.error("What sandboxes may reach could not be brought up to date; the next turn tries again: %s", error)
 

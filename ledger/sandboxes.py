@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from base.errors import InputError, LeerlabError
 from ledger.schema import invitation_table, member_table, opening_table, sandbox_table, transfer_table
@@ -138,14 +138,20 @@ class SandboxLedger:
             again = again.where(sandbox_table.c.created > (created - SAME_REQUEST).isoformat())
             if (just_made := connection.execute(again).scalar()) is not None:
                 return _sandbox(connection, just_made)
-            mine = (sandbox_table.c.owner == owner) & sandbox_table.c.state.in_(
-                [SandboxState.WAITING, SandboxState.ACTIVE]
-            )
-            if connection.execute(select(func.count()).select_from(sandbox_table).where(mine)).scalar_one() >= most:
+            mine = select(sandbox_table.c.state).where(sandbox_table.c.owner == owner)
+            states = list(connection.execute(mine).scalars())
+            living = sum(state in (SandboxState.WAITING, SandboxState.ACTIVE) for state in states)
+            if living >= most:
                 raise NotPossibleNow(
                     f"You have {most} sandboxes already.",
                     "More at a time are not given.",
                     "End one that you do not use.",
+                )
+            if living + states.count(SandboxState.ENDING) >= 2 * most:
+                raise NotPossibleNow(
+                    "Too many of your sandboxes wait for their erasure.",
+                    "Until then they take their space.",
+                    "Wait until one is erased.",
                 )
             new = base64.b32encode(secrets.token_bytes(5)).decode().lower()
             connection.execute(

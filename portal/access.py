@@ -82,8 +82,11 @@ def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses:
         Refused: 404 where even the existence is nobody else's business, 403 where the page is known to exist.
     """
     match entry.who:
-        case Who.ANYBODY | Who.PERSON | Who.MEMBER:
+        case Who.ANYBODY | Who.PERSON:
             return
+        case Who.MEMBER:
+            if not visitor.company:
+                raise absent()
         case Who.COURSE | Who.TEACHER:
             course = parameters["course"]
             if course not in courses or not visitor.sees(course):

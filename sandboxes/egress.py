@@ -49,8 +49,8 @@ class Reached:
         time: when the answer was over.
         host: name that was asked for.
         port: port that was asked for.
-        allowed: whether it was let through.
-        bytes: sent to the sandbox.
+        allowed: whether squid let it through; what the place itself answered does not count.
+        bytes: to the sandbox and from it.
     """
 
     time: datetime
@@ -94,25 +94,38 @@ class Egress:
         if not self._offered:
             return
         before = ports(self._state)
-        now = {sandbox: before.get(sandbox) or free_ports(1)[0] for sandbox in sorted(lists)}
-        if _GUARD in before and self._written(now | {_GUARD: before[_GUARD]}, lists):
+        # squid ends when it cannot write a log: one sandbox whose folder is not there yet must not shut all others in.
+        there = [sandbox for sandbox in sorted(lists) if Folders(self._state, sandbox).root.is_dir()]
+        now = {sandbox: before.get(sandbox) or free_ports(1)[0] for sandbox in there}
+        # Written is not read: what squid did not take the last time is told to it again.
+        if _GUARD in before and _listens(before[_GUARD]) and self._written(now | {_GUARD: before[_GUARD]}, lists):
             return
         now[_GUARD] = free_ports(1)[0]
+        opened = self._opened()
         self._write(now, lists)
-        self._tell()
+        # Reading anew leaves open what was allowed before; ending squid, which is started again at once, does not.
+        self._tell(signal.SIGTERM if opened - self._opened() else signal.SIGHUP)
         until = time.monotonic() + LISTEN_SECONDS
         while not all(_listens(port) for port in now.values()):
             if time.monotonic() > until:
                 raise LeerlabError("squid does not listen for a sandbox.", "It reaches nothing.", "See logs/squid.log.")
             time.sleep(0.05)
 
-    def _tell(self) -> None:
-        """Let squid read its configuration anew; one that does not run does so at its start."""
-        with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+    def _opened(self) -> set[str]:
+        """What the configuration opens, a line for each place of each sandbox."""
+        try:
+            lines = self._configuration_file.read_text().splitlines()
+        except FileNotFoundError:
+            return set()
+        return {line for line in lines if line.startswith("acl listed_")}
+
+    def _tell(self, what: signal.Signals) -> None:
+        """Let squid read its configuration anew, or end; one that does not run reads it at its start."""
+        with suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
             pid = int((self._state.run / PID).read_text())
             # The file of one that was killed may name somebody else's process by now.
-            if str(Path(f"/proc/{pid}/exe").readlink()) == SQUID:
-                os.kill(pid, signal.SIGHUP)
+            if str(Path(f"/proc/{pid}/exe").readlink()).removesuffix(" (deleted)") == SQUID:
+                os.kill(pid, what)
 
     @property
     def _configuration_file(self) -> Path:
@@ -136,10 +149,10 @@ class Egress:
             f"cache_log {self._state.logs / 'squid-cache.log'}",
             "visible_hostname sandbox\nvia off\nforwarded_for delete\nhttpd_suppress_version_string on",
             "cache deny all\ncache_mem 0 MB\nshutdown_lifetime 1 second\npinger_enable off\nicp_port 0\nsnmp_port 0",
-            "strip_query_terms on\nlogformat box %ts %>rm %>rd %>rP %>Hs %<st",
+            "strip_query_terms on\nlogformat box %ts %>rm %>rd %>rP %Ss %<st %>st",
             f"acl inner dst {_INNER}",
             "acl literal dstdom_regex -n ^[0-9.]+$ ^0x : ^\\[",
-            "acl CONNECT method CONNECT\nacl tls port 443\nacl web port 80",
+            "acl CONNECT method CONNECT\nacl tls port 443\nacl web port 80\nacl http proto HTTP",
         ]
         for sandbox, port in now.items():
             lines.append(f"http_port {LOOPBACK}:{port} name=box-{sandbox}\nacl from_{sandbox} myportname box-{sandbox}")
@@ -151,11 +164,12 @@ class Egress:
         for sandbox in now:
             listed = _widest(self._offered & frozenset(lists.get(sandbox, ())))
             if listed:
-                lines += [f"acl listed_{sandbox} dstdomain {host}" for host in listed]
+                lines += [f"acl listed_{sandbox} dstdomain -n {host}" for host in listed]
                 lines.append(f"http_access deny from_{sandbox} !listed_{sandbox}")
             else:
                 lines.append(f"http_access deny from_{sandbox}")
-        lines.append("http_access deny CONNECT !tls\nhttp_access deny !CONNECT !web\nhttp_access deny inner")
+        lines.append("http_access deny CONNECT !tls\nhttp_access deny !CONNECT !web\nhttp_access deny !CONNECT !http")
+        lines.append("http_access deny inner")
         lines += [f"http_access allow from_{sandbox}" for sandbox in now if sandbox != _GUARD]
         lines.append("http_access deny all")
         return "\n".join(lines) + "\n"
@@ -199,9 +213,10 @@ def log_of(folders: Folders, last: int = 50) -> list[Reached]:
 
 def _read(line: str) -> Reached | None:
     try:
-        moment, _method, host, port, status, size = line.split(" ")
-        allowed = status != "403"
-        return Reached(datetime.fromtimestamp(int(moment), UTC), host[:253], int(port), allowed, int(size))
+        moment, _method, host, port, status, received, sent = line.split(" ")
+        allowed = "DENIED" not in status and "NONE" not in status
+        size = int(received) + int(sent)
+        return Reached(datetime.fromtimestamp(int(moment), UTC), host[:253], int(port), allowed, size)
     except ValueError:
         return None
 

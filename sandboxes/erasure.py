@@ -10,7 +10,6 @@ processes that write these logs go on.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ from base.paths import State
 from ledger.sandboxes import SandboxLedger, SandboxState
 from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
+from sandboxes.opened import folder_in, root_folder
 from spawners.submission import OWNER
 
 _CHUNK = 2**20
+_MOVED = ".erasing-"
 
 
 @dataclass(frozen=True)
@@ -117,22 +118,44 @@ def _remove(folder: Path) -> int:
     """Remove a folder with everything in it, whatever modes its people gave; says how many things that were."""
     if not os.path.lexists(folder):
         return 0
-    count = 1
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        here.chmod(stat.S_IRWXU)
-        with os.scandir(here) as entries:
-            for entry in entries:
-                count += 1
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
     try:
-        shutil.rmtree(folder)
+        return _emptied(folder)
     except OSError as error:
         raise LeerlabError(
             f"{folder} could not be removed: {error.strerror}.", "The erasure is not finished."
         ) from error
+
+
+def _emptied(folder: Path) -> int:
+    """Remove a folder without paths or recursion, which depth and long names would break: what lies deep comes up.
+
+    Each folder found in the top one gives its own folders to the top one under numbers, and then goes.
+    """
+    count, number = 1, 0
+    top = root_folder(folder)
+    try:
+        while names := os.listdir(top):  # noqa: PTH208  # of a descriptor
+            for name in names:
+                count += not name.startswith(_MOVED)
+                if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                below = folder_in(top, name)
+                try:
+                    for inner in os.listdir(below):  # noqa: PTH208
+                        count += 1
+                        if stat.S_ISDIR(os.stat(inner, dir_fd=below, follow_symlinks=False).st_mode):
+                            os.close(folder_in(below, inner))  # a closed one cannot be moved
+                            number += 1
+                            os.rename(inner, f"{_MOVED}{number}", src_dir_fd=below, dst_dir_fd=top)
+                        else:
+                            os.unlink(inner, dir_fd=below)
+                finally:
+                    os.close(below)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    folder.rmdir()
     return count
 
 

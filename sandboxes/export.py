@@ -9,7 +9,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +20,8 @@ from sandboxes.opened import folder_in, root_folder
 
 MANIFEST, TRAIL = "manifest.json", "trail.jsonl"
 MOST_DEEP = 200
+MOST_NAMES = 32 * 2**20
+"""Letters of all paths together: they are kept in memory for the manifest."""
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 2**20
 
@@ -56,15 +58,17 @@ class Exported:
     sha256: str
 
 
-def export(folders: Folders, ledger: Ledger, sandbox: str) -> Exported:
+def export(folders: Folders, ledger: Ledger, sandbox: str, most: int) -> Exported:
     """Pack the shared files, a manifest and the sandbox's part of the audit trail; nothing may run in it any more.
 
-    The file appears under its name only when it is complete. Links are listed, not followed: they may lead anywhere.
+    The file appears under its name only when it is complete. Links are listed, not followed: they may lead anywhere. A
+    file under two names is packed once; holes in a file take no space on disk but would here, so there is a limit.
 
     Args:
         folders: of the sandbox.
         ledger: with its audit trail.
         sandbox: its id.
+        most: bytes of all files together; what goes beyond is left out, and named.
 
     Raises:
         OSError: the disk is full, or a file could not be read to its end.
@@ -76,8 +80,23 @@ def export(folders: Folders, ledger: Ledger, sandbox: str) -> Exported:
     left_out: list[str] = []
     try:
         with partial.open("wb") as raw, tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            packed, names, first = 0, 0, dict[tuple[int, int], Listed]()
             for path, descriptor in _files(folders.files, left_out):
-                listed.append(_add(tar, path, descriptor))
+                status = os.fstat(descriptor)
+                names += len(path)
+                if names > MOST_NAMES:
+                    left_out.append("(and more: there are too many names)")
+                    break
+                inode = (status.st_dev, status.st_ino)
+                if inode in first:
+                    listed.append(_add_name(tar, path, first[inode]))
+                elif packed + status.st_size > most:
+                    left_out.append(path)
+                else:
+                    listed.append(_add(tar, path, descriptor))
+                    packed += status.st_size
+                    if status.st_nlink > 1:
+                        first[inode] = listed[-1]
             trail = [_plain(entry) for entry in entries_of(ledger, sandbox)]
             manifest = {"sandbox": sandbox, "files": [asdict(one) for one in listed], "left_out": left_out}
             _add_text(tar, MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
@@ -165,11 +184,24 @@ class _Hashed(io.RawIOBase):
 
 def _add(tar: tarfile.TarFile, path: str, descriptor: int) -> Listed:
     status = os.fstat(descriptor)
-    information = tarfile.TarInfo(f"files/{path}".encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    information = tarfile.TarInfo(_inside(path))
     information.size, information.mode, information.mtime = status.st_size, 0o600, int(status.st_mtime)
     with _Hashed(descriptor) as hashed:
         tar.addfile(information, hashed)
     return Listed(information.name.removeprefix("files/"), status.st_size, hashed.digest.hexdigest())
+
+
+def _add_name(tar: tarfile.TarFile, path: str, first: Listed) -> Listed:
+    """Another name of a file that is packed already."""
+    information = tarfile.TarInfo(_inside(path))
+    information.type, information.linkname, information.mode = tarfile.LNKTYPE, f"files/{first.path}", 0o600
+    tar.addfile(information)
+    return replace(first, path=information.name.removeprefix("files/"))
+
+
+def _inside(path: str) -> str:
+    """The path in the tar file; bytes that are no text become signs of their own, so that two names stay two."""
+    return f"files/{path}".encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
-from base.errors import LeerlabError
 from base.paths import State
 from cluster.errors import SlurmError
 from ledger.sandboxes import Sandbox, SandboxLedger, SandboxState
@@ -16,6 +15,7 @@ from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.erasure import erase
 from sandboxes.export import export
 from sandboxes.life import CLOCK, Sandboxes
+from sandboxes.usage import TOLERATED
 
 INTERVAL_SECONDS = 30.0
 EXPORTED = "sandbox.exported"
@@ -61,8 +61,8 @@ class Keeper:
         while True:
             try:
                 await look()
-            except (LeerlabError, OSError) as error:
-                log.error("%s could not be looked after; the next look tries again: %s", what, error)
+            except Exception:
+                log.exception("%s could not be looked after; the next look tries again", what)
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def look(self) -> None:
@@ -97,8 +97,9 @@ class Keeper:
                 continue
             try:
                 await asyncio.to_thread(self._go_on, sandbox)
-            except (LeerlabError, OSError) as error:
-                log.error("Sandbox %s could not be packed or erased; the next look tries again: %s", sandbox.id, error)
+            except Exception:
+                # Whatever the members left there, the other sandboxes come to their end.
+                log.exception("Sandbox %s could not be packed or erased; the next look tries again", sandbox.id)
 
     def _go_on(self, sandbox: Sandbox) -> None:
         pack(self._life, self._ledger, sandbox)
@@ -121,6 +122,6 @@ def pack(life: Sandboxes, ledger: Ledger, sandbox: Sandbox) -> None:
     """
     if sandbox.state is not SandboxState.ENDING or ledger.entries(action=EXPORTED, subject=sandbox.id, limit=1):
         return
-    made = export(life.folders(sandbox.id), ledger, sandbox.id)
+    made = export(life.folders(sandbox.id), ledger, sandbox.id, int(life.size * TOLERATED))
     details = {"files": str(made.files), "left_out": str(len(made.left_out)), "sha256": made.sha256}
     ledger.record(CLOCK, EXPORTED, sandbox.id, details)

@@ -80,6 +80,11 @@ class Sandboxes:
         self._settings = settings
         self._highest = list(DataClass).index(highest)
 
+    @property
+    def size(self) -> int:
+        """Most bytes of one sandbox."""
+        return int(self._settings.size)
+
     def folders(self, sandbox: str) -> Folders:
         """Where a sandbox's files are."""
         return Folders(self._state, sandbox)

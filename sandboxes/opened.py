@@ -35,7 +35,11 @@ def folder_in(parent: int, name: str) -> int:
         OSError: it belongs to somebody else, or cannot be opened for another reason.
     """
     try:
-        return os.open(name, _FOLDER, dir_fd=parent)
+        found = os.open(name, _FOLDER, dir_fd=parent)
+        mode = stat.S_IMODE(os.fstat(found).st_mode)
+        if mode & stat.S_IRWXU != stat.S_IRWXU:  # readable, but nothing in it can be looked at (mode 0400)
+            os.fchmod(found, mode | stat.S_IRWXU)
+        return found
     except PermissionError:
         place = os.open(name, _PLACE, dir_fd=parent)
         try:

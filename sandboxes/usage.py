@@ -11,6 +11,8 @@ from sandboxes.opened import folder_in, root_folder
 
 BLOCK = 512
 """Bytes of one unit of st_blocks (stat(2))."""
+TOLERATED = 1.1
+"""Times its size that a sandbox may take before its servers are stopped: room to finish and to clean up."""
 MOST_DEEP = 200
 """Folders inside each other that are looked into: one descriptor is open for each."""
 
@@ -73,6 +75,9 @@ class _Sum:
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
+            return
+        except OSError:
+            self._complete = False
             return
         self._count += 1
         # A file under two names takes its space once.

@@ -133,6 +133,7 @@ def main() -> None:
         Folders(state, sandbox).make()
     daemon = way.daemon()
     assert daemon is not None
+    command = [*AS_ACCOUNT, *daemon.argv]
     with subprocess.Popen(
         [*AS_ACCOUNT, *daemon.argv], env=daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as squid:
@@ -154,6 +155,7 @@ def main() -> None:
             "name of the metadata service": get("http://metadata.test/"), "name of a private address": get("http://private.test/"),
             "tunnel to another port": tunnel("good.test:22"), "page at another port": get("http://good.test:22/"),
             "host header of a listed name": get("http://evil.test/", "good.test"),
+            "another protocol": get("ftp://good.test:80/", "good.test"),
             "cache manager": get("cache_object://good.test/info", "good.test"),
         }  # fmt: skip
         found |= {name: through(port, request) for name, request in attempts.items()}
@@ -173,18 +175,41 @@ def main() -> None:
         squid.kill()
         squid.wait(10)
         found["squid killed"] = through(port, get("http://good.test/"))
-    with subprocess.Popen(
-        [*AS_ACCOUNT, *daemon.argv], env=daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as squid:
+    ending = threading.Event()
+
+    def keep() -> None:
+        """As the site's supervisor does: squid that ends is started again."""
+        while not ending.is_set():
+            with subprocess.Popen(command, env=daemon.environment, stderr=subprocess.DEVNULL) as one:
+                while one.poll() is None and not ending.is_set():
+                    time.sleep(0.02)
+                one.kill()
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
         assert listens(port)
         found["squid again, same port"] = through(port, get("http://good.test/"))
-        way.update({"aaaaaaaa": ["good.test"], "bbbbbbbb": []})
+        with socket.create_connection(("127.0.0.1", port), 5) as line:
+            line.settimeout(20)
+            line.sendall(tunnel("sub.good.test:443").encode())
+            found["tunnel before it was closed"] = line.recv(65536).decode("latin-1").split(" ")[1]
+            way.update({"aaaaaaaa": ["good.test"], "bbbbbbbb": []})
+            try:
+                found["tunnel after it was closed"] = "ended" if line.recv(1) == b"" else "goes on"
+            except TimeoutError:
+                found["tunnel after it was closed"] = "goes on"
+            except ConnectionResetError:
+                found["tunnel after it was closed"] = "ended"
         found["closed again"] = through(port, get("http://sub.good.test/"))
         found["still open"] = through(port, get("http://good.test/"))
         way.update({"bbbbbbbb": []})
         found["ended sandbox"] = through(port, get("http://good.test/"))
-        squid.terminate()
-        squid.wait(20)
+        way.update({"bbbbbbbb": [], "cccccccc": []})
+        found["a sandbox without a folder"] = port_of(state, "cccccccc")
+    finally:
+        ending.set()
+        keeper.join(20)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

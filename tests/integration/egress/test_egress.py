@@ -53,13 +53,20 @@ def test_listed_names_are_reached_and_nothing_is_told_about_the_sandbox(found: d
 def test_nothing_is_reached_before_it_was_opened_nor_after_it_was_closed(found: dict[str, Any]) -> None:
     assert found["before anything was opened"] == "403" and found["closed again"] == "403"
     assert found["still open"].startswith("200")
+    assert found["tunnel before it was closed"] == "200" and found["tunnel after it was closed"] == "ended"
+
+
+@pytest.mark.fault
+def test_a_sandbox_whose_folder_is_missing_shuts_nobody_in(found: dict[str, Any]) -> None:
+    """squid ends when it cannot open a log: then no sandbox had a way out."""
+    assert found["a sandbox without a folder"] is None
 
 
 ATTACKS = (
     "not listed", "listed for another sandbox", "suffix trick", "raw address", "raw address in hexadecimal",
     "raw address as a number", "IPv6 literal", "name of loopback", "name of the metadata service",
     "name of a private address", "tunnel to another port", "page at another port", "host header of a listed name",
-    "rebinding, later", "nobody's port",
+    "rebinding, later", "nobody's port", "another protocol", "cache manager",
 )  # fmt: skip
 
 

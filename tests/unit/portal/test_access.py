@@ -22,7 +22,7 @@ MAY = {
     Who.COMPANY: {"company"},
     Who.OPERATOR: {"operator"},
     # The ledger decides further.
-    Who.MEMBER: set(ROLES),
+    Who.MEMBER: {"company"},
 }
 
 

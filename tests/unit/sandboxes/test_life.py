@@ -34,7 +34,7 @@ from ledger.sandboxes import (
 )
 from ledger.store import Ledger
 from ledger.transfers import Direction, TransferLedger, TransferState
-from sandboxes import erasure, usage
+from sandboxes import erasure, keeper, usage
 from sandboxes import opened as opening
 from sandboxes.erasure import erase, found, remains
 from sandboxes.export import export
@@ -311,7 +311,7 @@ def test_an_export_holds_every_file_with_its_hash_and_the_trail(life: Sandboxes,
     (folders.files / "data.csv").write_text("a,b\n1,2\n")
     (folders.files / "link").symlink_to("/etc/passwd")
     os.mkfifo(folders.files / "pijp")
-    exported = export(folders, ledger, made.id)
+    exported = export(folders, ledger, made.id, 2**30)
     assert hashlib.sha256(folders.export.read_bytes()).hexdigest() == exported.sha256
     assert set(exported.left_out) == {"link", "pijp"}
     with tarfile.open(folders.export) as tar:
@@ -465,17 +465,95 @@ def test_nothing_is_let_go_that_has_not_ended(life: Sandboxes, ledger: Ledger) -
         Taking(life.ledger, ledger).release(joined(life).id, "mila")
 
 
-def test_closed_folders_and_files_are_packed_too(life: Sandboxes, ledger: Ledger) -> None:
+@pytest.mark.attack
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o300, 0o400, 0o600])
+def test_closed_folders_and_files_are_measured_packed_and_erased_too(
+    life: Sandboxes, ledger: Ledger, state: State, mode: int
+) -> None:
     made = life.request("mila", WISH)
     folders = life.folders(made.id)
     closed = folders.files / "dicht"
     closed.mkdir()
     (closed / "diep.txt").write_text("inhoud")
     (closed / "diep.txt").chmod(0)
-    closed.chmod(0o300)
-    assert export(folders, ledger, made.id).left_out == ()
+    closed.chmod(mode)
+    assert disk_use(folders.root).complete
+    closed.chmod(mode)
+    assert export(folders, ledger, made.id, 2**30).left_out == ()
     with tarfile.open(folders.export) as tar:
         assert tar.extractfile("files/dicht/diep.txt").read() == b"inhoud"  # type: ignore[union-attr]
+    closed.chmod(mode)
+    life.end(made.id, "mila")
+    erase(life.ledger, state, made.id, "mila")
+    assert not folders.root.exists()
+
+
+@pytest.mark.attack
+def test_an_export_takes_no_more_room_than_the_sandbox_had(life: Sandboxes, ledger: Ledger) -> None:
+    """Holes and second names take nothing on disk; written out each time they would fill the site's."""
+    made = life.request("mila", WISH)
+    folders = life.folders(made.id)
+    with (folders.files / "gat").open("wb") as hole:
+        hole.truncate(2**33)
+    (folders.files / "vol").write_bytes(b"x" * 2**20)
+    for number in range(50):
+        os.link(folders.files / "vol", folders.files / f"vol-{number}")
+    assert disk_use(folders.root).bytes < 3 * 2**20
+    exported = export(folders, ledger, made.id, 2**30)
+    assert exported.left_out == ("gat",)
+    assert folders.export.stat().st_size < 4 * 2**20
+    with tarfile.open(folders.export) as tar:
+        tar.extractall(folders.root / "uit")  # made by ourselves a moment ago
+    assert (folders.root / "uit/files/vol-7").read_bytes() == b"x" * 2**20, "nothing is lost by it"
+
+
+@pytest.mark.attack
+def test_folders_as_deep_and_long_as_they_come_are_erased_and_keep_no_other_sandbox(
+    life: Sandboxes, ledger: Ledger, state: State
+) -> None:
+    deep, other = life.request("mila", WISH), life.request("noor", WISH)
+    here = os.open(life.folders(deep.id).files, os.O_RDONLY)
+    for _ in range(1500):
+        name = "d" * 250
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    for made in (deep, other):
+        life.end(made.id, made.owner)
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always, living=nothing).look())
+    assert not life.folders(deep.id).root.exists() and not life.folders(other.id).root.exists()
+
+
+@pytest.mark.attack
+def test_one_sandbox_that_cannot_be_packed_keeps_no_other_from_its_end(
+    life: Sandboxes, ledger: Ledger, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = life.request("mila", WISH), life.request("noor", WISH)
+    for made in (first, other):
+        life.end(made.id, made.owner)
+    real = keeper.pack
+
+    def broken(given: Sandboxes, to: Ledger, sandbox: Sandbox) -> None:
+        if sandbox.id == first.id:
+            raise RecursionError
+        real(given, to, sandbox)
+
+    monkeypatch.setattr(keeper, "pack", broken)
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always, living=nothing).look())
+    assert life.folders(first.id).root.exists() and not life.folders(other.id).root.exists()
+
+
+@pytest.mark.attack
+def test_ending_one_after_the_other_is_no_way_to_more_than_are_given(life: Sandboxes, state: State) -> None:
+    """An ended one takes its space until it is erased."""
+    for title in ("een", "twee", "drie", "vier"):
+        life.end(life.request("mila", replace(WISH, title=title)).id, "mila")
+    with pytest.raises(NotPossibleNow, match="wait for their erasure"):
+        life.request("mila", replace(WISH, title="vijf"))
+    erase(life.ledger, state, life.ledger.all()[0].id, "mila")
+    life.request("mila", replace(WISH, title="vijf"))
 
 
 def test_a_refused_request_is_forgotten_after_the_same_time(life: Sandboxes, ledger: Ledger, state: State) -> None:
