@@ -24,6 +24,7 @@ from hub_config.login.names import BOX_PREFIX
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from portal.configuration import SERVICE
+from portal.people import COMPANIES
 from sandboxes.egress import Egress
 from spawners.stopping import stop_without_request
 
@@ -246,6 +247,10 @@ class Accounts:
         for membership in wanted.values():
             person = orm.User.find(hub.db, membership.person)
             if person is None:
+                continue
+            if COMPANIES not in [group.name for group in person.groups]:
+                # Still in the ledger, and no company's any more: the provider has taken that back.
+                self._withdraw(hub, membership.account)
                 continue
             account = orm.User.find(hub.db, membership.account)
             if account is None:

@@ -136,8 +136,10 @@ class Sandboxes:
         """An operator's yes.
 
         Raises:
-            NoSuchSandbox, NotPossibleNow: it does not wait for one.
+            NoSuchSandbox, NotPossibleNow: it does not wait for one, or the operator is in it.
         """
+        if by in self.ledger.members(sandbox):
+            raise NotPossibleNow("You are in this sandbox yourself.", do="Let another operator decide.")
         active = self.ledger.move(sandbox, SandboxState.ACTIVE, by)
         self.prepare(active, language)
         return active
