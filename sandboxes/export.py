@@ -18,7 +18,7 @@ from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
 from sandboxes.opened import folder_in, root_folder
 
-MANIFEST, TRAIL = "manifest.json", "trail.jsonl"
+MANIFEST, TRAIL, REACHED = "manifest.json", "trail.jsonl", "egress.log"
 MOST_DEEP = 200
 MOST_NAMES = 32 * 2**20
 """Letters of all paths together: they are kept in memory for the manifest."""
@@ -93,10 +93,11 @@ def export(folders: Folders, ledger: Ledger, sandbox: str, most: int) -> Exporte
                 elif packed + status.st_size > most:
                     left_out.append(path)
                 else:
-                    listed.append(_add(tar, path, descriptor))
+                    listed.append(_add(tar, _inside(path), descriptor))
                     packed += status.st_size
                     if status.st_nlink > 1:
                         first[inode] = listed[-1]
+            _add_log(tar, folders)
             trail = [_plain(entry) for entry in entries_of(ledger, sandbox)]
             manifest = {"sandbox": sandbox, "files": [asdict(one) for one in listed], "left_out": left_out}
             _add_text(tar, MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
@@ -182,13 +183,25 @@ class _Hashed(io.RawIOBase):
         super().close()
 
 
-def _add(tar: tarfile.TarFile, path: str, descriptor: int) -> Listed:
+def _add(tar: tarfile.TarFile, name: str, descriptor: int) -> Listed:
     status = os.fstat(descriptor)
-    information = tarfile.TarInfo(_inside(path))
+    information = tarfile.TarInfo(name)
     information.size, information.mode, information.mtime = status.st_size, 0o600, int(status.st_mtime)
     with _Hashed(descriptor) as hashed:
         tar.addfile(information, hashed)
     return Listed(information.name.removeprefix("files/"), status.st_size, hashed.digest.hexdigest())
+
+
+def _add_log(tar: tarfile.TarFile, folders: Folders) -> None:
+    """What was reached outside, for a sandbox that reached anything."""
+    try:
+        log = os.open(folders.egress_log, _OPEN)
+    except FileNotFoundError:
+        return
+    try:
+        _add(tar, REACHED, log)
+    finally:
+        os.close(log)
 
 
 def _add_name(tar: tarfile.TarFile, path: str, first: Listed) -> Listed:

@@ -311,6 +311,7 @@ def test_an_export_holds_every_file_with_its_hash_and_the_trail(life: Sandboxes,
     (folders.files / "data.csv").write_text("a,b\n1,2\n")
     (folders.files / "link").symlink_to("/etc/passwd")
     os.mkfifo(folders.files / "pijp")
+    folders.egress_log.write_text("1790000000 GET pypi.org 80 TCP_MISS 1 2\n")
     exported = export(folders, ledger, made.id, 2**30)
     assert hashlib.sha256(folders.export.read_bytes()).hexdigest() == exported.sha256
     assert set(exported.left_out) == {"link", "pijp"}
@@ -319,6 +320,7 @@ def test_an_export_holds_every_file_with_its_hash_and_the_trail(life: Sandboxes,
         for listed in manifest["files"]:
             content = tar.extractfile(f"files/{listed['path']}").read()  # type: ignore[union-attr]
             assert hashlib.sha256(content).hexdigest() == listed["sha256"] and len(content) == listed["size"]
+        assert tar.extractfile("egress.log").read() == folders.egress_log.read_bytes()  # type: ignore[union-attr]
         assert "data.csv" in [listed["path"] for listed in manifest["files"]]
         assert Path("/etc/passwd").read_bytes()[:30] not in b"".join(
             tar.extractfile(one).read() for one in tar if one.isreg()
