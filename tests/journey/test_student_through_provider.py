@@ -24,7 +24,7 @@ from steps import (
 
 from base.ports import free_ports
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(400)]
 
 STUDENT, TEACHER, NOBODY = "Anna de Vries", "Bram Smit", "Niek Niemand"
 PEOPLE = {

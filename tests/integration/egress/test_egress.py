@@ -84,6 +84,7 @@ def test_no_name_that_is_not_listed_is_ever_asked_for(found: dict[str, Any]) -> 
 
 
 @pytest.mark.attack
+@pytest.mark.slow
 def test_controls_each_attempt_works_without_its_one_defence() -> None:
     """The same requests with one line of squid's configuration taken out at a time."""
     open_list = attempts("lambda text: re.sub('http_access deny from_\\w+ !listed_.*\\n', '', text)")

@@ -10,7 +10,7 @@ from sandbox_people import CompanySite, Person, logged_in, trail, wait_for
 
 from hub_config.audit import open_ledger
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from hub_config.run.supervisor_client import Supervisor
 from ledger.sandboxes import SandboxState
 from sandboxes.folders import Folders
 
-pytestmark = [pytest.mark.fault, pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.fault, pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 MARKER = "merkteken-van-de-kaasmakerij"
 
 
@@ -125,7 +125,6 @@ def test_a_hub_killed_before_it_learns_who_was_taken_out_learns_it_when_it_begin
     assert answers(mila, account_of(shared, "mila")), "the lab of who stays runs on"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(360)
 def test_while_slurm_is_away_an_ended_sandbox_is_shut_and_packed_once_its_job_has_ended(
     company_site: CompanySite, people: dict[str, Person], shared: str
