@@ -193,7 +193,7 @@ def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
         slurm_answer=2.0,
         ledger=f"sqlite:///{pages.state.ledger}",
         ledger_key=key,
-        sandboxes=SandboxSettings(profile="cpu-small", hosts=("pypi.org",), per_person=3),
+        sandboxes=SandboxSettings(profile="cpu-small", hosts=("pypi.org",), per_person=50),
     )
     file = pages.root / "portal.json"
     file.write_text(configuration.model_dump_json())
