@@ -25,6 +25,8 @@ LEFT_OUT = "slow"
 BUILD, HOME = "build", ".home"
 NOT_COPIED = (".git", BUILD, HOME, "__pycache__", ".*_cache", "*.egg-info")
 PYTEST_USAGE = 4
+# The tests wait more than they compute. The tests of one file share what they run on, so they stay together.
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 
 
 def _run(argv: Sequence[str], code: Path | None = None) -> int:
@@ -112,10 +114,11 @@ def test(
     """Run the tests; further arguments go to pytest. Started by root, the tests run as the account leerlab."""
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     extra = list(context.args)
+    side_by_side = () if extra else SIDE_BY_SIDE
     wanted = [] if everything else [f"not {LEFT_OUT}"]
     is_root = os.geteuid() == 0
     with _own_copy() as copy:
-        codes = [_run([*pytest, "-m", " and ".join(["not root", *wanted]), *extra], copy)]
+        codes = [_run([*pytest, *side_by_side, "-m", " and ".join(["not root", *wanted]), *extra], copy)]
     if is_root and not extra:
         codes.append(_run([*pytest, "-m", " and ".join(["root", *wanted])]))
     if not everything:

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster import embedded
@@ -30,7 +31,7 @@ def impatient(running) -> Slurm:
 
 def children() -> set[int]:
     """The processes that this process has started and not reaped."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def stop_controller(running):

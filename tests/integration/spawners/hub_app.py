@@ -41,7 +41,10 @@ print("waiting", delay, flush=True)
 time.sleep(delay)
 http.server.ThreadingHTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 """
-BROKEN = "import sys; print('loading the model'); print('<b>no such file: model.bin</b>'); sys.exit(3)"
+# It ends only when the test follows its progress.
+BROKEN = (
+    "import sys, time; time.sleep(1); print('loading the model'); print('<b>no such file: model.bin</b>'); sys.exit(3)"
+)
 MUTE = "import time; print('thinking', flush=True); time.sleep(3600)"
 
 
