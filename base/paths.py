@@ -88,6 +88,16 @@ class State:
         return self.root / "sandboxes"
 
     @property
+    def catalogue(self) -> Path:
+        """Datasets and models, each checked, as every wall sees them: `catalogue/<id>/<version>`."""
+        return self.root / "catalogue"
+
+    @property
+    def published(self) -> Path:
+        """Courses that were published on the running site: `published/<course>/<version>`."""
+        return self.root / "published"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
 
@@ -99,10 +109,21 @@ class State:
         """Create the folders, private to their owner."""
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
-            self.homes, self.jobs, self.courses, self.exchange, self.sandboxes,
+            self.homes, self.jobs, self.courses, self.exchange, self.sandboxes, self.catalogue, self.published,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
+
+
+# The variable in which `./leerlab` passes each field of an installation on.
+INSTALLED = {
+    "LEERLAB_CODE": "code",
+    "LEERLAB_HUB_ENV": "hub_env",
+    "LEERLAB_NOTEBOOK_ENV": "notebook_env",
+    "LEERLAB_PROXY": "proxy",
+    "LEERLAB_CATALOGUE_ENV": "catalogue_env",
+    "LEERLAB_ASSISTANT_ENV": "assistant_env",
+}
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,8 @@ class Installation:
     hub_env: Path
     notebook_env: Path
     proxy: Path
+    catalogue_env: Path
+    assistant_env: Path
 
     @classmethod
     def current(cls) -> Installation:
@@ -121,7 +144,7 @@ class Installation:
         Raises:
             LeerlabError: the process was not started by `./leerlab`.
         """
-        names = ("LEERLAB_CODE", "LEERLAB_HUB_ENV", "LEERLAB_NOTEBOOK_ENV", "LEERLAB_PROXY")
+        names = tuple(INSTALLED)
         missing = [name for name in names if not os.environ.get(name)]
         if missing:
             raise LeerlabError(
@@ -130,3 +153,7 @@ class Installation:
                 "Start it with ./leerlab, which sets them.",
             )
         return cls(*(Path(os.environ[name]) for name in names))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that tell another process of this installation."""
+        return {name: str(getattr(self, field)) for name, field in INSTALLED.items()}

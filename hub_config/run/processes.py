@@ -41,10 +41,7 @@ def base_environment(installation: Installation, state: State, site_file: Path) 
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(installation.code),
         "PYTHONUNBUFFERED": "1",
-        "LEERLAB_CODE": str(installation.code),
-        "LEERLAB_HUB_ENV": str(installation.hub_env),
-        "LEERLAB_NOTEBOOK_ENV": str(installation.notebook_env),
-        "LEERLAB_PROXY": str(installation.proxy),
+        **installation.environment(),
         "LEERLAB_SITE": str(site_file),
     }
 

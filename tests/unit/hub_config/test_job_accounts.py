@@ -32,7 +32,7 @@ def site(request):
 
 @pytest.fixture
 def installation(tmp_path):
-    return Installation(CODE, tmp_path, tmp_path, tmp_path)
+    return Installation(CODE, tmp_path, tmp_path, tmp_path, tmp_path, tmp_path)
 
 
 @pytest.fixture

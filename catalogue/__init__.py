@@ -1,0 +1,1 @@
+"""Trusted datasets and models: origin, licence, checks, datasheets."""
