@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from base.errors import LeerlabError
 from base.paths import State
 from hub_config.run.keys import secret
 from hub_config.site import Site
@@ -24,6 +26,22 @@ def open_ledger(site: Site, state: State) -> Ledger:
     """The site's ledger, at the address of site.yaml or in the state folder."""
     secret(state, LEDGER_KEY)
     return Ledger.open(ledger_url(site, state), state.secrets / LEDGER_KEY)
+
+
+@contextmanager
+def existing_ledger(site: Site, state: State) -> Iterator[Ledger]:
+    """The ledger of a site that has run; closed afterwards.
+
+    Raises:
+        LeerlabError: the site has never run.
+    """
+    if not state.secrets.is_dir():
+        raise LeerlabError("This site has never run, so nothing is recorded.", do="Run ./leerlab up.")
+    ledger = open_ledger(site, state)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from base.errors import InputError, LeerlabError
 from base.paths import State
-from hub_config.audit import open_ledger
+from hub_config.audit import existing_ledger
 from hub_config.run.keys import secret
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
@@ -222,13 +222,8 @@ def oversight(site: Site, state: State) -> Iterator[Oversight]:
         InputError: the site has no sandboxes.
         LeerlabError: it has never run.
     """
-    if not state.secrets.is_dir():
-        raise LeerlabError("This site has never run, so it has no sandboxes.", do="Run ./leerlab up.")
-    ledger = open_ledger(site, state)
-    try:
+    with existing_ledger(site, state) as ledger:
         yield Oversight(site, state, ledger)
-    finally:
-        ledger.close()
 
 
 def days_left(sandbox: Sandbox) -> int:

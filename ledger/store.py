@@ -340,6 +340,7 @@ class Ledger:
         subject: str | None = None,
         after: int = 0,
         limit: int | None = None,
+        newest: int | None = None,
     ) -> Sequence[Entry]:
         """Entries in order, filtered by what is given.
 
@@ -348,10 +349,12 @@ class Ledger:
             action: only of this action, or of those below it (`login` finds `login.refused` too).
             subject: only about this subject.
             after: only with a higher sequence.
-            limit: most entries; without it all.
+            limit: most entries, the oldest first; without it all.
+            newest: only this many of the newest; not together with `limit`.
         """
         table = entry_table
-        query = select(table).where(table.c.sequence > after).order_by(table.c.sequence).limit(limit)
+        order = table.c.sequence.desc() if newest is not None else table.c.sequence
+        query = select(table).where(table.c.sequence > after).order_by(order).limit(limit if newest is None else newest)
         if actor is not None:
             query = query.where(table.c.actor == actor)
         if action is not None:
@@ -359,7 +362,7 @@ class Ledger:
         if subject is not None:
             query = query.where(table.c.subject == subject)
         with self.snapshot() as connection:
-            return [
+            found = [
                 Entry(
                     row["sequence"],
                     datetime.fromisoformat(row["time"]),
@@ -371,6 +374,7 @@ class Ledger:
                 )
                 for row in connection.execute(query).mappings()
             ]
+        return sorted(found, key=lambda entry: entry.sequence)
 
 
 def _names_a_secret(name: str) -> bool:

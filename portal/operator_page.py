@@ -81,6 +81,7 @@ class OperatorPage:
             "titles": {name: course.title(language) for name, course in self._site.courses.items()}
             | {box.sandbox.id: box.sandbox.title for box in boxes},
             "names": await self._names(servers, snapshot),
+            "owners": await self._hub.titles(sorted({box.sandbox.owner for box in boxes})),
         }
 
     async def _living(self) -> list[BoxCard]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,28 @@ def test_a_changed_audit_trail_is_found(new_site: Callable[..., Any]) -> None:
     site.state.ledger.write_bytes(b"this is no database" * 1000)
     finding = doctor.examine(site.site, site.state, Installation.current(), lambda phrase: None)[0]
     assert finding.name == "write" and not finding.ok and finding.do
+
+
+def test_the_audit_trail_is_read_and_verified_from_the_command_line(new_site: Callable[..., Any]) -> None:
+    site = new_site()
+    never_ran = site.leerlab("ledger", "list", check=False)
+    assert never_ran.returncode == 1 and "never run" in never_ran.stderr
+    site.state.make()
+    ledger = open_ledger(site.site, site.state)
+    ledger.record("mila", "sandbox.request", "abcdefgh", {"title": "Pompen \x1b[31m"})
+    ledger.record("beheer", "sandbox.active", "abcdefgh", {})
+    ledger.record("beheer", "logout", "beheer", {})
+    listed = site.leerlab("ledger", "list", "--action", "sandbox", "--last", "1").stdout
+    assert "sandbox.active" in listed and "sandbox.request" not in listed and "logout" not in listed
+    (request,) = json.loads(site.leerlab("ledger", "list", "--actor", "mila", "--json").stdout)
+    assert request["sequence"] == 1 and request["details"] == {"title": "Pompen \x1b[31m"}
+    assert "\x1b" not in site.leerlab("ledger", "list", "--actor", "mila").stdout
+    assert json.loads(site.leerlab("ledger", "verify", "--json").stdout)["entries"] == 3
+    with closing(sqlite3.connect(site.state.ledger)) as database, database:
+        database.execute("DROP TRIGGER entry_no_update")
+        database.execute("UPDATE entry SET actor = 'mila' WHERE sequence = 2")
+    broken = site.leerlab("ledger", "verify", check=False)
+    assert broken.returncode == 1 and "2" in broken.stderr
 
 
 def test_a_missing_notebook_environment_is_found(tmp_path: Path) -> None:

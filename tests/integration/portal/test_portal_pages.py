@@ -292,7 +292,8 @@ def test_a_request_of_high_risk_waits_for_the_operator_and_a_forbidden_one_names
     ask(company, pages, product="yes")
     expect(company.locator(".box-waiting")).to_have_text("wacht op de beheerder")
     operator.goto(f"{pages.portal}/operator")
-    row = operator.locator("[data-region=allboxes] li").filter(has_text="wacht op de beheerder").first
+    waiting = operator.locator("[data-region=allboxes] li").filter(has_text="wacht op de beheerder")
+    row = waiting.filter(has_text="Concurrent").first
     row.get_by_role("button", name="Toekennen", exact=True).click()
     # The company's page learns of it by itself.
     expect(company.locator(".box-active")).to_have_text("in gebruik", timeout=LIVE)

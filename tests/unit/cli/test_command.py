@@ -40,6 +40,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ["sandbox", "list"],
         ["sandbox", "erase"],
         ["sandbox", "verify"],
+        ["ledger", "list"],
+        ["ledger", "verify"],
     ],
 )
 def test_every_command_has_help(command: list[str]) -> None:

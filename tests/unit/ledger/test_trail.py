@@ -47,6 +47,7 @@ def change(file: Path, *statements: str, without_triggers: bool = True) -> None:
 def test_entries_are_kept_in_order_and_found_again(ledger: Ledger) -> None:
     assert ledger.verify() == ENTRIES
     assert [entry.sequence for entry in ledger.entries(after=2, limit=2)] == [3, 4]
+    assert [entry.sequence for entry in ledger.entries(newest=2)] == [ENTRIES - 1, ENTRIES]
     ledger.record("anonymous", "login.refused", "sanne", {})
     ledger.record("anonymous", "loginx", "sanne", {})
     assert [entry.action for entry in ledger.entries(action="login")] == ["login.refused"]
