@@ -168,12 +168,25 @@ def found(state: State, marker: bytes) -> list[Path]:
 
     Raises:
         ValueError: the marker is too short to mean anything.
-        LeerlabError: a file cannot be read, so that nothing is known of it.
+        LeerlabError: a file or folder cannot be read, so that nothing is known of it.
     """
     if len(marker) < 8:
         raise ValueError("a marker has at least 8 bytes")
-    places = [path for path in state.root.rglob("*") if marker in os.fsencode(path.name) or _holds(path, marker)]
+    places = [path for path in _all_below(state.root) if marker in os.fsencode(path.name) or _holds(path, marker)]
     return sorted(places)
+
+
+def _all_below(root: Path) -> Iterator[Path]:
+    def closed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise _unknown(Path(error.filename)) from error
+
+    for folder, folders, files in os.walk(root, onerror=closed):
+        yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def _unknown(path: Path) -> LeerlabError:
+    return LeerlabError(f"{path} cannot be read.", "The marker may stand in it.", "Look at it yourself.")
 
 
 def _holds(path: Path, marker: bytes) -> bool:
@@ -193,5 +206,5 @@ def _holds(path: Path, marker: bytes) -> bool:
     except FileNotFoundError:
         return False
     except PermissionError as error:
-        raise LeerlabError(f"{path} cannot be read.", "The marker may stand in it.", "Look at it yourself.") from error
+        raise _unknown(path) from error
     return False

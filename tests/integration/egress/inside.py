@@ -77,6 +77,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Six(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 def through(port: int, request: str) -> str:
     """The status of the proxy's answer, with the page when there is one; or what went wrong."""
     try:
@@ -117,6 +121,7 @@ def main() -> None:
     run(["/usr/sbin/ip", "link", "set", "lo", "up"], check=True)
     for address in (PUBLIC, OTHER, "169.254.169.254", "10.1.2.3"):
         run(["/usr/sbin/ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    run(["/usr/sbin/ip", "address", "add", "2001:db8::10/128", "dev", "lo", "nodad"], check=True)
     routes = run(["/usr/sbin/ip", "route"], capture_output=True, text=True, check=True).stdout
     assert routes == "", "nothing may leave this namespace"
     resolv = Path(sys.argv[1]) / "resolv.conf"
@@ -126,6 +131,7 @@ def main() -> None:
     for address in (PUBLIC, OTHER, "127.0.0.1", "169.254.169.254", "10.1.2.3"):
         for port in (80, 443, 22):
             threading.Thread(target=ThreadingHTTPServer((address, port), Handler).serve_forever, daemon=True).start()
+    threading.Thread(target=Six(("2001:db8::10", 80), Handler).serve_forever, daemon=True).start()
     write = egress.Egress._configuration
     egress.Egress._configuration = lambda self, now, lists: change(write(self, now, lists)) + SHORT_MEMORY  # type: ignore[method-assign]
     way = egress.Egress(state, OFFERED)
@@ -151,7 +157,7 @@ def main() -> None:
             "listed for another sandbox": get("http://other.test/"),
             "suffix trick": get("http://good.test.evil.test/"), "raw address": get(f"http://{OTHER}/"),
             "raw address in hexadecimal": get("http://0xcb007114/"), "raw address as a number": get("http://3405803796/"),
-            "IPv6 literal": get("http://[::1]/"), "name of loopback": get("http://inner.test/"),
+            "IPv6 literal": get("http://[2001:db8::10]/"), "name of loopback": get("http://inner.test/"),
             "name of the metadata service": get("http://metadata.test/"), "name of a private address": get("http://private.test/"),
             "tunnel to another port": tunnel("good.test:22"), "page at another port": get("http://good.test:22/"),
             "host header of a listed name": get("http://evil.test/", "good.test"),
