@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,6 +183,11 @@ def _all_below(root: Path) -> Iterator[Path]:
             raise _unknown(Path(error.filename)) from error
 
     for folder, folders, files in os.walk(root, onerror=closed):
+        for name in folders:
+            if not os.access(Path(folder, name), os.R_OK | os.X_OK):
+                # Members may close their folders; that keeps nothing from this look, and no company from another's.
+                with suppress(OSError):
+                    os.close(root_folder(Path(folder, name)))
         yield from (Path(folder, name) for name in (*folders, *files))
 
 

@@ -333,8 +333,10 @@ def test_after_erasure_the_marker_is_nowhere(life: Sandboxes, ledger: Ledger, st
     made = filled(life, state)
     ledger.settle()
     before = found(state, MARKER.encode())
+    (life.folders(made.id).files / "dicht").chmod(0)
     assert {path.name for path in before} >= {
         "data.csv",
+        "diep.txt",
         f"{MARKER}.txt",
         ".history",
         "half",
