@@ -10,6 +10,7 @@ processes that write these logs go on.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -130,9 +131,10 @@ def _remove(folder: Path) -> int:
 def _emptied(folder: Path) -> int:
     """Remove a folder without paths or recursion, which depth and long names would break: what lies deep comes up.
 
-    Each folder found in the top one gives its own folders to the top one under numbers, and then goes.
+    Each folder found in the top one gives its own folders to the top one under new names, and then goes. Names of an
+    erasure that was broken off are still there.
     """
-    count, number = 1, 0
+    count = 1
     top = root_folder(folder)
     try:
         while names := os.listdir(top):  # noqa: PTH208  # of a descriptor
@@ -147,8 +149,8 @@ def _emptied(folder: Path) -> int:
                         count += 1
                         if stat.S_ISDIR(os.stat(inner, dir_fd=below, follow_symlinks=False).st_mode):
                             os.close(folder_in(below, inner))  # a closed one cannot be moved
-                            number += 1
-                            os.rename(inner, f"{_MOVED}{number}", src_dir_fd=below, dst_dir_fd=top)
+                            new = f"{_MOVED}{secrets.token_hex(8)}"
+                            os.rename(inner, new, src_dir_fd=below, dst_dir_fd=top)
                         else:
                             os.unlink(inner, dir_fd=below)
                 finally:

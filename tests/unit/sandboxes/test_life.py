@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -327,6 +328,35 @@ def test_an_export_holds_every_file_with_its_hash_and_the_trail(life: Sandboxes,
         )  # type: ignore[union-attr]
         trail = tar.extractfile("trail.jsonl").read().decode().splitlines()  # type: ignore[union-attr]
     assert [json.loads(line)["action"] for line in trail] == ["sandbox.request"]
+
+
+@pytest.mark.fault
+def test_an_erasure_that_was_broken_off_anywhere_goes_on(
+    life: Sandboxes, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = filled(life, state)
+    for name in ("a/b/c", "d/e/f", "g"):
+        (life.folders(made.id).files / name).mkdir(parents=True)
+    life.end(made.id, "mila")
+    done, remove = 0, os.rmdir
+
+    def cut_off(*arguments: Any, **named: Any) -> None:
+        nonlocal done
+        done += 1
+        if done % 2 == 0:
+            raise OSError(errno.EIO, "the power went")
+        remove(*arguments, **named)
+
+    monkeypatch.setattr(os, "rmdir", cut_off)
+    for _ in range(50):
+        try:
+            erase(life.ledger, state, made.id, CLOCK)
+            break
+        except LeerlabError:
+            continue
+    monkeypatch.undo()
+    assert life.ledger.get(made.id).state is SandboxState.ERASED and done > 8
+    assert found(state, MARKER.encode()) == []
 
 
 def test_after_erasure_the_marker_is_nowhere(life: Sandboxes, ledger: Ledger, state: State) -> None:
