@@ -154,6 +154,11 @@ class Installation:
             )
         return cls(*(Path(os.environ[name]) for name in names))
 
+    @property
+    def packages(self) -> Path:
+        """Where the packages lie from which the catalogue takes data and weights."""
+        return self.catalogue_env / "lib" / "python3.11" / "site-packages"
+
     def environment(self) -> dict[str, str]:
         """The variables that tell another process of this installation."""
         return {name: str(getattr(self, field)) for name, field in INSTALLED.items()}

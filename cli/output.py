@@ -29,6 +29,11 @@ def print_json(value: Any) -> None:
     out.print_json(json.dumps(value))
 
 
+def as_json(value: Any) -> str:
+    """A JSON file's text."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
 def as_is(text: str) -> Text:
     """Somebody's own words in a table: nothing in them is taken for markup or for the terminal's control codes."""
     return Text("".join(each if each.isprintable() else " " for each in text))

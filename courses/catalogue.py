@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.described import read_described
 from base.errors import InputError
 from base.settings import BothLanguages
-from courses.described import read_described
 from courses.model import Assignment, CourseDescription
 
 DESCRIPTION = "course.yaml"

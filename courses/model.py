@@ -49,7 +49,8 @@ class CourseDescription(Section):
     prior_knowledge: BothLanguages | None = Field(None, description="What a learner must know before.")
     outcomes: tuple[Outcome, ...] = Field(min_length=1, description="What one can do afterwards.")
     assignments: tuple[Assignment, ...] = Field(min_length=1, description="In teaching order.")
-    datasets: tuple[str, ...] = Field((), description="Data the course uses, with where it comes from.")
+    datasets: tuple[Identifier, ...] = Field((), description="Datasets of the catalogue that the course uses.")
+    models: tuple[Identifier, ...] = Field((), description="Models of the catalogue that the course uses.")
     badge: BothLanguages | None = Field(None, description="What a learner may show afterwards.")
 
     @model_validator(mode="after")

@@ -16,11 +16,15 @@ from spawners.settings import Profile
 
 NOTEBOOK_ENV = Path("/opt/notebook")
 LAB = Path("/opt/leerlab")
+# Datasets and models, each checked: see catalogue/shelf.py, and leerlab_lab.data inside.
+CATALOGUE = Path("/opt/catalogue")
 # The look and the texts that all pages of Leerlab share: templates, styles and catalogues; no code, nothing secret.
 PAGES = Path("/opt/pages")
 # Commands such as `nbgrader`, which the environment's own scripts cannot be inside (see images/notebook/bin/run).
 COMMANDS = f"{LAB}/bin:{PATH}"
 EXCHANGE_PORT = 8082
+# Hugging Face's libraries look for nothing outside: what there is lies in the catalogue.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_DATASETS_CACHE": "/tmp/datasets"}  # noqa: S108 - inside
 SERVER_PORT = 8888
 HUB_PORT = 8081
 NOTEBOOK = "notebook.ipynb"
@@ -41,11 +45,12 @@ def seccomp_of(state: State) -> Path:
     return state.generated / "seccomp.bpf"
 
 
-def notebook_binds(installation: Installation) -> tuple[Bind, ...]:
-    """The notebook environment and Leerlab's own part of it, read-only: the same in every wall."""
+def notebook_binds(installation: Installation, state: State) -> tuple[Bind, ...]:
+    """The notebook environment, Leerlab's own part of it, and the catalogue, read-only: the same in every wall."""
     return (
         Bind(installation.notebook_env, NOTEBOOK_ENV),
         Bind(installation.code / "images" / "notebook", LAB),
+        Bind(state.catalogue, CATALOGUE),
     )
 
 
@@ -68,6 +73,7 @@ def lab_environment(role: Role) -> dict[str, str]:
         role: which lab settings; the exchange works in all but `PLAIN`, as far as the service allows it.
     """
     return {
+        **OFFLINE,
         "PATH": COMMANDS,
         "PYTHONPATH": str(LAB),
         "JUPYTER_CONFIG_PATH": f"{LAB}/config/{role}:{LAB}/config/base",
@@ -135,7 +141,7 @@ def formgrader_plan(
         command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.formgrader"),
         home=state.courses / course,
         seccomp=seccomp_of(state),
-        binds=(*notebook_binds(installation), *_pages_binds(installation)),
+        binds=(*notebook_binds(installation, state), *_pages_binds(installation)),
         relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
         publish=SERVER_PORT,
         environment={
@@ -177,10 +183,11 @@ def execution_wall(
         ),
         home=home,
         seccomp=seccomp_of(state),
-        binds=notebook_binds(installation),
+        binds=notebook_binds(installation, state),
         environment={
             "PATH": COMMANDS,
             "PYTHONPATH": str(LAB),
+            **OFFLINE,
             "NBGRADER_EXECUTION": "autograde",
             "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108
             "IPYTHONDIR": "/tmp/ipython",  # noqa: S108

@@ -192,7 +192,7 @@ class _Course:
             command=(python, "-m", "nbgrader", "generate_assignment", assignment, "--force"),
             home=self.home,
             seccomp=seccomp_of(self.state),
-            binds=notebook_binds(self.installation),
+            binds=notebook_binds(self.installation, self.state),
             environment={
                 "PATH": COMMANDS,
                 "PYTHONPATH": str(LAB),

@@ -127,7 +127,7 @@ class Plans:
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
             seccomp=seccomp_of(self.state),
-            binds=notebook_binds(self.installation),
+            binds=notebook_binds(self.installation, self.state),
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
             environment=in_language(lab_environment(role), page_request.current().language),

@@ -11,8 +11,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from base.errors import InputError
 from base.yaml_source import Document, Fault
+from catalogue.card import Kind
+from catalogue.entries import CatalogueSettings, entries, unknown
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
+from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.login.oidc import why_unusable
@@ -61,6 +65,7 @@ class Parts:
     providers: Sequence[tuple[int, ProviderSettings]]
     profiles: Sequence[tuple[int, Profile]]
     courses: Sequence[tuple[int, CourseSettings]]
+    data: CatalogueSettings | None
 
     @classmethod
     def of(cls, document: Document, catalogue: Path) -> Parts:
@@ -78,6 +83,7 @@ class Parts:
             providers=_members(ProviderSettings, login.get("providers") if isinstance(login, dict) else None),
             profiles=_members(Profile, plain.get("profiles")),
             courses=_members(CourseSettings, plain.get("courses")),
+            data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
         )
 
     def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
@@ -160,6 +166,31 @@ def courses_have_folders(parts: Parts) -> Iterator[Fault]:
             elif not _is_folder(folder / "source" / assignment):
                 message = f"the course {course.id} has no assignment {assignment}"
                 yield parts.fault(place, message, _some(_folders(folder / "source")) or "a folder below source/")
+
+
+def courses_use_the_catalogue(parts: Parts) -> Iterator[Fault]:
+    """The catalogue can be read, and has every dataset and model that a course names."""
+    if parts.data is None:
+        return
+    try:
+        found = entries(parts.data.folders)
+    except InputError as error:
+        yield parts.fault(("catalogue", "folders"), error.what)
+        return
+    for index, course in parts.courses:
+        folder = parts.catalogue / course.folder
+        if not _is_folder(folder) or not (folder / DESCRIPTION).is_file():
+            continue
+        try:
+            about = Course.load(folder).description
+        except InputError as error:
+            yield parts.fault(("courses", index, "folder"), error.what)
+            continue
+        for kind, names in ((Kind.DATASET, about.datasets), (Kind.MODEL, about.models)):
+            for name in unknown(names, kind, found):
+                known = [entry.card.id for entry in found if entry.card.kind is kind]
+                message = f"the course {course.id} uses a {kind} that the catalogue does not have: {name}"
+                yield parts.fault(("courses", index), message, _some(known))
 
 
 def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
@@ -249,6 +280,7 @@ RULES = (
     profiles_fit_the_cluster,
     profiles_exist,
     courses_have_folders,
+    courses_use_the_catalogue,
     groups_belong_to_courses,
     rules_give_known_groups,
     client_secrets_are_readable,

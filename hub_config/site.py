@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from base import yaml_source
 from base.errors import InputError, LeerlabError
 from base.settings import Section, SiteSettings
+from catalogue.entries import CatalogueSettings
 from cluster.settings import Cluster
 from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
@@ -34,6 +35,9 @@ class Site(Section):
     )
     confinement: ConfinementSettings = Field(
         ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."
+    )
+    catalogue: CatalogueSettings = Field(
+        CatalogueSettings(), description="Datasets and models of the site's own, besides those that Leerlab brings."
     )
     courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
     grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")

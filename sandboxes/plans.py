@@ -52,7 +52,7 @@ def sandbox_wall(
         command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
         home=folders.make_home(person),
         seccomp=seccomp_of(state),
-        binds=(*notebook_binds(installation), Bind(folders.files, Path(SHARED), writable=True)),
+        binds=(*notebook_binds(installation, state), Bind(folders.files, Path(SHARED), writable=True)),
         relays=tuple(relays),
         publish=SERVER_PORT,
         environment=environment,

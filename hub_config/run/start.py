@@ -18,6 +18,7 @@ from base.paths import Installation, State
 from cluster import accounting, embedded
 from cluster.settings import EmbeddedCluster
 from confinement import seccomp
+from hub_config.catalogue import prepare_catalogue
 from hub_config.courses import release_courses
 from hub_config.login import keys as login_keys
 from hub_config.run import ports, strays
@@ -94,6 +95,8 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
             digest_file.write_text(site_digest(site, installation))
             step("starting the daemons")
             _start_supervisord(configuration, state, installation)
+        step("checking datasets and models")
+        prepare_catalogue(site, state, installation, step)
         try:
             wait_until_ready(site, state, supervisor, step)
         except DaemonFails:

@@ -19,9 +19,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from base.described import read_described
 from base.errors import InputError, LeerlabError
 from base.settings import BothLanguages, Section
-from courses.described import read_described
 
 STARTERS = Path(__file__).parent
 DESCRIPTION = "starter.yaml"

@@ -153,7 +153,7 @@ class Site:
             command=("/opt/notebook/bin/python", f"/opt/scripts/{file.name}"),
             home=folder,
             seccomp=seccomp_of(self.state),
-            binds=(*notebook_binds(self.installation), Bind(scripts, Path("/opt/scripts"))),
+            binds=(*notebook_binds(self.installation, self.state), Bind(scripts, Path("/opt/scripts"))),
             relays=(exchange_relay(self.state),),
             environment={
                 **lab_environment(role),

@@ -128,7 +128,7 @@ def lab_wall(site: Site, role: Role, **variables: str) -> Wall:
         command=("/opt/notebook/bin/python", "-m", "jupyterhub.singleuser"),
         home=home,
         seccomp=seccomp_of(site.state),
-        binds=notebook_binds(site.installation),
+        binds=notebook_binds(site.installation, site.state),
         relays=(Relay(8081, f"unix:{site.state.run / 'hub-api.sock'}"), exchange_relay(site.state)),
         publish=8888,
         environment={**lab_environment(role), **variables},

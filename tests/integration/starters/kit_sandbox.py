@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from base.paths import Installation
+from base.paths import Installation, State
 from confinement.run import start
 from confinement.wall import Wall
 from grading.plans import COMMANDS, LAB, NOTEBOOK_ENV, notebook_binds
@@ -90,11 +90,13 @@ class Sandbox:
         return f"/home/nb/{path.relative_to(self.home)}"
 
     def _inside(self, *arguments: str) -> tuple[int, str]:
+        state = State(self.home.parent / "state")
+        state.catalogue.mkdir(parents=True, exist_ok=True)
         wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", *arguments),
             home=self.home,
             seccomp=self.seccomp,
-            binds=notebook_binds(Installation.current()),
+            binds=notebook_binds(Installation.current(), state),
             environment={
                 "PATH": COMMANDS,
                 "PYTHONPATH": str(LAB),

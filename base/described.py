@@ -1,4 +1,4 @@
-"""Reads a description of a course or an attempt: YAML into a typed model, each problem with its file and line."""
+"""Reads a description, such as of a course: YAML into a typed model, each problem with its file and line."""
 
 from __future__ import annotations
 
