@@ -26,8 +26,8 @@
   Other files of its folder, except notebooks, go along. Nothing in that folder is changed.
 - `wrong`, `other`: cases as in `wrong/*.yaml` and `other/*.yaml` of a course, as dicts.
 - It makes the release with the real nbgrader, and has it grade the reference (twice), the untouched release, a
-  learner who edits, deletes or renames a test cell, and every case. It never raises for a fault of the notebook: that is
-  a finding.
+  learner who edits, deletes or renames a test cell, and every case. It never raises for a fault of the notebook:
+  that is a finding.
 - `ValueError`: an argument has not the form above. `FileNotFoundError`: there is no such notebook.
 """
 

@@ -14,6 +14,7 @@ import leerlab_lab
 from leerlab_lab.coursecheck.plan import EXECUTED, FIGURES, NOTEBOOK, RAN, REAL, RESULT, RUNS, Plan
 
 _LAB = Path(leerlab_lab.__file__).parents[1]
+_TOLD = ("JUPYTERHUB_", "LEERLAB_GRADING", "LEERLAB_COURSE")
 _STEP_SECONDS = 600
 _MARGIN_SECONDS = 60
 
@@ -61,7 +62,7 @@ def _real(folder: Path, plan: Plan) -> dict[str, object]:
 
 def _step(folder: Path, module: str, *arguments: str, seconds: float = _STEP_SECONDS) -> None:
     # What this lab was told about the exchange and the hub is not for the notebooks that run here.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTERHUB_", "LEERLAB_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_TOLD)}
     bin_folder = Path(sys.executable).parent
     environment = kept | {
         "PATH": f"{bin_folder}:{kept.get('PATH', '/usr/bin:/bin')}", "PYTHONPATH": str(_LAB),

@@ -35,12 +35,12 @@ from leerlab_lab.coursecheck.plan import (
 from leerlab_lab.coursecheck.prepare import EN
 
 
-def mark(folder: Path) -> dict[str, Any]:
+def mark(folder: Path, ran: Path) -> dict[str, Any]:
     """Do it; gives what result.json says."""
     plan = Plan.read(folder)
     prepared = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
     findings = [Finding(**one) for one in prepared["findings"]]
-    figures: dict[str, Any] = json.loads((folder / RAN / FIGURES).read_text(encoding="utf-8"))
+    figures: dict[str, Any] = json.loads((ran / FIGURES).read_text(encoding="utf-8"))
     students = [*prepared["forked"], *([REAL] if REAL in figures else [])]
     runs: dict[str, Run] = {}
     for variant in (COURSE, ENGLISH) if plan.english else (COURSE,):
@@ -52,10 +52,10 @@ def mark(folder: Path) -> dict[str, Any]:
         )
         mine = [student for student in students if student.startswith(EN) == (variant == ENGLISH)]
         for student in mine:
-            if reason := book.mark(student, folder / RAN):
+            if reason := book.mark(student, ran):
                 findings.append(Finding("grading.failed", case=student, file=file, params={"reason": reason}))
         marks = book.marks() if mine else {}
-        made = {student: _run(book, student, marks.get(student, {}), figures[student], folder) for student in mine}
+        made = {student: _run(book, student, marks.get(student, {}), figures[student], ran) for student in mine}
         findings += judge.judge(plan, Graded(_order(book, plan), made, file, english=variant == ENGLISH))
         runs |= made
     return {
@@ -65,13 +65,13 @@ def mark(folder: Path) -> dict[str, Any]:
     }
 
 
-def _run(book: Book, student: str, marks: Mapping[str, Mark], took: Mapping[str, Any], folder: Path) -> Run:
+def _run(book: Book, student: str, marks: Mapping[str, Mark], took: Mapping[str, Any], ran: Path) -> Run:
     notebook = book.graded(student) if marks else None
     submitted = book.place / "submitted" / student / book.assignment / f"{book.assignment}.ipynb"
     changed = [graded_as(cell) for cell in Validator()._get_changed_cells(read(submitted))]
     return Run(
         marks, notebook, float(took["seconds"]), int(took["memory"]), str(took["ended"]), changed,
-        _shown(folder / RAN / student / EXECUTED, notebook),
+        _shown(ran / student / EXECUTED, notebook),
     )  # fmt: skip
 
 
@@ -125,8 +125,9 @@ def _links(folder: Path, plan: Plan) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--ran", type=Path, help="where the executed notebooks are; FOLDER/ran without it")
     given = parser.parse_args(arguments)
-    said = mark(given.folder.resolve())
+    said = mark(given.folder.resolve(), (given.ran or given.folder / RAN).resolve())
     (given.folder / RESULT).write_text(json.dumps(said), encoding="utf-8")
     return 0
 

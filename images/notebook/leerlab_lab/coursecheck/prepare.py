@@ -73,9 +73,9 @@ def submissions(plan: Plan, notebook: NotebookNode, released: NotebookNode) -> d
     """Every imagined learner's notebook."""
     reference = solutions(notebook)
     full = filled_in(released, reference)
-    made = {REFERENCE: full, AGAIN: full, UNTOUCHED: released, **tampered(released)}
-    if plan.real:
-        made[REAL] = full
+    made = {REFERENCE: full, UNTOUCHED: released, **tampered(released)}
+    # Twice, and once of these in a kernel of its own where that is wanted.
+    made[REAL if plan.real else AGAIN] = full
     for case in plan.cases:
         made[case.student] = filled_in(released, {**reference, **case.cells})
     return {student: one for student, one in made.items() if plan.wanted(student)}

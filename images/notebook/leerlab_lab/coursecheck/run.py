@@ -52,6 +52,7 @@ class ForkedRunner(CellRunner):
         environment = {
             "HOME": str(own / "home"), "TMPDIR": str(own / "tmp"), "IPYTHONDIR": str(own / "home" / "ipython"),
             "MPLCONFIGDIR": str(own / "home" / "matplotlib"), "JUPYTER_RUNTIME_DIR": str(own / "home"),
+            "HF_DATASETS_CACHE": str(own / "tmp" / "datasets"),
             "NBGRADER_EXECUTION": "autograde",
         }  # fmt: skip
         for name in ("home", "tmp"):

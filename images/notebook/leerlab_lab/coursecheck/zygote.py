@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import leerlab_lab
 from leerlab_lab.coursecheck.confined import confine
+from leerlab_lab.data import SHELF
 
 # What is imported in every kernel, by ipykernel itself.
 _ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.interactiveshell", "asyncio", "zmq.asyncio")
@@ -95,7 +96,7 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
         os.chdir(asked["folder"])
         resource.setrlimit(resource.RLIMIT_DATA, (asked["data"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        confine(Path(asked["own"]), (Path(sys.prefix), Path(leerlab_lab.__file__).parents[1]))
+        confine(Path(asked["own"]), _readable())
         _fresh_chance()
         gc.unfreeze()
         # With a parent to watch, a kernel ends when the parent does, and has no need to tell how to end it.
@@ -104,6 +105,11 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
         print(f"kernel: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(1)
     os._exit(0)
+
+
+def _readable() -> tuple[Path, ...]:
+    """What a notebook may read beside its own folder: the environment, and the catalogue."""
+    return Path(sys.prefix), Path(leerlab_lab.__file__).parents[1], SHELF
 
 
 def _fresh_chance() -> None:
