@@ -60,6 +60,7 @@ class Walled:
         self._ended = threading.Event()
         self._refusal = ""
         self._bwrap = -1
+        self._process = -1
         self._published: tuple[str, int] | None = None
         self._public = self._bind(publish_on) if wall.publish is not None else None
         self._loop = Loop()
@@ -81,6 +82,11 @@ class Walled:
     def output_cut(self) -> bool:
         """Whether the command wrote more than the limit, so that the rest was dropped."""
         return self._room < 0
+
+    @property
+    def process(self) -> int:
+        """Process id outside of bubblewrap, below which everything inside hangs; -1 before it runs."""
+        return self._process
 
     @property
     def connections(self) -> int:
@@ -179,6 +185,7 @@ class Walled:
         """The wall's own thread: start bubblewrap, serve until it has ended, tidy up."""
         try:
             process = self._launch()
+            self._process = process.pid
             self._bwrap = os.pidfd_open(process.pid)
             self._loop.watch(self._bwrap, 1, lambda _events: self._loop.stop())
             self._loop.run()

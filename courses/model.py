@@ -35,6 +35,10 @@ class Assignment(Section):
     title: BothLanguages = Field(description="What learners see.")
     minutes: int = Field(ge=5, le=2000, description="How long it takes.")
     outcomes: tuple[Identifier, ...] = Field(min_length=1, description="Which outcomes it measures.")
+    measured_by: dict[Identifier, tuple[str, ...]] = Field(
+        {}, description="Which graded cells measure each outcome, by grade_id."
+    )
+    explorables: tuple[str, ...] = Field((), description="Cells that show something to explore, by grade_id or id.")
 
 
 class CourseDescription(Section):

@@ -1,0 +1,1 @@
+"""What proves a course: `leerlab course check` and `leerlab course new`."""

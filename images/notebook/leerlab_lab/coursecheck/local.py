@@ -1,0 +1,80 @@
+"""Runs a check's steps one after another where this runs: in a lab, which is behind a wall of its own already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import leerlab_lab
+from leerlab_lab.coursecheck.plan import EXECUTED, FIGURES, NOTEBOOK, RAN, REAL, RESULT, RUNS, Plan
+
+_LAB = Path(leerlab_lab.__file__).parents[1]
+_TOLD = ("JUPYTERHUB_", "LEERLAB_GRADING", "LEERLAB_COURSE")
+_STEP_SECONDS = 600
+_MARGIN_SECONDS = 60
+
+
+class StepFailed(Exception):
+    """A step came to no result; its last words are the message."""
+
+
+def run(folder: Path, plan: Plan, jobs: int) -> dict[str, object]:
+    """Do all steps in a folder that holds `course/source/<assignment>`; gives what result.json says.
+
+    Raises:
+        StepFailed: a step came to no result.
+    """
+    plan.write(folder)
+    _step(folder, "leerlab_lab.coursecheck.prepare", str(folder))
+    _step(folder, "leerlab_lab.coursecheck.run", str(folder), "--jobs", str(jobs))
+    figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+    if (folder / RUNS / REAL).is_dir():
+        figures[REAL] = _real(folder, plan)
+    (folder / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+    (folder / RUNS).mkdir(exist_ok=True)
+    (folder / RUNS).rename(folder / RAN)
+    (folder / FIGURES).rename(folder / RAN / FIGURES)
+    _step(folder, "leerlab_lab.coursecheck.mark", str(folder))
+    said: dict[str, object] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return said
+
+
+def _real(folder: Path, plan: Plan) -> dict[str, object]:
+    """The reference in a kernel that was started anew, as graded work is."""
+    place = folder / RUNS / REAL
+    work = folder / "real"
+    shutil.copytree(folder / "files", work)
+    began = time.monotonic()
+    limit = plan.bounds.case_seconds + _MARGIN_SECONDS
+    arguments = (str(place / NOTEBOOK), str(place / EXECUTED), "--cell-time", str(plan.bounds.cell_seconds))
+    try:
+        _step(work, "leerlab_lab.execute", *arguments, seconds=limit)
+        ended = "done"
+    except StepFailed:
+        ended = "lost" if time.monotonic() - began < limit else "time"
+    return {"seconds": round(time.monotonic() - began, 2), "memory": 0, "ended": ended}
+
+
+def _step(folder: Path, module: str, *arguments: str, seconds: float = _STEP_SECONDS) -> None:
+    # What this lab was told about the exchange and the hub is not for the notebooks that run here.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_TOLD)}
+    bin_folder = Path(sys.executable).parent
+    environment = kept | {
+        "PATH": f"{bin_folder}:{kept.get('PATH', '/usr/bin:/bin')}", "PYTHONPATH": str(_LAB),
+        "JUPYTER_CONFIG_PATH": "", "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "OMP_NUM_THREADS": "1",
+        "JUPYTER_DATA_DIR": str(folder / ".jupyter"), "IPYTHONDIR": str(folder / ".ipython"),
+    }  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise StepFailed(f"{module}: not done within {seconds:.0f} seconds") from error
+    if done.returncode:
+        raise StepFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:400])
