@@ -74,7 +74,9 @@ def compare(title, lines, actual):
     axes.set(ylabel="GW", title=title)
     axes.legend()
     worst = {name: float((series[part.index] - part).abs().max()) for name, series in lines.items()}
-    words = "; ".join(f"{name}: {say('grootste fout', 'largest error')} {error:.2f} GW" for name, error in worst.items())
+    words = "; ".join(
+        f"{name}: {say('grootste fout', 'largest error')} {error:.2f} GW" for name, error in worst.items()
+    )
     _show(figure, f"{title}. {words}.")
 
 
@@ -142,7 +144,12 @@ class Explorer:
         right.axvspan(0, 24, color=_ORANGE, alpha=0.15)
         right.text(1, 0.03, say("nog niet bekend", "not known yet"), color=_ORANGE)
         right.plot([hours], [self.looks[hours - 1].error], "o", color=colour, markersize=9)
-        right.set(xlabel=say("uren terug", "hours back"), ylabel=say("fout (GW)", "error (GW)"), xlim=(0, LONGEST_HOURS), ylim=0)
+        right.set(
+            xlabel=say("uren terug", "hours back"),
+            ylabel=say("fout (GW)", "error (GW)"),
+            xlim=(0, LONGEST_HOURS),
+            ylim=0,
+        )
         return figure
 
 

@@ -136,7 +136,10 @@ def in_words(outcome, number):
     if number == len(QUESTIONS):
         return say(f"{names[outcome]} Geen enkele vraag hield het tegen.", f"{names[outcome]} No question stopped it.")
     article = QUESTIONS[number].article
-    return say(f"{names[outcome]} Vraag {number + 1} besliste (artikel {article}).", f"{names[outcome]} Question {number + 1} decided (article {article}).")
+    return say(
+        f"{names[outcome]} Vraag {number + 1} besliste (artikel {article}).",
+        f"{names[outcome]} Question {number + 1} decided (article {article}).",
+    )
 
 
 def verken_boom():
@@ -152,9 +155,13 @@ def verken_boom():
         labels.append(widgets.HTML(html.escape(text), layout={"width": "75%"}))
         choices.append(
             widgets.Dropdown(
-                options=[(no, False), (yes, True)], value=number == 0, description=f"{say('vraag', 'question')} {number + 1}:",
-                tooltip=text, style={"description_width": "initial"}, layout={"width": "170px"},
-            )  # fmt: skip
+                options=[(no, False), (yes, True)],
+                value=number == 0,
+                description=f"{say('vraag', 'question')} {number + 1}:",
+                tooltip=text,
+                style={"description_width": "initial"},
+                layout={"width": "170px"},
+            )
         )
     words = widgets.HTML()
 
