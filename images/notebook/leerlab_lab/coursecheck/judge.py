@@ -216,8 +216,9 @@ def _steady(graded: Graded, prefix: str) -> Iterator[Finding]:
 def _lasting(run: Run, name: str) -> str:
     cell = run.cell(name)
     outputs = cell.get("outputs", []) if cell is not None else []
-    texts = [output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"]
-    return "\n".join([*texts, *(output.get("data", {}).get("text/plain", "") for output in outputs)])
+    # One text may arrive in pieces of any size.
+    printed = "".join(out.text for out in outputs if out.output_type == "stream" and out.name == "stdout")
+    return "\n".join([printed, *(output.get("data", {}).get("text/plain", "") for output in outputs)])
 
 
 def _untouched(graded: Graded, student: str, run: Run) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,6 +98,7 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (asked["data"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         confine(Path(asked["own"]), _readable())
+        _own_places()
         _fresh_chance()
         gc.unfreeze()
         # With a parent to watch, a kernel ends when the parent does, and has no need to tell how to end it.
@@ -110,6 +112,15 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
 def _readable() -> tuple[Path, ...]:
     """What a notebook may read beside its own folder: the environment, and the catalogue."""
     return Path(sys.prefix), Path(leerlab_lab.__file__).parents[1], SHELF
+
+
+def _own_places() -> None:
+    """What the parent has looked up about where to write is looked up anew: this process has places of its own."""
+    tempfile.tempdir = None
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        matplotlib.get_configdir.cache_clear()
+        matplotlib.get_cachedir.cache_clear()
 
 
 def _fresh_chance() -> None:
