@@ -159,9 +159,11 @@ def _reference(plan: Plan, graded: Graded, student: str, run: Run) -> Iterator[F
         if cell.cell_type != "code":
             continue
         name = named(cell)
-        for ename, evalue in run.errors(name)[:1]:
+        errors = run.errors(name)
+        for ename, evalue in errors[:1]:
             text = f"{ename}: {evalue}"
-            if ename == "CellTimeoutError":
+            # A cell that was interrupted because it took too long says so after the interruption itself.
+            if any(each == "CellTimeoutError" for each, _ in errors):
                 params: dict[str, str | int | float] = {"most_seconds": plan.bounds.cell_seconds}
                 yield Finding("slow.cell", name, student, graded.file, params)
             elif _NO_NETWORK.search(text):
