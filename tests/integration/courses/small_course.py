@@ -112,7 +112,7 @@ class SmallCourse:
 
     def edit(self, name: str, change: Callable[[dict[str, Any]], None], *, both: bool = True) -> None:
         """Change one cell, in both languages or in Dutch alone."""
-        for file in (self.notebook, self.english) if both else (self.notebook,):
+        for file in (self.notebook, self.english) if both and self.english.exists() else (self.notebook,):
             said = json.loads(file.read_text())
             change(next(one for one in said["cells"] if one["id"] == name))
             file.write_text(json.dumps(said))

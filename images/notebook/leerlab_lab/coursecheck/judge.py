@@ -113,6 +113,8 @@ class Graded:
 def judge(plan: Plan, graded: Graded) -> list[Finding]:
     """Everything that is not as promised."""
     found: list[Finding] = []
+    if graded.runs and all(run.ended == "lost" for run in graded.runs.values()):
+        return [Finding("case.lost", file=graded.file)]
     for student, run in graded.runs.items():
         if run.ended in {"time", "memory"}:
             found.append(Finding(f"case.{run.ended}", case=student, file=graded.file, params=_bounds(plan)))
@@ -162,8 +164,8 @@ def _reference(plan: Plan, graded: Graded, student: str, run: Run) -> Iterator[F
         errors = run.errors(name)
         for ename, evalue in errors[:1]:
             text = f"{ename}: {evalue}"
-            # A cell that was interrupted because it took too long says so after the interruption itself.
-            if any(each == "CellTimeoutError" for each, _ in errors):
+            # A cell that takes too long is interrupted, and may say no more than that.
+            if any(each in {"CellTimeoutError", "KeyboardInterrupt"} for each, _ in errors):
                 params: dict[str, str | int | float] = {"most_seconds": plan.bounds.cell_seconds}
                 yield Finding("slow.cell", name, student, graded.file, params)
             elif _NO_NETWORK.search(text):

@@ -33,7 +33,8 @@ _ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.interactiv
 
 def preload(modules: list[str]) -> None:
     """Import what the notebook imports; what cannot be imported fails again in the notebook, where it is seen."""
-    for name in (*_ALWAYS, *modules):
+    drawn = ["matplotlib.font_manager"] if any(name.partition(".")[0] == "matplotlib" for name in modules) else []
+    for name in (*_ALWAYS, *drawn, *modules):
         # A package may raise anything while it is imported; the notebook's own import raises it again.
         with suppress(Exception):
             importlib.import_module(name)
@@ -98,7 +99,8 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (asked["data"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         confine(Path(asked["own"]), _readable())
-        _own_places()
+        # The parent may have looked up where temporary files go: this process has a place of its own.
+        tempfile.tempdir = None
         _fresh_chance()
         gc.unfreeze()
         # With a parent to watch, a kernel ends when the parent does, and has no need to tell how to end it.
@@ -112,15 +114,6 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
 def _readable() -> tuple[Path, ...]:
     """What a notebook may read beside its own folder: the environment, and the catalogue."""
     return Path(sys.prefix), Path(leerlab_lab.__file__).parents[1], SHELF
-
-
-def _own_places() -> None:
-    """What the parent has looked up about where to write is looked up anew: this process has places of its own."""
-    tempfile.tempdir = None
-    matplotlib = sys.modules.get("matplotlib")
-    if matplotlib is not None:
-        matplotlib.get_configdir.cache_clear()
-        matplotlib.get_cachedir.cache_clear()
 
 
 def _fresh_chance() -> None:
