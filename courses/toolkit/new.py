@@ -9,7 +9,7 @@ from pathlib import Path
 from base.errors import InputError, LeerlabError
 from courses.model import Track
 
-TEMPLATE = Path(__file__).parent / "template"
+TEMPLATE = Path(__file__).parent / "template" / "sjabloon"
 _ID = re.compile(r"^[a-z][a-z0-9-]{1,30}$")
 _LEVELS = {Track.MBO: "mbo 3", Track.HBO: "hbo 2", Track.LLO: "llo"}
 

@@ -15,6 +15,8 @@ from courses.toolkit.findings import CaseFigures, Finding, proof, who, word
 
 _TEMPLATE = "report.html"
 _MEBIBYTE = 2**20
+# Proofs of which nothing is known when the assignment could not be released: most need a run, secrets a release.
+_NEED_RUNS = {1, 2, 3, 4, 5, 6, 8}
 
 
 def plain(text: str) -> Text:
@@ -95,10 +97,12 @@ def as_html(reports: Sequence[CourseReport], language: str) -> str:
 
 
 def _state(one: AssignmentReport, number: int) -> str:
-    """`bad`, `note` or `good`: how one proof of an assignment came out."""
+    """`bad`, `note`, `good`, or `untried` where nothing could be run: how one proof of an assignment came out."""
     own = [finding for finding in one.outcome.findings if finding.proof == number]
     if any(not finding.is_note for finding in own):
         return "bad"
+    if number in _NEED_RUNS and not one.outcome.cases:
+        return "untried"
     return "note" if own else "good"
 
 

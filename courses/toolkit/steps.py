@@ -128,22 +128,22 @@ class Check:
         desk = Allowance(_STEP_SECONDS, 2048 * MEBIBYTE, 2 * ASSIGNMENT.total)
         self._do("prepare", self._walls.step(self.desk, "prepare"), desk)
         prepared = self._carry()
-        figures: dict[str, Any] = {}
-        if prepared["forked"]:
-            bounds = self._plan["bounds"]
-            most = bounds["case_seconds"] * (1 + len(prepared["forked"]) / self._jobs) + _MARGIN_SECONDS
-            memory = (self._jobs + 1) * int(bounds["memory"])
-            wall = self._walls.step(self._floor, "run", "--jobs", str(self._jobs))
-            self._do("run", wall, Allowance(most, memory, ASSIGNMENT.total), len(prepared["forked"]))
-            figures = self._bring_back(prepared["forked"])
-            if (self._real / NOTEBOOK).exists():
-                figures[_REAL] = self._run_real(bounds)
+        if not prepared["forked"]:
+            return _outcome({"findings": prepared["findings"]})
+        bounds = self._plan["bounds"]
+        most = bounds["case_seconds"] * (1 + len(prepared["forked"]) / self._jobs) + _MARGIN_SECONDS
+        memory = (self._jobs + 1) * int(bounds["memory"])
+        wall = self._walls.step(self._floor, "run", "--jobs", str(self._jobs))
+        self._do("run", wall, Allowance(most, memory, ASSIGNMENT.total), len(prepared["forked"]))
+        figures = self._bring_back(prepared["forked"])
+        if (self._real / NOTEBOOK).exists():
+            figures[_REAL] = self._run_real(bounds)
         (self._ran / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
         wall = self._walls.step(self.desk, "mark", "--ran", str(_RAN), binds=(Bind(self._ran, _RAN),))
         self._do("mark", wall, desk)
         with _opened(self.desk) as opened:
             try:
-                return Outcome.model_validate_json(collect.read_file(opened, "result.json", _SMALL))
+                return _outcome(json.loads(collect.read_file(opened, "result.json", _SMALL)))
             except (ValueError, CollectRefused) as error:
                 raise _failed("mark", str(error)) from error
 
@@ -170,10 +170,10 @@ class Check:
                 said = collect.read_file(opened, "prepared.json", _SMALL)
                 prepared: dict[str, Any] = json.loads(said)
                 kept = {"forked": prepared["forked"], "modules": prepared["modules"], "findings": []}
+                if not kept["forked"]:
+                    return prepared
                 _put(self._floor, "prepared.json", json.dumps(kept).encode())
                 _put(self._floor, "check.json", json.dumps({**self._plan, "cases": []}).encode())
-                if not kept["forked"]:
-                    return kept
                 for name in (FILES, "runs"):
                     with collect.open_folder(opened, name) as inner:
                         for file in collect.walk(inner, ASSIGNMENT):
@@ -253,6 +253,13 @@ def bring_in(source: Path, target: Path, file: str) -> list[Finding]:
         params = {"name": file, "reason": str(error.strerror)}
         return [Finding(code="course.file", file=file, params=params)]
     return []
+
+
+def _outcome(said: Any) -> Outcome:
+    try:
+        return Outcome.model_validate(said)
+    except ValueError as error:
+        raise _failed("mark", str(error)) from error
 
 
 def _figures(said: Mapping[str, Any]) -> dict[str, Any]:

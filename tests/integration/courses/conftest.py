@@ -1,78 +1,67 @@
-"""The catalogue's first assignment, released once, and every imagined learner's work graded once."""
+"""What every check of a course needs: walls, the catalogue's shelf, and a course to check."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from course_grading import (
-    COURSE,
-    REFERENCE,
-    REFERENCE_AGAIN,
-    UNTOUCHED,
-    AssignmentFolder,
-    Case,
-    CourseFolder,
-    Graded,
-    filled_in,
-    read,
-    solutions,
-)  # fmt: skip
+from small_course import SmallCourse
+
+from base.paths import Installation, State
+from catalogue.entries import Entry, entries
+from catalogue.shelf import Shelf, Sources
+from confinement.seccomp import write_filter
+from confinement.settings import ConfinementSettings
+from courses.toolkit.check import CourseReport, Wanted, check_course
+from courses.toolkit.steps import Walls
+from grading.plans import seccomp_of
+
+Checker = Callable[..., CourseReport]
 
 
 @pytest.fixture(scope="session")
-def assignment() -> AssignmentFolder:
-    return AssignmentFolder(COURSE, "herken-ai")
+def every_entry() -> list[Entry]:
+    return entries()
 
 
 @pytest.fixture(scope="session")
-def course_folder(assignment: AssignmentFolder) -> Iterator[CourseFolder]:
-    """A course folder in which the assignment was made ready for students."""
+def walls(every_entry: list[Entry]) -> Iterator[Walls]:
     place = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    shutil.copytree(COURSE / "source", place / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    course = CourseFolder(place, COURSE.name)
-    course.nbgrader("generate_assignment", assignment.name)
-    yield course
+    state, installation = State(place), Installation.current()
+    state.make()
+    write_filter(seccomp_of(state))
+    small = [entry for entry in every_entry if entry.card.id in {"elecdemand", "mnist-5000"}]
+    Shelf(state.catalogue).prepare(small, Sources(installation.code, installation.packages), lambda _: None)
+    yield Walls(state, installation, ConfinementSettings())
+    # What lies on the shelf cannot be changed by anybody who is not careful.
+    for path in (place, *place.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o700)
     shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")
-def release(course_folder: CourseFolder, assignment: AssignmentFolder) -> Path:
-    """The folder that students get."""
-    return course_folder.place / "release" / assignment.name
+def check(walls: Walls, every_entry: list[Entry]) -> Checker:
+    """Check a course; `learners` are the imagined ones to run, all without it."""
+
+    def check(folder: Path, *learners: str, jobs: int = 2, everybody: bool = False, **wanted: object) -> CourseReport:
+        chosen = Wanted(learners=None if everybody else learners, **wanted)  # type: ignore[arg-type]
+        return check_course(
+            folder, walls=walls, entries=every_entry, jobs=jobs, wanted=chosen, progress=lambda *_: None
+        )
+
+    return check
 
 
-@pytest.fixture(scope="session")
-def released(release: Path, assignment: AssignmentFolder) -> nbformat.NotebookNode:
-    """The notebook that students get."""
-    return read(release / f"{assignment.name}.ipynb")
-
-
-@pytest.fixture(scope="session")
-def graded(
-    course_folder: CourseFolder, assignment: AssignmentFolder, release: Path, released: nbformat.NotebookNode
-) -> Graded:
-    """Every imagined learner's work, graded once for all tests."""
-    reference = solutions(assignment.source)
-    cases = [Case(REFERENCE, {}), Case(REFERENCE_AGAIN, {}), *assignment.cases("wrong"), *assignment.cases("other")]
-    files = [file for file in release.iterdir() if file.suffix != ".ipynb"]
-    for case in cases:
-        course_folder.hand_in(case.name, assignment.name, files, filled_in(released, {**reference, **case.cells}))
-    course_folder.hand_in(UNTOUCHED, assignment.name, files, released)
-    names = [case.name for case in cases] + [UNTOUCHED]
-    began = time.monotonic()
-    course_folder.autograde(assignment.name, names)
-    seconds = time.monotonic() - began
-    autograded = course_folder.place / "autograded"
-    notebooks = {name: read(autograded / name / assignment.name / f"{assignment.name}.ipynb") for name in names}
-    return Graded(course_folder.grades(assignment.name), notebooks, seconds)
+@pytest.fixture
+def course(tmp_path: Path) -> SmallCourse:
+    """A small course that keeps every promise."""
+    return SmallCourse(tmp_path / "klein").write()

@@ -113,6 +113,8 @@ class Graded:
 def judge(plan: Plan, graded: Graded) -> list[Finding]:
     """Everything that is not as promised."""
     found: list[Finding] = []
+    if graded.runs and all(run.ended == "lost" for run in graded.runs.values()):
+        return [Finding("case.lost", file=graded.file)]
     for student, run in graded.runs.items():
         if run.ended in {"time", "memory"}:
             found.append(Finding(f"case.{run.ended}", case=student, file=graded.file, params=_bounds(plan)))
@@ -159,9 +161,11 @@ def _reference(plan: Plan, graded: Graded, student: str, run: Run) -> Iterator[F
         if cell.cell_type != "code":
             continue
         name = named(cell)
-        for ename, evalue in run.errors(name)[:1]:
+        errors = run.errors(name)
+        for ename, evalue in errors[:1]:
             text = f"{ename}: {evalue}"
-            if ename == "CellTimeoutError":
+            # A cell that takes too long is interrupted, and may say no more than that.
+            if any(each in {"CellTimeoutError", "KeyboardInterrupt"} for each, _ in errors):
                 params: dict[str, str | int | float] = {"most_seconds": plan.bounds.cell_seconds}
                 yield Finding("slow.cell", name, student, graded.file, params)
             elif _NO_NETWORK.search(text):
@@ -216,8 +220,9 @@ def _steady(graded: Graded, prefix: str) -> Iterator[Finding]:
 def _lasting(run: Run, name: str) -> str:
     cell = run.cell(name)
     outputs = cell.get("outputs", []) if cell is not None else []
-    texts = [output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"]
-    return "\n".join([*texts, *(output.get("data", {}).get("text/plain", "") for output in outputs)])
+    # One text may arrive in pieces of any size.
+    printed = "".join(out.text for out in outputs if out.output_type == "stream" and out.name == "stdout")
+    return "\n".join([printed, *(output.get("data", {}).get("text/plain", "") for output in outputs)])
 
 
 def _untouched(graded: Graded, student: str, run: Run) -> Iterator[Finding]:

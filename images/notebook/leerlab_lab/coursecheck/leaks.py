@@ -16,6 +16,7 @@ from leerlab_lab.coursecheck.plan import Finding
 _REGION = re.compile(r"#{3} BEGIN (SOLUTION|HIDDEN TESTS)[^\n]*\n(.*?)[ \t]*#{3} END \1", re.DOTALL)
 # Also what was meant as one: nbgrader leaves alone whatever it does not know.
 _MARKER = re.compile(r"#{2,}\s*(?:BEGIN|END|EINDE?|START)\b[^\n]{0,40}(?:SOL|HID|VERB|TEST|OPLOS|ANTW)", re.IGNORECASE)
+_MESSAGE = re.compile(r"""(?<=.),\s*f?(?:"[^"]*"|'[^']*'|say\(.*\))\s*$""")
 # Shorter lines, such as `return x`, say nothing by themselves.
 _TELLING = 9
 _SHOWN = 120
@@ -26,7 +27,8 @@ def regions(notebook: NotebookNode) -> list[tuple[str, str, list[str]]]:
     found = []
     for cell in notebook.cells:
         for kind, text in _REGION.findall(cell.source):
-            lines = [line.strip() for line in text.splitlines()]
+            # Of a test, what it asks counts; its message may be left out where it is copied to.
+            lines = [_MESSAGE.sub("", line.strip()) for line in text.splitlines()]
             found.append((named(cell), kind, [line for line in lines if len(line) >= _TELLING and line[0] != "#"]))
     return found
 

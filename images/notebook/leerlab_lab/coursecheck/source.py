@@ -78,6 +78,9 @@ def imports(notebook: NotebookNode, folder: Path) -> tuple[list[str], list[tuple
                 unknown.append((top, where))
             else:
                 known.append(name)
+    # leerlab_lab.data imports it only when a dataset is asked for.
+    if "leerlab_lab" in {name.partition(".")[0] for name in known} and any("dataset(" in text for text, _ in texts):
+        known.append("datasets")
     return known, unknown
 
 

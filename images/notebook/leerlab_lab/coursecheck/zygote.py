@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,7 +33,8 @@ _ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.interactiv
 
 def preload(modules: list[str]) -> None:
     """Import what the notebook imports; what cannot be imported fails again in the notebook, where it is seen."""
-    for name in (*_ALWAYS, *modules):
+    drawn = ["matplotlib.font_manager"] if any(name.partition(".")[0] == "matplotlib" for name in modules) else []
+    for name in (*_ALWAYS, *drawn, *modules):
         # A package may raise anything while it is imported; the notebook's own import raises it again.
         with suppress(Exception):
             importlib.import_module(name)
@@ -97,6 +99,8 @@ def _become(asked: dict[str, Any], ours: tuple[socket.socket, ...]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (asked["data"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         confine(Path(asked["own"]), _readable())
+        # The parent may have looked up where temporary files go: this process has a place of its own.
+        tempfile.tempdir = None
         _fresh_chance()
         gc.unfreeze()
         # With a parent to watch, a kernel ends when the parent does, and has no need to tell how to end it.
