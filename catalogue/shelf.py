@@ -1,7 +1,7 @@
 """Puts datasets and models where every wall sees them: each file checked by its digest, each entry complete or absent.
 
 `<root>/<id>/<version>/` holds an entry's files and `card.json`. An entry is put together in a folder of its own and
-given its name at the end, so that nothing half can be read; folders and files cannot be written afterwards.
+given its name at the end, so that nothing half can be read; its files cannot be written afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CARD_JSON = "card.json"
 _CHUNK = 2**20
 _NEW = ".new-"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_MODE, _FOLDER_MODE = 0o444, 0o555
+_FILE_MODE, _FOLDER_MODE = 0o444, 0o755
 Step = Callable[[str], None]
 
 
@@ -157,8 +157,6 @@ class Shelf:
             target.parent.mkdir(mode=0o755, exist_ok=True)
             old = self.root / f"{_NEW}{secrets.token_hex(8)}"
             if target.exists():
-                # A folder that nobody may write cannot be given another name either.
-                target.chmod(0o700)
                 target.rename(old)
             new.rename(target)
             target.chmod(_FOLDER_MODE)
@@ -220,7 +218,5 @@ def _differs(path: Path, file: CardFile) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Take away a folder that may be closed against writing."""
     if folder.is_dir() and not folder.is_symlink():
-        folder.chmod(0o700)
         shutil.rmtree(folder)

@@ -7,6 +7,7 @@ that students handed in, stays as it is, and the result says so.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from grading.tree import TreeLimits, describe, digest, remove
 
 GENERATE_SECONDS = 180
 REMEMBERED = ".leerlab.json"
+ENGLISH = "english"
 BY = "leerlab"
 # The line of a traceback that names the reason.
 _WHY = re.compile(r"^\s*((?:[\w.]*(?:Error|Exception)): .{1,400})$", re.MULTILINE)
@@ -117,6 +119,8 @@ def release(
     results = []
     for assignment in sorted({*offered, *released}):
         done = work.bring(identifier("assignment", assignment))
+        if done is not Done.HANDED_IN:
+            work.bring_english(assignment)
         # Before the release, which may fail: else the next start would take this for a teacher's own work.
         _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
         if assignment in released and (now := work.release(assignment)) is not Done.UNCHANGED:
@@ -163,10 +167,32 @@ class _Course:
         self.remembered.came[assignment] = new
         return Done.ADDED
 
+    def bring_english(self, assignment: str) -> None:
+        """Bring the English words of an assignment in, as far as the assignment itself is as it came."""
+        own = self.home / ENGLISH / f"{assignment}.ipynb"
+        offered = self.catalogue / ENGLISH / f"{assignment}.ipynb"
+        if self.remembered.came.get(assignment) != digest(describe(self.home / "source" / assignment)):
+            return
+        if not offered.is_file():
+            own.unlink(missing_ok=True)
+            return
+        own.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = own.with_name(f".{assignment}.fresh")
+        shutil.copyfile(offered, fresh)
+        fresh.replace(own)
+
+    def _state(self, assignment: str) -> str:
+        """Digest of all that a release is made of."""
+        source = digest(describe(self.home / "source" / assignment))
+        words = self.home / ENGLISH / f"{assignment}.ipynb"
+        if not words.is_file():
+            return source
+        return hashlib.sha256(source.encode() + words.read_bytes()).hexdigest()
+
     def release(self, assignment: str) -> Done:
         """Release the assignment, if that is due."""
-        now = digest(describe(self.home / "source" / assignment))
-        before = self.remembered.released.get(assignment)
+        now, before = self._state(assignment), self.remembered.released.get(assignment)
+        as_it_came = self.remembered.came.get(assignment) == digest(describe(self.home / "source" / assignment))
         try:
             self.store.release_of(self.course, assignment)
         except NotFound:
@@ -174,7 +200,7 @@ class _Course:
                 return Done.TAKEN_BACK
         else:
             # A teacher's changed source is released by the teacher, in formgrader.
-            if before is None or before == now or self.remembered.came.get(assignment) != now:
+            if before is None or before == now or not as_it_came:
                 return Done.UNCHANGED
         self._generate(assignment)
         incoming = self.store.incoming_copy(self.home / "release" / assignment)
@@ -189,7 +215,7 @@ class _Course:
         """nbgrader makes the student version, behind a wall: the catalogue's notebooks are somebody's work too."""
         python = f"{NOTEBOOK_ENV}/bin/python"
         wall = Wall(
-            command=(python, "-m", "nbgrader", "generate_assignment", assignment, "--force"),
+            command=(python, "-m", "leerlab_lab.english", assignment),
             home=self.home,
             seccomp=seccomp_of(self.state),
             binds=notebook_binds(self.installation, self.state),

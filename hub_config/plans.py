@@ -136,14 +136,18 @@ class Plans:
 
 
 def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]:
-    """A lab's environment with the menus in the language in which the person asked for it.
+    """A lab's environment with menus and assignments in the language in which the person asked for it.
 
     Args:
         environment: as `grading.plans.lab_environment` gives it.
         language: `nl` or `en`; English needs no settings.
     """
     folder = f":{LAB}/config/{language}" if language != "en" else ""
-    return {**environment, "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder}
+    return {
+        **environment,
+        "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder,
+        "LEERLAB_LANGUAGE": language,
+    }
 
 
 def facility(site: Site, state: State, installation: Installation, members: Members) -> Facility:

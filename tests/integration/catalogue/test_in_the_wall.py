@@ -57,9 +57,6 @@ def inside() -> Iterator[Inside]:
     home = state.homes / "anna"
     home.mkdir()
     yield Inside(state, home)
-    for folder in state.catalogue.rglob("*"):
-        if folder.is_dir():
-            folder.chmod(0o700)
     shutil.rmtree(root)
 
 

@@ -32,6 +32,7 @@ def company_site() -> Iterator[CompanySite]:
     description = yaml.safe_load(DEMO.read_text())
     description["hub"]["port"] = free_ports(1)[0]
     description["login"] = COMPANY_PEOPLE
+    description["courses"] = description["courses"][:1]
     description["sandboxes"]["hosts"] = [OFFERED]
     file = folder / "site.yaml"
     file.write_text(yaml.safe_dump(description, allow_unicode=True))

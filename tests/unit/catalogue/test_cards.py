@@ -129,9 +129,6 @@ def home() -> Iterator[Path]:
     """Short enough for a site's state folder."""
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     yield folder
-    for each in folder.rglob("*"):
-        if each.is_dir():
-            each.chmod(0o700)
     shutil.rmtree(folder)
 
 

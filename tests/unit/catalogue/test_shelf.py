@@ -57,8 +57,6 @@ def test_an_entry_is_put_there_once_and_nobody_can_write_it(shelf: Shelf, entry:
     assert shelf.prepare([entry], sources) == [] and shelf.problems(entry) == [] and nothing_half(shelf)
     with pytest.raises(PermissionError):
         (shelf.folder(entry) / "elecdemand.csv").open("a")
-    with pytest.raises(PermissionError):
-        (shelf.folder(entry) / "new").touch()
 
 
 @pytest.mark.attack

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nbgrader.exchange.abc import ExchangeFetchAssignment
 
+from leerlab_lab import english
 from leerlab_lab.exchange.base import ServiceExchange
 
 
@@ -28,11 +29,13 @@ class ServiceFetchAssignment(ServiceExchange, ExchangeFetchAssignment):
         """Fetch, complete or not at all."""
         if not self.dest_path.is_dir():
             self.service.take(self.src_path, self.dest_path)
+            english.choose(self.dest_path, english.wanted())
         else:
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self.dest_path.parent) as scratch:
-                self._replace_missing(
-                    self.service.take(self.src_path, Path(scratch, "release")), Path(scratch, "release")
-                )
+                paths = self.service.take(self.src_path, Path(scratch, "release"))
+                release = Path(scratch, "release")
+                english.choose(release, english.wanted())
+                self._replace_missing([path for path in paths if not english.is_variant(path)], release)
         self.log.info("Fetched as: %s %s", self.course, self.assignment)
 
     def _replace_missing(self, paths: list[str], release: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nbgrader.exchange.abc import ExchangeReleaseAssignment
 
+from leerlab_lab import english
 from leerlab_lab.exchange.base import ServiceExchange
 
 
@@ -27,6 +28,7 @@ class ServiceReleaseAssignment(ServiceExchange, ExchangeReleaseAssignment):
 
     def copy_files(self) -> None:
         """Send the files."""
+        english.make(Path(self.coursedir.root), self.assignment)
         files = self.files_of(self.src_path)
         self.service.send("PUT", self.dest_path, files, **({"force": "1"} if self.force else {}))
         self.log.info("Released as: %s %s", self.course, self.assignment)
