@@ -143,7 +143,11 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
         language: `nl` or `en`; English needs no settings.
     """
     folder = f":{LAB}/config/{language}" if language != "en" else ""
-    return {**environment, "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder}
+    return {
+        **environment,
+        "JUPYTER_CONFIG_PATH": environment["JUPYTER_CONFIG_PATH"] + folder,
+        "LEERLAB_LANGUAGE": language,
+    }
 
 
 def facility(site: Site, state: State, installation: Installation, members: Members) -> Facility:
