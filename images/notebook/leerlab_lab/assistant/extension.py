@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_ai_persona_manager import BasePersona
 from jupyter_ai_persona_manager.extension import PersonaManagerExtension
 from jupyter_ai_persona_manager.persona_manager import PersonaManager
 from jupyter_server.extension.application import ExtensionApp
@@ -30,6 +31,13 @@ class OnlyOurs(PersonaManager):
         PersonaManager._ep_persona_classes = [
             {"module": "leerlab_lab.assistant", "persona_class": Assistant, "traceback": None}
         ]
+
+    def _init_personas(self) -> dict[str, BasePersona]:
+        made = super()._init_personas()
+        for one in made.values():
+            if isinstance(one, Assistant):
+                one.welcome()
+        return made
 
     def on_chat_message(self, chat_id: str, message: Message) -> None:
         """Every message of a person is a question to the one who is there."""

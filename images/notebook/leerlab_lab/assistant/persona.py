@@ -10,7 +10,7 @@ from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyterlab_chat.models import Message
 from leerlab_lab.assistant.door import Refused, Spent, Why, ask
 from leerlab_lab.assistant.offer import Offer, language
-from leerlab_lab.assistant.texts import CHECK, EMPTY, NAME, STOPPED, SYSTEM, WAITING, WELCOME, footer, off, refusal
+from leerlab_lab.assistant.texts import EMPTY, NAME, STOPPED, SYSTEM, WAITING, WELCOME, footer, off, refusal
 
 TURNS = 3
 """Earlier messages that go along with a question: the model reads little at a time."""
@@ -93,14 +93,16 @@ class Assistant(BasePersona):
                 await asyncio.sleep(reason.again or AGAIN)
 
     def _so_far(self) -> list[dict[str, str]]:
-        """The last few turns, without what stands under the answers."""
-        spoken = [one for one in self.chat.get_messages() if not one.deleted and not one.sender.startswith("hidden::")]
-        said = [
-            {
-                "role": "user" if is_a_person(one) else "assistant",
-                "content": one.body.split(FOOTER)[0].strip()[:LONGEST],
-            }
-            for one in spoken
-        ]
-        kept = [one for one in said if one["content"] and one["content"] not in CHECK.values()]
-        return [{"role": "system", "content": self.system_prompt}, *kept[-1 - TURNS :]]
+        """The last few turns: questions, and answers without what stands under them; no refusals, no welcome."""
+        turns = []
+        for one in self.chat.get_messages():
+            body, footed, _ = one.body.partition(FOOTER)
+            if body.strip() and not one.deleted and (footed or is_a_person(one)):
+                role = "user" if is_a_person(one) else "assistant"
+                turns.append({"role": role, "content": body.strip()[:LONGEST]})
+        return [{"role": "system", "content": self.system_prompt}, *turns[-1 - TURNS :]]
+
+    def welcome(self) -> None:
+        """Say in an empty chat what this is, and what it is not."""
+        if not self.chat.get_messages():
+            self.send_message(WELCOME[language()])
