@@ -47,7 +47,12 @@ class Lab:
     model: str
 
     def wall(
-        self, *command: str, offer: Offer = ON, relay: bool | None = None, language: str = "nl", home: str = "anna",
+        self,
+        *command: str,
+        offer: Offer = ON,
+        relay: bool | None = None,
+        language: str = "nl",
+        home: str = "anna",
         **environment: str,
     ) -> Wall:
         """A lab's wall; the relay to the model is there where the assistant is on, or as said."""

@@ -13,5 +13,5 @@ if __name__ == "__main__":
     settings.port = int(port)
     settings.api_keys = [key]
     server = xllamacpp.Server(settings)
-    print(server.listening_address, flush=True)
+    sys.stdout.write(f"{server.listening_address}\n")
     threading.Event().wait()

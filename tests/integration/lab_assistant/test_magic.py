@@ -74,10 +74,11 @@ def test_a_gateway_that_is_not_there_is_one_sentence_and_no_traceback(lab: Lab) 
 
 BY_HAND = """
 import httpx
+asked = {"model": "smollm2-135m", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}]}
 try:
     answer = httpx.post("http://127.0.0.1:8083/v1/chat/completions", trust_env=False, timeout=30,
                         headers={"Authorization": "Bearer " + __import__("os").environ["JUPYTERHUB_API_TOKEN"]},
-                        json={"model": "smollm2-135m", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}]})
+                        json=asked)
     print("answered", answer.status_code)
 except httpx.ConnectError:
     print("nobody there")

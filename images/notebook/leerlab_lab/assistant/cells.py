@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from click import ClickException
 from IPython.display import HTML, JSON, Markdown, Math, display
 from jupyter_ai_magic_commands.parsers import CellArgs, cell_magic_parser, line_magic_parser
+
 from leerlab_lab.assistant.door import Refused, Spent, ask_now
 from leerlab_lab.assistant.magics import ALIAS, quiet
 from leerlab_lab.assistant.offer import Offer, language

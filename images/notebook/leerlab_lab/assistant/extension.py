@@ -10,8 +10,9 @@ from jupyter_ai_persona_manager.persona_manager import PersonaManager
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from jupyterlab_chat.models import Message
-from leerlab_lab.assistant.persona import Assistant, is_a_person
 from traitlets import Type, default
+
+from leerlab_lab.assistant.persona import Assistant, is_a_person
 
 PERSONA = "jupyter-ai-personas::leerlab_lab::Assistant"
 

@@ -1,10 +1,10 @@
 """`%%ai` and `%ai` in every lab: jupyter-ai's command line, answered by the site's gateway, loaded when first used.
 
-    %%ai
-    What is a median?
+%%ai
+What is a median?
 
-    %%ai leerlab -f code
-    a function that gives the median of a list
+%%ai leerlab -f code
+a function that gives the median of a list
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from leerlab_lab.assistant.offer import Offer, language
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
     from leerlab_lab.assistant.cells import Cells
 
 ALIAS = "leerlab"

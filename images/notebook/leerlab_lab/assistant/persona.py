@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyterlab_chat.models import Message
+
 from leerlab_lab.assistant.door import Refused, Spent, Why, ask
 from leerlab_lab.assistant.offer import Offer, language
 from leerlab_lab.assistant.texts import EMPTY, NAME, STOPPED, SYSTEM, WAITING, WELCOME, footer, off, refusal

@@ -7,8 +7,8 @@ from leerlab_lab.assistant.offer import Offer
 
 NAME = {"nl": "Assistent", "en": "Assistant"}
 WELCOME = {
-    "nl": "Stel je vraag. Ik ben een klein taalmodel en heb het vaak mis. Mijn Nederlands is slecht; Engels gaat beter. "
-    "Controleer wat ik zeg.",
+    "nl": "Stel je vraag. Ik ben een klein taalmodel en heb het vaak mis. Mijn Nederlands is slecht; Engels gaat "
+    "beter. Controleer wat ik zeg.",
     "en": "Ask your question. I am a small language model and often wrong. My Dutch is poor; English works better. "
     "Check what I say.",
 }
@@ -88,7 +88,7 @@ def refusal(refused: Refused, language: str) -> str:
 
 def number(value: float, language: str) -> str:
     """A number as people of the language write it."""
-    text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    text = f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
     return text if language == "en" else text.translate(str.maketrans(",.", ".,"))
 
 
