@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OFF, TOKEN, Lab
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from walled_lab import OFF, TOKEN, Lab
 
 pytestmark = [pytest.mark.integration, pytest.mark.journey]
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from conftest import OFF, Lab
+from walled_lab import OFF, Lab
 
 pytestmark = [pytest.mark.integration]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 Messages = Sequence[Mapping[str, str]]
-LONGEST_ANSWER = 400
+LONGEST_ANSWER = 256
 """Tokens."""
 CONNECT, SILENCE = 5.0, 120.0
 """Seconds to reach the gateway, and seconds without a word from it."""
