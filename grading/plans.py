@@ -77,6 +77,10 @@ def lab_environment(role: Role) -> dict[str, str]:
         "PATH": COMMANDS,
         "PYTHONPATH": str(LAB),
         "JUPYTER_CONFIG_PATH": f"{LAB}/config/{role}:{LAB}/config/base",
+        # Python as the environment has it, with `%%ai`: asks the assistant, or says that it is off.
+        "JUPYTER_PATH": f"{LAB}/kernels",
+        # Who loads litellm by hand does not wait for a list of prices that no wall lets in.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LEERLAB_GRADING_URL": f"http://127.0.0.1:{EXCHANGE_PORT}",
     }
 

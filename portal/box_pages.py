@@ -145,6 +145,7 @@ class SandboxPage:
             "open_url": self._site.start_url(box.account, "lab"),
             "servers": running(snapshot, [box.account], self._site),
             "titles": {box.sandbox.id: box.sandbox.title},
+            "assistant": self._site.configuration.sandbox_assistant,
             "longest": self._boxes.settings.days,
             "erased_on": (box.sandbox.ended or box.sandbox.ends) + timedelta(days=self._boxes.settings.days_kept),
             **await self._files.fill(box, visitor),

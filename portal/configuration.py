@@ -21,6 +21,20 @@ CLIENT = "service-portal"
 CALLBACK = "/oauth_callback"
 
 
+class AssistantShown(BaseModel):
+    """What a page says of the assistant's policy.
+
+    Args:
+        on: whether people may ask it here.
+        tokens_per_hour: how many tokens each hour may take.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: bool = False
+    tokens_per_hour: int = Field(0, ge=0)
+
+
 class PortalCourse(BaseModel):
     """One course of the site.
 
@@ -28,6 +42,7 @@ class PortalCourse(BaseModel):
         id: names it in groups and addresses.
         folder: its folder in the catalogue, absolute.
         profile: id of the profile that a student's server starts with from this course.
+        assistant: what its page says of the assistant; None when the site has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +50,7 @@ class PortalCourse(BaseModel):
     id: str
     folder: Path
     profile: str
+    assistant: AssistantShown | None = None
 
 
 class PortalConfiguration(BaseModel):
@@ -59,6 +75,7 @@ class PortalConfiguration(BaseModel):
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
         sandboxes: the section of site.yaml; None when the site has no sandboxes.
+        sandbox_assistant: what pages of sandboxes say of the assistant; None when the site has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +98,7 @@ class PortalConfiguration(BaseModel):
     ledger: str
     ledger_key: Path
     sandboxes: SandboxSettings | None = None
+    sandbox_assistant: AssistantShown | None = None
 
     @property
     def folders(self) -> State:

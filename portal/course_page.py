@@ -43,6 +43,7 @@ class CoursePage:
         return {
             "course": card,
             "about": about,
+            "assistant": self._site.assistant_in(course_id),
             "outcomes": [in_language(outcome.text, language) for outcome in about.outcomes],
             "prior_knowledge": in_language(about.prior_knowledge, language) if about.prior_knowledge else "",
             "urls": {work.id: self._site.assignment_url(course_id, work.id, visitor.name) for work in card.assignments},

@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import quote, urlencode
 
 from courses.catalogue import Course
-from portal.configuration import PortalConfiguration
+from portal.configuration import AssistantShown, PortalConfiguration
 
 COURSE_ACCOUNT = "course-"
 BOX_ACCOUNT = "box-"
@@ -39,6 +39,10 @@ class SiteView:
         """What stands at the top of each page."""
         title = self.configuration.site.title
         return title.nl if language == "nl" else title.en
+
+    def assistant_in(self, course: str) -> AssistantShown | None:
+        """The assistant's policy in a course; None when the site has no assistant."""
+        return next((one.assistant for one in self.configuration.courses if one.id == course), None)
 
     def longest(self, profile: str) -> timedelta | None:
         """How long a server of this profile may run; None for a profile that the site no longer has."""

@@ -23,7 +23,7 @@ from base.paths import State
 from base.settings import SiteSettings
 from grading.settings import GradingSettings
 from hub_config.login import keys
-from portal.configuration import VARIABLE, PortalConfiguration, PortalCourse
+from portal.configuration import VARIABLE, AssistantShown, PortalConfiguration, PortalCourse
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
@@ -31,6 +31,8 @@ HERE = Path(__file__).parent
 CODE = HERE.parents[2]
 START_SECONDS = 60
 DOMAIN = "leerlab.localhost"
+# The first course has the assistant, the second and sandboxes have it off.
+ASSISTANT = (AssistantShown(on=True, tokens_per_hour=20_000), AssistantShown())
 # What would run, if any text were put into a page as it is.
 MARKUP = "<img src=x onerror=\"document.title='broken in'\">"
 PEOPLE = [
@@ -186,7 +188,11 @@ def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
         hub=f"http://127.0.0.1:{pages.hub_port}",
         hub_id="0123456789ab",
         token_file=token,
-        courses=tuple(PortalCourse(id=name, folder=folder, profile="cpu-small") for name, folder in courses),
+        courses=tuple(
+            PortalCourse(id=name, folder=folder, profile="cpu-small", assistant=ASSISTANT[number % 2])
+            for number, (name, folder) in enumerate(courses)
+        ),
+        sandbox_assistant=ASSISTANT[1],
         profiles=(profile,),
         grading=GradingSettings(profile="cpu-small"),
         slurm_conf=pages.root / "no-slurm.conf",

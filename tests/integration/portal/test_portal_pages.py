@@ -178,6 +178,27 @@ def test_the_focus_stays_where_it_is_when_a_region_is_drawn_anew(
     expect(link).to_be_focused()
 
 
+@pytest.mark.parametrize(
+    ("language", "on", "off"),
+    [
+        ("nl", "Aan: een klein taalmodel, dat het vaak mis heeft. Hoogstens 20000 tokens per uur", "Uit: hier vraagt"),
+        ("en", "On: a small language model, often wrong. At most 20000 tokens an hour", "Off: here nobody asks"),
+    ],
+)
+def test_a_course_and_a_sandbox_say_in_one_sentence_what_the_assistant_may_do(
+    person: Callable[..., Page], pages: Pages, language: str, on: str, off: str
+) -> None:
+    sanne = person("sanne")
+    sanne.locator(f".languages a[hreflang={language}]").click()
+    for course, sentence in (("ai-in-je-vak", on), ("voorspel-onderhoud", off)):
+        sanne.goto(f"{pages.portal}/courses/{course}")
+        expect(sanne.locator(".facts")).to_contain_text(sentence)
+    company = person("bakker")
+    company.locator(f".languages a[hreflang={language}]").click()
+    company.goto(f"{pages.portal}/sandboxes/{a_sandbox(company, pages)}")
+    expect(company.locator("section[aria-labelledby='assistant-title']")).to_contain_text(off)
+
+
 def test_every_page_is_read_and_used_without_javascript(
     person: Callable[..., Page], chromium: Browser, pages: Pages
 ) -> None:
