@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,7 @@ LATER = {
 
 
 @pytest.fixture(scope="module")
-def reports(check: Checker, request: pytest.FixtureRequest) -> Iterator[dict[str, CourseReport]]:
+def reports(check: Checker, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[CourseReport]]]:
     """Every broken course, checked once, two side by side; what can be seen without running shares one course."""
     assert base64.b64decode(PICTURE)
     with tempfile.TemporaryDirectory(prefix="ll-", dir="/tmp") as place, ThreadPoolExecutor(2) as pool:
@@ -264,7 +264,7 @@ def reports(check: Checker, request: pytest.FixtureRequest) -> Iterator[dict[str
         together = [one for one in DEFECTS.values() if not one.alone and not one.learners]
         runs = {name: pool.submit(broken, number, [one]) for number, (name, one) in enumerate(alone.items())}
         many = pool.submit(broken, len(alone), together)
-        yield {name: runs.get(name, many).result() for name in DEFECTS}
+        yield {name: runs.get(name, many) for name in DEFECTS}
 
 
 def failures(report: CourseReport) -> list[Finding]:
@@ -275,9 +275,12 @@ def failures(report: CourseReport) -> list[Finding]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LATER else []) for name in DEFECTS]
 )
-def test_a_planted_defect_is_found_at_its_cell_and_said_in_words(reports: dict[str, CourseReport], name: str) -> None:
-    defect, found = DEFECTS[name], failures(reports[name])
-    assert not reports[name].ok
+def test_a_planted_defect_is_found_at_its_cell_and_said_in_words(
+    reports: dict[str, Future[CourseReport]], name: str
+) -> None:
+    report = reports[name].result(240)
+    defect, found = DEFECTS[name], failures(report)
+    assert not report.ok
     assert (defect.code, defect.cell) in [(finding.code, finding.cell) for finding in found], found
     same = [one for one in found if (one.code, one.cell) == (defect.code, defect.cell)]
     said = next((one for one in same if defect.says in one.what("nl")), None)
