@@ -7,7 +7,8 @@ from typing import Protocol
 
 from playwright.sync_api import Locator, Page, expect
 
-COURSE, ASSIGNMENT, ASSIGNMENT_TITLE = "ai-in-je-vak", "herken-ai", "Herken AI om je heen"
+COURSE, COURSE_TITLE = "ai-in-je-vak", "AI in je vak"
+ASSIGNMENT, ASSIGNMENT_TITLE = "herken-ai", "Herken AI om je heen"
 START = 60_000
 GRADE = 120_000
 
@@ -104,7 +105,8 @@ def confirm(page: Page) -> None:
 
 def open_formgrader(teacher: Somebody) -> None:
     """From the portal to the course's grading pages."""
-    teacher.page.get_by_role("link", name="Uitdelen en nakijken").click()
+    course = teacher.page.get_by_role("listitem", name=COURSE_TITLE, exact=True)
+    course.get_by_role("link", name="Uitdelen en nakijken").click()
     teacher.page.wait_for_url(f"**/user/course-{COURSE}/formgrader**", timeout=START)
     expect(teacher.page.get_by_role("heading", name=ASSIGNMENT_TITLE)).to_be_visible(timeout=START)
 
