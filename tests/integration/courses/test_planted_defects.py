@@ -259,7 +259,8 @@ def reports(check: Checker, request: pytest.FixtureRequest) -> Iterator[dict[str
                 defect.plant(course)
             return check(course.folder, *defects[0].learners, jobs=1, **defects[0].wanted)
 
-        asked = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+        here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+        asked = {item.callspec.params.get("name") for item in here}
         alone = {name: one for name, one in DEFECTS.items() if name in asked and (one.alone or one.learners)}
         together = [one for one in DEFECTS.values() if not one.alone and not one.learners]
         runs = {name: pool.submit(broken, number, [one]) for number, (name, one) in enumerate(alone.items())}
