@@ -29,6 +29,10 @@ SETTLE_SECONDS = (0.5, 1.5)
 QUIET_LOAD = 1.5
 
 
+FOLDER = "ll-bench-"
+"""How the folder of a run begins, below /tmp."""
+
+
 @dataclass
 class Measured:
     """The values of all sides so far, in seconds."""
@@ -127,7 +131,7 @@ def _run(n: int, variants: Sequence[Variant]) -> Result:
 
 @contextmanager
 def _sides(variants: Sequence[Variant]) -> Iterator[Sides]:
-    folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir="/tmp"))
     try:
         with running_site(folder, say) as site:
             environment = bare_environment(site)

@@ -73,7 +73,9 @@ class Card(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<dt><strong>{html.escape(question)}</strong></dt><dd>{html.escape(answer)}</dd>"
+            # JupyterLab floats both; without a box of its own a long question pushes all that follow out of place.
+            '<div style="display:flow-root;margin-bottom:.4em">'
+            f"<dt><strong>{html.escape(question)}</strong></dt><dd>{html.escape(answer)}</dd></div>"
             for question, answer in self.lines()
         )
         return f"<h4>{html.escape(self.text('title'))}</h4><dl>{rows}</dl>"

@@ -98,6 +98,7 @@ def test_killed_while_a_file_is_checked_it_is_checked_anew_and_arrives(own_clamd
         with receiving(airlock) as process:
             write(process, CSV, end=True)
             me = psutil.Process(process.pid)
+            wait_for("whole file", lambda: [one for one in airlock.transfers.of(airlock.sandbox.id) if one.sha256])
             wait_for("look at its type", me.children)
             inside = me.children(recursive=True)
             if when == "while the scanner looks":

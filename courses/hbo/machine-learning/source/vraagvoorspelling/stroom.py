@@ -81,6 +81,79 @@ def compare(title, lines, actual):
 
 
 @dataclass(frozen=True)
+class Chance:
+    """How sure it is that a model is better than another.
+
+    Args:
+        better: mean over the days of how much smaller its error is, in GW.
+        low: 2.5th percentile of the same over imitated periods.
+        high: 97.5th percentile.
+        won: on how many days its error is the smaller one.
+        days: how many days there are.
+    """
+
+    better: float
+    low: float
+    high: float
+    won: int
+    days: int
+
+    def words(self, name, than):
+        """The same in one or two sentences."""
+        better, low, high = (f"{number:+.2f}" for number in (self.better, self.low, self.high))
+        verdict = (
+            say("Daar zit 0 in: het kan toeval zijn.", "That contains 0: it may be chance.")
+            if self.low <= 0 <= self.high
+            else say("Daar zit 0 niet in.", "That does not contain 0.")
+        )
+        comma = str.maketrans(".", ",")
+        return say(
+            f"{name}: op {self.won} van de {self.days} dagen beter dan {than}. De winst is gemiddeld "
+            f"{better.translate(comma)} GW, en in 95 van de 100 nabootsingen tussen {low.translate(comma)} en "
+            f"{high.translate(comma)} GW. {verdict}",
+            f"{name}: better than {than} on {self.won} of {self.days} days. The gain is {better} GW on average, and in 95 "
+            f"of 100 imitations between {low} and {high} GW. {verdict}",
+        )
+
+
+def how_sure(forecast, baseline, actual, draws=2000):
+    """Compare two forecasts by the bootstrap over whole days (Efron, Annals of Statistics 7(1), 1979).
+
+    Args:
+        forecast: of the model, a Series with times.
+        baseline: what it is compared with, a Series with times.
+        actual: what the demand was, a Series with times.
+        draws: how many periods are imitated.
+    """
+    gain = ((baseline - actual).abs() - (forecast - actual).abs()).groupby(actual.index.normalize()).mean().to_numpy()
+    drawn = np.random.default_rng(0).integers(0, len(gain), (draws, len(gain)))
+    low, high = np.percentile(gain[drawn].mean(axis=1), [2.5, 97.5])
+    return Chance(float(gain.mean()), float(low), float(high), int((gain > 0).sum()), len(gain))
+
+
+def chance(forecasts, actual):
+    """Draw how much better each model is than the first, with what chance may do to that, and say it in words.
+
+    Args:
+        forecasts: for each model its forecasts, a Series with times; the first is what the others are compared with.
+        actual: what the demand was, a Series with times.
+    """
+    (than, baseline), *others = forecasts.items()
+    found = {name: how_sure(series, baseline, actual) for name, series in others}
+    figure = Figure(figsize=(9, 1 + 0.6 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for place, one in enumerate(found.values()):
+        axes.plot([one.low, one.high], [place, place], color=_BLUE, linewidth=4, solid_capstyle="butt")
+        axes.plot([one.better], [place], "o", color="black", markersize=8)
+    axes.axvline(0, color=_GREY, linestyle="--")
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set(xlabel=say(f"winst op {than} (GW)", f"gain over {than} (GW)"), ylim=(len(found) - 0.5, -0.5))
+    words = [one.words(name, than) for name, one in found.items()]
+    _show(figure, " ".join(words))
+    display(HTML("".join(f"<p>{html.escape(sentence)}</p>" for sentence in words)))
+
+
+@dataclass(frozen=True)
 class Look:
     """What the explorable shows for one number of hours.
 
