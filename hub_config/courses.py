@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from base.i18n import LANGUAGES
 from base.paths import Installation, State
-from courses.catalogue import Course
 from courses.settings import CourseSettings
 from grading.release import Result, release
 from grading.tree import TreeLimits
@@ -16,16 +14,6 @@ from hub_config.site import Site
 def course_folder(course: CourseSettings, code: Path) -> Path:
     """Where a course's catalogue folder is: absolute in site.yaml, or below the installed catalogue."""
     return code / "courses" / course.folder
-
-
-def course_titles(site: Site, code: Path) -> dict[str, dict[str, str]]:
-    """The titles of the site's courses, by id and language.
-
-    Raises:
-        InputError: a course.yaml cannot be read.
-    """
-    found = {course.id: Course.load(course_folder(course, code)) for course in site.courses}
-    return {name: {language: about.title(language) for language in LANGUAGES} for name, about in found.items()}
 
 
 def release_courses(site: Site, state: State, installation: Installation) -> list[Result]:

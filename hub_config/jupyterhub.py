@@ -108,11 +108,7 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
 
 def set_roles(c: Any, site: Site, state: State) -> None:
     """Who may reach which server, and what the grading service may read."""
-    c.JupyterHub.load_roles = [
-        *person_roles(),
-        *course_roles(site),
-        *service_roles(assistant=site.assistant is not None),
-    ]
+    c.JupyterHub.load_roles = [*person_roles(), *course_roles(site), *service_roles()]
     c.JupyterHub.services = [
         {"name": "grading", "api_token": secret(state, "grading-token"), "display": False},
         {
@@ -125,9 +121,6 @@ def set_roles(c: Any, site: Site, state: State) -> None:
             "oauth_client_allowed_scopes": list(SCOPES),
         },
     ]
-    if site.assistant is not None:
-        service = {"name": "assistant", "api_token": secret(state, "assistant-token"), "display": False}
-        c.JupyterHub.services += [service]
     c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
 
 

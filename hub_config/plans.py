@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from assistant.configuration import SOCKET as ASSISTANT_SOCKET
-from assistant.identity import own_places
-from assistant.policy import Kind, Place, Verdict, decide
-from assistant.said import places_in_words
-from base.accounts import BOX_PREFIX
 from base.i18n import LANGUAGES, translate
 from base.messages import Message
 from base.paths import Installation, State
@@ -33,8 +28,8 @@ from grading.plans import (
     role_of,
     seccomp_of,
 )
-from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
-from hub_config.courses import course_folder, course_titles
+from hub_config.courses import course_folder
+from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Members, slurm_account
@@ -119,46 +114,25 @@ class Plans:
             egress=port_of(self.state, membership.sandbox), state=self.state, installation=self.installation,
             confinement=self.site.confinement,
         )  # fmt: skip
-        wall = self._asking(wall, (Place(Kind.SANDBOX, membership.sandbox),))
+        language = in_language(wall.environment, page_request.current().language)
         profile = self.site.profile(self.site.sandboxes.profile)
         charged = slurm_account(membership.sandbox) if has_accounting(self.site.cluster) else None
-        return ServerPlan(profile, wall, HUB_PORT, charged)
+        return ServerPlan(profile, replace(wall, environment=language), HUB_PORT, charged)
 
     def _lab(self, name: str, groups: Collection[str]) -> Wall:
         role = role_of(tuple(groups))
         home = self.state.homes / name
         home.mkdir(mode=0o700, exist_ok=True)
-        wall = Wall(
+        return Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
             seccomp=seccomp_of(self.state),
             binds=notebook_binds(self.installation, self.state),
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
-            environment=lab_environment(role),
+            environment=in_language(lab_environment(role), page_request.current().language),
             **self.site.confinement.sizes(),
         )
-        return self._asking(wall, own_places(tuple(groups), frozenset(course.id for course in self.site.courses)))
-
-    def _asking(self, wall: Wall, places: Sequence[Place]) -> Wall:
-        """A lab's wall in the person's language, with the way to the assistant where it is on at this moment.
-
-        Args:
-            places: what the lab is for. What other servers of the person's are for, the gateway asks at each question.
-        """
-        environment, relays = dict(wall.environment), wall.relays
-        if (settings := self.site.assistant) is not None:
-            verdict = decide(settings, places)
-            environment = with_assistant(environment, self._offer(verdict))
-            if verdict.models:
-                relays = (*relays, Relay(ASSISTANT_PORT, f"unix:{self.state.run / ASSISTANT_SOCKET}"))
-        return replace(wall, environment=in_language(environment, page_request.current().language), relays=relays)
-
-    def _offer(self, verdict: Verdict) -> Offer:
-        if verdict.models:
-            return Offer(verdict.models, verdict.tokens_per_hour)
-        titles = course_titles(self.site, self.installation.code)
-        return Offer(because={language: places_in_words(verdict.off, titles, language) for language in LANGUAGES})
 
 
 def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]:

@@ -47,20 +47,9 @@ def person_roles() -> list[dict[str, Any]]:
     ]
 
 
-def service_roles(*, assistant: bool) -> list[dict[str, Any]]:
-    """Grading reads names and groups; the portal and the assistant servers too. None of them changes anything.
-
-    Args:
-        assistant: whether the site has one.
-    """
-    gateway = {
-        "name": "assistant-service",
-        "description": "Who a token belongs to, that person's groups, and which of their servers run",
-        "scopes": ["read:users:name", "read:users:groups", "read:servers"],
-        "services": ["assistant"],
-    }
+def service_roles() -> list[dict[str, Any]]:
+    """Grading reads names and groups; the portal reads users, groups and servers. Neither changes anything."""
     return [
-        *([gateway] if assistant else ()),
         {
             "name": "portal-service",
             "description": "Who is here and what runs; a server's state names its job in Slurm and holds no secret",

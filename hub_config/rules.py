@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from assistant.settings import AssistantSettings, PolicySettings, RemoteModel
 from base.errors import InputError
 from base.yaml_source import Document, Fault
 from catalogue.card import Kind
@@ -34,7 +33,6 @@ _UNIQUE = (
     (("cluster", "partitions"), "name", "partition"),
     (("profiles",), "id", "profile"),
     (("courses",), "id", "course"),
-    (("assistant", "models"), "id", "model"),
 )
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=BaseModel)
@@ -55,8 +53,6 @@ class Parts:
         providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
         courses: right members of courses, each with its index.
-        data: the section catalogue, or None when it is wrong.
-        assistant: the section, or None when it is wrong or left out.
     """
 
     document: Document
@@ -70,7 +66,6 @@ class Parts:
     profiles: Sequence[tuple[int, Profile]]
     courses: Sequence[tuple[int, CourseSettings]]
     data: CatalogueSettings | None
-    assistant: AssistantSettings | None
 
     @classmethod
     def of(cls, document: Document, catalogue: Path) -> Parts:
@@ -89,7 +84,6 @@ class Parts:
             profiles=_members(Profile, plain.get("profiles")),
             courses=_members(CourseSettings, plain.get("courses")),
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
-            assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
         )
 
     def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
@@ -149,53 +143,6 @@ def profiles_exist(parts: Parts) -> Iterator[Fault]:
     if parts.grading is not None and parts.grading.profile not in known:
         message = f"`grading.profile` names a profile that does not exist: {parts.grading.profile}"
         yield parts.fault(("grading", "profile"), message, _some(known))
-
-
-def the_assistant_fits(parts: Parts) -> Iterator[Fault]:
-    """The assistant's profile, courses and models exist; a local model is one of the catalogue."""
-    settings = parts.assistant
-    if settings is None:
-        return
-    here = ("assistant",)
-    profiles = parts.named(("profiles",), "id")
-    if settings.profile not in profiles:
-        message = f"`assistant.profile` names a profile that does not exist: {settings.profile}"
-        yield parts.fault((*here, "profile"), message, _some(profiles))
-    courses = parts.named(("courses",), "id")
-    policies: dict[tuple[str, ...], PolicySettings] = {
-        ("courses", course): policy for course, policy in settings.courses.items()
-    }
-    for course in settings.courses:
-        if course not in courses:
-            message = f"`assistant.courses` names a course that does not exist: {course}"
-            yield parts.fault((*here, "courses", course), message, _some(courses))
-    if settings.sandboxes is not None:
-        policies[("sandboxes",)] = settings.sandboxes
-        if parts.document.root is not None and "sandboxes" not in (parts.document.root.items or {}):
-            yield parts.fault((*here, "sandboxes"), "`assistant.sandboxes` is for sandboxes, and this site has none")
-    models = {model.id for model in settings.models}
-    for place, policy in policies.items():
-        for number, model in enumerate(policy.models):
-            if model not in models:
-                message = f"the assistant has no model {model}"
-                yield parts.fault((*here, *place, "models", number), message, _some(sorted(models)))
-    yield from _models_are_there(parts, settings)
-
-
-def _models_are_there(parts: Parts, settings: AssistantSettings) -> Iterator[Fault]:
-    try:
-        found = entries(parts.data.folders) if parts.data is not None else []
-    except InputError:
-        return  # Said by `courses_use_the_catalogue`.
-    for index, model in enumerate(settings.models):
-        place = ("assistant", "models", index)
-        if isinstance(model, RemoteModel):
-            if model.key_file is not None and not Path(model.key_file).is_absolute():
-                yield parts.fault((*place, "key_file"), "the path of a key must begin with a slash")
-            continue
-        if parts.data is not None and unknown([model.id], Kind.MODEL, found):
-            known = [entry.card.id for entry in found if entry.card.kind is Kind.MODEL]
-            yield parts.fault((*place, "id"), f"the catalogue has no model {model.id}", _some(known))
 
 
 def courses_have_folders(parts: Parts) -> Iterator[Fault]:
@@ -332,7 +279,6 @@ RULES = (
     names_are_unique,
     profiles_fit_the_cluster,
     profiles_exist,
-    the_assistant_fits,
     courses_have_folders,
     courses_use_the_catalogue,
     groups_belong_to_courses,

@@ -17,10 +17,10 @@ from jupyterhub import orm, roles
 from jupyterhub.apihandlers.base import APIHandler
 from tornado.web import HTTPError
 
-from base.accounts import BOX_PREFIX, box_account
 from base.errors import LeerlabError
 from cluster.accounting import Accounts as SlurmAccounts
 from cluster.errors import SlurmError
+from hub_config.login.names import BOX_PREFIX
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from portal.configuration import SERVICE
@@ -49,7 +49,7 @@ class Membership:
     @property
     def account(self) -> str:
         """The hub account of this person in this sandbox."""
-        return box_account(self.sandbox, self.person)
+        return f"{BOX_PREFIX}{self.sandbox}-{self.person}"
 
     @property
     def group(self) -> str:

@@ -49,13 +49,10 @@ def _group(name: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Ite
             yield from _group(name, {"$ref": reference}, root)
         return
     if schema.get("type") == "array":
-        if _holds_keys(schema["items"], root):
+        member = resolved(schema["items"], root)
+        if member.get("type") == "object":
             yield f"\nA list; each member of `{name}` has these keys."
             yield from _group(name, schema["items"], root)
-        return
-    if values := next(iter(schema.get("patternProperties", {}).values()), None):
-        yield "\nOne key for each name; the value has these keys."
-        yield from _group(name, values, root)
         return
     if "properties" not in schema:
         return
@@ -86,7 +83,7 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return "keys"
     if schema.get("type") == "array":
         member = resolved(schema["items"], root)
-        inner = "groups of keys" if _holds_keys(member, root) else expectation(member, root)
+        inner = "groups of keys" if member.get("type") == "object" else expectation(member, root)
         return f"list of {inner}"
     return expectation(schema, root)
 

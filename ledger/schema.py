@@ -9,20 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import Column, Connection, Engine, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
 
@@ -118,22 +105,6 @@ transfer_table = Table(
     Column("decided_by", String(64)),
     Column("decided", String(40)),
     Column("reason", String(255)),
-)
-
-answer_table = Table(
-    "answer",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("person", String(64), nullable=False),
-    Column("account", String(255), nullable=False),
-    Column("model", String(64), nullable=False),
-    Column("asked", String(40), nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("tokens_in", Integer, nullable=False),
-    Column("tokens_out", Integer, nullable=False),
-    Column("joules", Float),
-    Column("state", String(20), nullable=False),
-    Index("answer_of_person", "person", "asked"),
 )
 
 

@@ -60,7 +60,7 @@ class Task:
         report_to: the hub's inner API: `unix:/path` or `tcp:host:port`.
         report_path: path of the report's URL.
         secret: one-time secret of the start.
-        ready: path that answers 200 once the server can be used.
+        base: the server's base URL, ending in a slash.
         publish_on: IP address of the node on which the server is offered.
         log: file that gets the server's output.
         log_limit: most bytes of output kept in the folder of `log`.
@@ -70,7 +70,7 @@ class Task:
     report_to: str
     report_path: str
     secret: str
-    ready: str
+    base: str
     publish_on: str
     log: Path
     log_limit: int
@@ -179,7 +179,7 @@ class Announcement:
 
     def run(self) -> None:
         """Probe, then report."""
-        while status_of(self._server, "GET", self._task.ready, None, {}) != 200:
+        while status_of(self._server, "GET", f"{self._task.base}api", None, {}) != 200:
             pause = PROBE_SECONDS if self._walled.wait_for_relay(EARLY_PROBE_SECONDS) else 0.0
             if self._ended.wait(pause):
                 return

@@ -63,7 +63,7 @@ def job_request(
         report_to=facility.report_to,
         report_path=f"{hub_prefix}api/leerlab/starts/{start.id}",
         secret=secret,
-        ready=f"{base}api",
+        base=base,
         publish_on=facility.publish_on,
         log=folder / LOG,
         log_limit=facility.log_limit,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base.accounts import BOX_PREFIX, COURSE_PREFIX
-
+COURSE_PREFIX = "course-"
+BOX_PREFIX = "box-"
 INTERNAL_PREFIXES = (COURSE_PREFIX, BOX_PREFIX)
 """Accounts of courses and of members of sandboxes (decisions 1 and 2): nobody logs in as one."""
 

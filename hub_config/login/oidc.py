@@ -13,14 +13,13 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Instance, default
 
-from base.accounts import COURSE_PREFIX
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from hub_config.audit import Audit
 from hub_config.login.attempts import Attempts
 from hub_config.login.hosts import Hosts
 from hub_config.login.login_state import Used
-from hub_config.login.names import BOX_ACCOUNT, PSEUDONYM
+from hub_config.login.names import BOX_ACCOUNT, COURSE_PREFIX, PSEUDONYM
 from hub_config.login.oidc_pages import (
     BeginHandler,
     CallbackHandler,

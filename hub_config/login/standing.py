@@ -13,9 +13,8 @@ from jupyterhub import crypto, orm
 from jupyterhub.utils import new_token
 from tornado.web import HTTPError
 
-from base.accounts import BOX_PREFIX
 from base.errors import LeerlabError
-from hub_config.login.names import is_internal
+from hub_config.login.names import BOX_PREFIX, is_internal
 from hub_config.login.people import Record
 from hub_config.login.provider import SILENCE_SECONDS, Asked, Denied, Provider
 from hub_config.login.refusals import LoginRefused, Reason

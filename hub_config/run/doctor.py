@@ -32,7 +32,6 @@ from hub_config.run import ports
 from hub_config.run.browser import Browser
 from hub_config.run.folder import make_state
 from hub_config.run.processes import NODE, PROXY
-from hub_config.run.ready import inner_sockets
 from hub_config.run.scanner_health import see_scanner
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
@@ -85,7 +84,7 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         ("write", lambda: see_write(site, state)),
         ("installation", lambda: see_installation(installation)),
         ("wall", lambda: see_wall(state)),
-        ("daemons", lambda: see_daemons(site, state)),
+        ("daemons", lambda: see_daemons(state)),
         ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state))),
         ("login", lambda: see_login(site, state)),
     ]
@@ -204,7 +203,7 @@ def see_write(site: Site, state: State) -> str:
     return f"{free // 2**30} GiB free, the audit trail is whole"
 
 
-def see_daemons(site: Site, state: State) -> str:
+def see_daemons(state: State) -> str:
     """supervisord answers and all daemons run; the inner sockets accept connections."""
     supervisor = Supervisor(state)
     if not supervisor.running():
@@ -213,7 +212,7 @@ def see_daemons(site: Site, state: State) -> str:
     if broken:
         logs = ", ".join(str(state.logs / f"{name}.log") for name in broken)
         raise LeerlabError(f"Not running: {', '.join(broken)}.", "What they serve does not work.", f"Look in {logs}.")
-    sockets = [state.run / name for name in ("hub.sock", *inner_sockets(site))]
+    sockets = [state.run / name for name in ("hub.sock", "hub-api.sock", "grading.sock")]
     deaf = [path.name for path in sockets if path not in ports.listening_sockets(sockets)]
     if deaf:
         raise LeerlabError(

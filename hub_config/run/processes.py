@@ -7,21 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assistant.configuration import VARIABLE as GATEWAY_VARIABLE
-from assistant.configuration import GatewayConfiguration
-from assistant.policy import Kind, Place, policy_of
-from assistant.settings import AssistantSettings, LocalModel
 from base.daemons import Daemon
 from base.paths import Installation, State
 from base.ports import LOOPBACK
-from catalogue.card import ModelCard
 from cluster import embedded
 from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.audit import LEDGER_KEY, ledger_url
-from hub_config.catalogue import entries_of
-from hub_config.courses import course_folder, course_titles
+from hub_config.courses import course_folder
 from hub_config.run.keys import secret
 from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
@@ -29,7 +23,7 @@ from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_conf_of
 from portal.configuration import VARIABLE as PORTAL_VARIABLE
-from portal.configuration import AssistantShown, PortalConfiguration, PortalCourse
+from portal.configuration import PortalConfiguration, PortalCourse
 from sandboxes.airlock import clamav
 from sandboxes.egress import Egress
 
@@ -99,46 +93,6 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
     return Daemon("grading", (python, "-m", "grading"), {**environment, VARIABLE: str(file)}, priority=400)
 
 
-def assistant_daemon(
-    site: Site, state: State, installation: Installation, settings: AssistantSettings, environment: Mapping[str, str]
-) -> Daemon:
-    """The gateway to language models; told what it needs by a file that holds no secret."""
-    secret(state, "assistant-token")
-    secret(state, LEDGER_KEY)
-    local = {model.id for model in settings.models if isinstance(model, LocalModel)}
-    cards = [entry.card for entry in entries_of(site)]
-    configuration = GatewayConfiguration(
-        state=state.root,
-        hub_id=hub_id(state),
-        hub=f"unix:{state.run / 'hub.sock'}",
-        token_file=state.secrets / "assistant-token",
-        language=site.site.language,
-        courses=course_titles(site, installation.code),
-        settings=settings,
-        cards=tuple(card for card in cards if isinstance(card, ModelCard) and card.id in local),
-        profile=site.profile(settings.profile),
-        confinement=site.confinement,
-        slurm_conf=slurm_conf_of(site, state),
-        slurm_answer=site.cluster.interval.answer,
-        slurm_interval=site.cluster.interval.starting,
-        account=course_account(site.cluster),
-        ledger=ledger_url(site, state),
-        ledger_key=state.secrets / LEDGER_KEY,
-    )
-    file = state.generated / "assistant.json"
-    file.write_text(configuration.model_dump_json())
-    python = str(installation.hub_env / "bin/python")
-    return Daemon("assistant", (python, "-m", "assistant"), {**environment, GATEWAY_VARIABLE: str(file)}, priority=450)
-
-
-def assistant_shown(settings: AssistantSettings | None, place: Place) -> AssistantShown | None:
-    """What a page says of the assistant's policy in one place; None when the site has no assistant."""
-    if settings is None:
-        return None
-    policy = policy_of(settings, place)
-    return AssistantShown() if policy is None else AssistantShown(on=True, tokens_per_hour=policy.tokens_per_hour)
-
-
 def portal_daemon(
     site: Site, state: State, installation: Installation, ports: Ports, environment: Mapping[str, str]
 ) -> Daemon:
@@ -156,19 +110,13 @@ def portal_daemon(
         hub_id=hub_id(state),
         token_file=state.secrets / "portal-token",
         courses=tuple(
-            PortalCourse(
-                id=course.id,
-                folder=course_folder(course, installation.code),
-                profile=course.profile,
-                assistant=assistant_shown(site.assistant, Place(Kind.COURSE, course.id)),
-            )
+            PortalCourse(id=course.id, folder=course_folder(course, installation.code), profile=course.profile)
             for course in site.courses
         ),
         profiles=site.profiles,
         grading=site.grading,
         accounting=has_accounting(site.cluster),
         sandboxes=site.sandboxes,
-        sandbox_assistant=assistant_shown(site.assistant, Place(Kind.SANDBOX, "")),
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=site.cluster.interval.answer,
         ledger=ledger_url(site, state),
@@ -191,15 +139,11 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
     if site.sandboxes is not None:
         way_out = Egress(state, site.sandboxes.hosts).daemon()
         around = (clamav.daemon(state, site.sandboxes), *((way_out,) if way_out else ()))
-    asked: Sequence[Daemon] = ()
-    if site.assistant is not None:
-        asked = (assistant_daemon(site, state, installation, site.assistant, environment),)
     return (
         *slurm,
         *around,
         proxy_daemon(site, state, installation, ports),
         grading_daemon(site, state, installation, environment),
-        *asked,
         Daemon(
             "hub",
             (python, "-m", "hub_config.app", "-f", str(installation.code / "hub_config/jupyterhub_config.py")),

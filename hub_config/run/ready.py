@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 
-from assistant.configuration import SOCKET as ASSISTANT_SOCKET
 from base.errors import LeerlabError
 from base.log import redact
 from base.paths import State
@@ -97,7 +96,7 @@ def wait_until_ready(
     """
     deadline = time.monotonic() + seconds
     starts = Starts(supervisor, state)
-    sockets = [state.run / name for name in inner_sockets(site)]
+    sockets = [state.run / name for name in ("hub-api.sock", "grading.sock")]
     waits: list[tuple[str, Callable[[], bool]]] = [
         ("Slurm", lambda: slurm_ready(site, state)),
         ("the hub", lambda: hub_ready(site)),
@@ -113,11 +112,6 @@ def wait_until_ready(
             if time.monotonic() > deadline:
                 raise _not_ready(what, state, supervisor)
             time.sleep(0.1)
-
-
-def inner_sockets(site: Site) -> tuple[str, ...]:
-    """Names of the sockets that walled servers reach by their relays."""
-    return ("hub-api.sock", "grading.sock", *((ASSISTANT_SOCKET,) if site.assistant is not None else ()))
 
 
 def _not_ready(what: str, state: State, supervisor: Supervisor) -> LeerlabError:

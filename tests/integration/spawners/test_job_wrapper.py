@@ -103,7 +103,7 @@ def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         )  # fmt: skip
         task = Task(
             wall=wall, report_to=f"unix:{folder}/hub.sock", report_path="/hub/api/leerlab/starts/00", secret="s3cret",
-            ready="/user/sanne/api", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
+            base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
         )  # fmt: skip
         process = subprocess.Popen(
             ["/usr/bin/python3", "-I", "-S", str(JOB)],

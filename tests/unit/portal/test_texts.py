@@ -17,7 +17,7 @@ from base.i18n import LANGUAGES, LOCALE
 CODE = Path(__file__).resolve().parents[3]
 FOLDERS = (
     "base", "cluster", "confinement", "grading", "spawners", "courses", "portal", "hub_config", "cli", "ledger",
-    "sandboxes", "assistant",
+    "sandboxes",
 )  # fmt: skip
 # The portal's and the hub's pages, and those of a course's own server.
 PAGES = (CODE / "portal", CODE / "images/notebook/leerlab_lab/formgrader")
@@ -53,12 +53,7 @@ def codes_of_python() -> Iterator[str]:
                     yield from (
                         part.value
                         for part in ast.walk(node.args[0])
-                        # The beginning of a code that ends with another's name is no code.
-                        if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value[-1:] != "."
-                    )
-                if getattr(getattr(node, "func", None), "id", "") == "Refused" and folder == "assistant":
-                    yield from (
-                        f"assistant.refused.{part.value}" for part in node.args if isinstance(part, ast.Constant)
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
                     )
                 if (
                     isinstance(node, ast.Constant)
