@@ -64,7 +64,7 @@ def assistant_gateway(
         sandboxes_of,
     )
     answers = AnswerLedger(ledger)
-    desk = Desk(http_client(), answers)
+    desk = Desk(http_client(configuration.silence), answers)
     gateway = Gateway(
         hub,
         configuration.assistant,
@@ -72,6 +72,7 @@ def assistant_gateway(
         desk,
         titles=configuration.titles,
         language=configuration.language,
+        body_seconds=configuration.body_seconds,
     )
     listener = Reports(models, configuration.folders.run / REPORTS)
     keep = configuration.assistant.keep.total_seconds()

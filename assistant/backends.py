@@ -24,8 +24,6 @@ from assistant.turns import Turns
 from base.messages import Message
 
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 110.0
-"""Less than a lab waits for a word."""
 LONGEST_LINE = 2**20
 LARGEST_ANSWER = 16 * 2**20
 """Bytes of an answer that does not come piece by piece."""
@@ -138,10 +136,14 @@ class Broken(Exception):
     """The answer broke off."""
 
 
-def http_client() -> httpx.AsyncClient:
-    """The client for all models: no proxies, no redirects, bounded."""
+def http_client(silence: float) -> httpx.AsyncClient:
+    """The client for all models: no proxies, no redirects, bounded.
+
+    Args:
+        silence: seconds in which the next word must come.
+    """
     return httpx.AsyncClient(
-        timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, write=10.0, pool=CONNECT_SECONDS),
+        timeout=httpx.Timeout(silence, connect=CONNECT_SECONDS, write=10.0, pool=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=512, max_keepalive_connections=64),
         trust_env=False,
         follow_redirects=False,

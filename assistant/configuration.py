@@ -55,6 +55,8 @@ class GatewayConfiguration(BaseModel):
         slurm_conf: the slurm.conf that Slurm's commands use.
         slurm_answer: seconds that one command of Slurm may take.
         account: what models' jobs are charged to in Slurm; None where there is no accounting.
+        silence: seconds in which a model must say its next word; less than a lab waits for one.
+        body_seconds: seconds in which a question must have come in.
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
     """
@@ -75,6 +77,8 @@ class GatewayConfiguration(BaseModel):
     slurm_conf: Path
     slurm_answer: float = 10.0
     account: str | None = None
+    silence: float = 110.0
+    body_seconds: float = 10.0
     ledger: str
     ledger_key: Path
 

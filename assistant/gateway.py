@@ -34,7 +34,6 @@ from base.messages import Message
 from base.settings import BothLanguages
 from ledger.answers import Account
 
-BODY_SECONDS = 10.0
 JOULES = "Leerlab-Joules"
 """Header of an answer that comes at once: its energy."""
 _DONE = b"data: [DONE]\n\n"
@@ -68,6 +67,7 @@ class Gateway:
         desk: what questions share.
         titles: of the site's courses, by id.
         language: for who asks in no language of ours.
+        body_seconds: in which a question must have come in.
     """
 
     def __init__(
@@ -79,9 +79,10 @@ class Gateway:
         *,
         titles: Mapping[str, BothLanguages],
         language: str,
+        body_seconds: float,
     ) -> None:
         self._hub, self._settings, self._backends, self._desk = hub, settings, backends, desk
-        self._titles, self._language = titles, language
+        self._titles, self._language, self._body_seconds = titles, language, body_seconds
 
     def routes(self) -> list[Route]:
         """The routes of `application`."""
@@ -141,7 +142,7 @@ class Gateway:
     async def chat(self, request: Request) -> Response:
         """A question and its answer, at once or piece by piece."""
         asked = await self._allowed(request)
-        question = chat_question(await body_of(request, LARGEST_BODY, BODY_SECONDS))
+        question = chat_question(await body_of(request, LARGEST_BODY, self._body_seconds))
         answer = self._answer(asked, question.model, "chat", question.estimate)
         form = _Form(question)
         try:
@@ -169,7 +170,7 @@ class Gateway:
     async def embeddings(self, request: Request) -> Response:
         """Texts turned into numbers."""
         asked = await self._allowed(request)
-        question = embedding_question(await body_of(request, LARGEST_BODY, BODY_SECONDS))
+        question = embedding_question(await body_of(request, LARGEST_BODY, self._body_seconds))
         answer = self._answer(asked, question.model, "embeddings", question.estimate)
         body = {"input": list(question.texts), "encoding_format": "float"}
         try:

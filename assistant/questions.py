@@ -71,7 +71,7 @@ class ChatQuestion(_Part):
     frequency_penalty: Number | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=0, le=2**31)
     stop: str | tuple[str, ...] | None = Field(None, max_length=4)
-    n: Literal[1] | None = None
+    n: int | None = Field(None, ge=1, le=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
     # Who asks is known already; what a client says of it is not looked at.
