@@ -70,6 +70,9 @@ class Refusal(LeerlabError):
     def headers(self) -> dict[str, str]:
         """`Retry-After` in whole seconds where asking again makes sense, `WWW-Authenticate` where a token is needed."""
         told = {"Retry-After": str(max(1, round(self.again)))} if self.again is not None else {}
+        if self.code in {Code.TOO_LARGE, Code.TOO_SLOW}:
+            # What is still to come of the body is not read.
+            told["Connection"] = "close"
         return told | ({"WWW-Authenticate": "Bearer"} if self.status == HTTPStatus.UNAUTHORIZED else {})
 
 

@@ -164,7 +164,7 @@ class Gateway:
             heard += [piece async for piece in coming]
         except Broken:
             raise _broken() from None
-        answer.end()
+        await answer.end()
         return JSONResponse(form.whole(answer, heard), headers=_energy_header(answer))
 
     async def embeddings(self, request: Request) -> Response:
@@ -176,7 +176,7 @@ class Gateway:
         try:
             told = await unless_gone(request, self._embedded(answer, body))
         finally:
-            answer.end()
+            await answer.end()
         data = _vectors(told, len(question.texts))
         if question.encoding_format == "base64":
             data = [{**one, "embedding": _packed(one["embedding"])} for one in data]

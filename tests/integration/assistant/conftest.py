@@ -11,15 +11,12 @@ from pathlib import Path
 import pytest
 
 # pytest's importlib mode puts no test folder on the path; the Slurm of one node is that of grading's tests.
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "grading")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "grading"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway_site import CHAT, SEARCH, Gate, installation, running_gate
+from gateway_site import Gate, put_models, running_gate
 from grading_slurm import RunningSlurm, running_slurm
 
-from base.paths import State
-from catalogue.entries import entries, entry_of
-from catalogue.shelf import Shelf, Sources
 from confinement.seccomp import write_filter
 from grading.plans import seccomp_of
 
@@ -51,10 +48,3 @@ def gate(slurm: RunningSlurm) -> Iterator[Gate]:
         made.start()
         yield made
     shutil.rmtree(folder)
-
-
-def put_models(state: State) -> None:
-    """Both models on the shelf, as `up` does."""
-    at = installation()
-    found = entries()
-    Shelf(state.catalogue).prepare([entry_of(found, CHAT), entry_of(found, SEARCH)], Sources(at.code, at.packages))

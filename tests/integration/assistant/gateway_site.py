@@ -31,6 +31,8 @@ from assistant.settings import AssistantSettings
 from base.paths import Installation, State
 from base.quantities import Duration, Size
 from base.settings import BothLanguages
+from catalogue.entries import entries, entry_of
+from catalogue.shelf import Shelf, Sources
 from ledger.answers import AnswerLedger
 from ledger.store import Ledger
 from spawners.settings import Profile, Title
@@ -71,7 +73,7 @@ class Server:
 
 @dataclass
 class GateHub:
-    """JupyterHub's two answers, for tokens, groups and servers that the test chooses; answers as JupyterHub 6.1 does."""
+    """JupyterHub's two answers, for tokens, groups and servers that the test chooses, as JupyterHub 6.1 gives them."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
@@ -340,5 +342,8 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
         far_server.stop()
 
 
-def installation() -> Installation:
-    return Installation.current()
+def put_models(state: State) -> None:
+    """Both models on the shelf, as `up` does."""
+    at = Installation.current()
+    found = entries()
+    Shelf(state.catalogue).prepare([entry_of(found, CHAT), entry_of(found, SEARCH)], Sources(at.code, at.packages))
