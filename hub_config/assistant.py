@@ -102,7 +102,7 @@ def offer_in_sandbox(site: Site) -> Offer:
     if site.assistant is None:
         return Offer()
     found = allowed(of_sandbox(_ANY_SANDBOX), site.assistant)
-    return _offer(found, site, site.assistant, {"nl": "deze zandbak", "en": "this sandbox"} if not found.on else {})
+    return _offer(found, site, site.assistant, {"nl": "deze sandbox", "en": "this sandbox"} if not found.on else {})
 
 
 def _offer(found: Allowed, site: Site, settings: AssistantSettings, because: dict[str, str]) -> Offer:
