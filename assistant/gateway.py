@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from assistant.answers import Answer, Desk, body_of, unless_gone
+from assistant.answers import ANSWER_SECONDS, Answer, Desk, body_of, unless_gone
 from assistant.backends import Backend, Broken, Piece
 from assistant.errors import Code, Refusal, wrong
 from assistant.identity import Asker, Hub
@@ -280,8 +280,10 @@ class _Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_gone(Request(scope, receive), self.stream_response(send))
-        except ClientDisconnect:
+            # The model's own time is bounded too; this bounds who does not read what it says.
+            async with asyncio.timeout(2 * ANSWER_SECONDS):
+                await unless_gone(Request(scope, receive), self.stream_response(send))
+        except (ClientDisconnect, TimeoutError):
             return
         finally:
             self._answer.end()

@@ -232,6 +232,7 @@ class LocalModel:
         """One look at the job."""
         start = self._start
         assert start is not None
+        self._look_now.clear()
         try:
             job = await self._job(start)
         except SlurmUnavailable as error:
@@ -302,9 +303,6 @@ class LocalModel:
 
     async def _pause(self, start: Start) -> None:
         """Until the next look is due, a report has come, or a question found nobody."""
-        self._look_now.clear()
-        if self._start is not start:
-            return
         serving = start.port is not None
         seconds = min(WATCH_SECONDS, max(LOOK_SECONDS, self._idle / 4)) if serving else LOOK_SECONDS
         try:
