@@ -12,6 +12,8 @@ from bench.result import Result
 
 # name -> (module, its function `(n: int) -> Result`, what it measures)
 BENCHMARKS = {
+    "assistant-overhead": ("bench.assistant_overhead", "run", "from a question to the model's first word"),
+    "assistant-streams": ("bench.assistant_overhead", "run_streams", "each word of twenty answers at one time"),
     "sandbox-start": ("bench.sandbox_start", "run", "from the request for a sandbox to the answer of its walled lab"),
     "spawn-latency": ("bench.spawn_latency", "run", "from the request for a server to HTTP 200 through the proxy"),
     "spawn-latency-peers": ("bench.spawn_latency", "run_variants", "the same with each way of setting BatchSpawner"),

@@ -103,3 +103,11 @@ def _quantity(bound: int | str) -> str:
     if isinstance(bound, int):
         return str(Size(bound))
     return str(Duration(seconds=_TIMEDELTA.validate_python(bound).total_seconds()))
+
+
+def under_any_name(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands under each name of a group whose names are the site's own; empty for every other schema."""
+    patterns = schema.get("patternProperties") or {}
+    for member in patterns.values():
+        return dict(member)
+    return {}

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from base.yaml_source import Document, Fault, Place
-from hub_config.expectations import expectation, kinds, resolved
+from hub_config.expectations import expectation, kinds, resolved, under_any_name
 
 _ALLOWED = re.compile(r"^(.*?) ?\(allowed: (.*)\)$", re.DOTALL)
 _VERDICTS = {
@@ -75,6 +75,8 @@ def at(path: Sequence[str | int], root: Mapping[str, Any]) -> Mapping[str, Any]:
             schema = schema.get("items", {})
         elif part in schema.get("properties", {}):
             schema = schema["properties"][part]
+        elif named := under_any_name(schema):
+            schema = named
         elif "anyOf" not in schema:
             return {}
     return resolved(schema, root)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from assistant.configuration import SERVICE as ASSISTANT
 from base.paths import Installation, State
 from cluster.accounting import accounts_of
 from grading.plans import HUB_PORT
+from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
@@ -107,9 +109,12 @@ def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
 
 
 def set_roles(c: Any, site: Site, state: State) -> None:
-    """Who may reach which server, and what the grading service may read."""
-    c.JupyterHub.load_roles = [*person_roles(), *course_roles(site), *service_roles()]
+    """Who may reach which server, and what our own services may read."""
+    assistant = site.assistant is not None
+    c.JupyterHub.load_roles = [*person_roles(), *course_roles(site), *service_roles(assistant=assistant)]
+    gateway = {"name": ASSISTANT, "api_token": secret(state, ASSISTANT_TOKEN), "display": False} if assistant else None
     c.JupyterHub.services = [
+        *([gateway] if gateway else []),
         {"name": "grading", "api_token": secret(state, "grading-token"), "display": False},
         {
             "name": SERVICE,

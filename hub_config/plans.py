@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from assistant.configuration import SOCKET as ASSISTANT_SOCKET
 from base.i18n import LANGUAGES, translate
 from base.messages import Message
 from base.paths import Installation, State
@@ -28,6 +29,8 @@ from grading.plans import (
     role_of,
     seccomp_of,
 )
+from hub_config.assistant import offer_in_sandbox, offer_to
+from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
 from hub_config.courses import course_folder
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
@@ -117,13 +120,14 @@ class Plans:
         language = in_language(wall.environment, page_request.current().language)
         profile = self.site.profile(self.site.sandboxes.profile)
         charged = slurm_account(membership.sandbox) if has_accounting(self.site.cluster) else None
-        return ServerPlan(profile, replace(wall, environment=language), HUB_PORT, charged)
+        wall = self._told(replace(wall, environment=language), offer_in_sandbox(self.site))
+        return ServerPlan(profile, wall, HUB_PORT, charged)
 
     def _lab(self, name: str, groups: Collection[str]) -> Wall:
         role = role_of(tuple(groups))
         home = self.state.homes / name
         home.mkdir(mode=0o700, exist_ok=True)
-        return Wall(
+        wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
             seccomp=seccomp_of(self.state),
@@ -133,6 +137,14 @@ class Plans:
             environment=in_language(lab_environment(role), page_request.current().language),
             **self.site.confinement.sizes(),
         )
+        return self._told(wall, offer_to(groups, self.site, self.installation.code))
+
+    def _told(self, wall: Wall, offer: Offer) -> Wall:
+        """A lab's wall with what holds for the assistant; the way to it is there only where it is on."""
+        ways = wall.relays
+        if offer.models:
+            ways = (*ways, Relay(ASSISTANT_PORT, f"unix:{self.state.run / ASSISTANT_SOCKET}"))
+        return replace(wall, relays=ways, environment=with_assistant(wall.environment, offer))
 
 
 def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]:

@@ -47,9 +47,20 @@ def person_roles() -> list[dict[str, Any]]:
     ]
 
 
-def service_roles() -> list[dict[str, Any]]:
-    """Grading reads names and groups; the portal reads users, groups and servers. Neither changes anything."""
+def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
+    """Grading reads names and groups; the portal reads users, groups and servers. None of them changes anything.
+
+    Args:
+        assistant: whether the site has one; its gateway reads names, groups and which servers run.
+    """
+    gateway = {
+        "name": "assistant-service",
+        "description": "Who a token belongs to, that person's groups, and which of their servers run",
+        "scopes": ["read:users:name", "read:users:groups", "read:servers"],
+        "services": ["assistant"],
+    }
     return [
+        *([gateway] if assistant else []),
         {
             "name": "portal-service",
             "description": "Who is here and what runs; a server's state names its job in Slurm and holds no secret",

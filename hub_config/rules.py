@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from assistant.settings import AssistantSettings, LocalModel, RemoteModel
 from base.errors import InputError
 from base.yaml_source import Document, Fault
-from catalogue.card import Kind
+from catalogue.card import Kind, ModelCard
 from catalogue.entries import CatalogueSettings, entries, unknown
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from courses.catalogue import DESCRIPTION, Course
@@ -53,6 +54,8 @@ class Parts:
         providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
         courses: right members of courses, each with its index.
+        data: the section catalogue, or None when it is wrong.
+        assistant: the section, or None when it is wrong or left out.
     """
 
     document: Document
@@ -66,6 +69,7 @@ class Parts:
     profiles: Sequence[tuple[int, Profile]]
     courses: Sequence[tuple[int, CourseSettings]]
     data: CatalogueSettings | None
+    assistant: AssistantSettings | None
 
     @classmethod
     def of(cls, document: Document, catalogue: Path) -> Parts:
@@ -84,6 +88,7 @@ class Parts:
             profiles=_members(Profile, plain.get("profiles")),
             courses=_members(CourseSettings, plain.get("courses")),
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
+            assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
         )
 
     def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
@@ -275,6 +280,48 @@ def sandboxes_can_run(parts: Parts) -> Iterator[Fault]:
         yield parts.fault(("sandboxes", "gpu_hours"), message, "only with `cluster.accounting: true`")
 
 
+def assistant_names_what_exists(parts: Parts) -> Iterator[Fault]:
+    """The assistant's courses and profiles are of this file, its local models of the catalogue, its keys readable."""
+    assistant = parts.assistant
+    if assistant is None:
+        return
+    courses, profiles = parts.named(("courses",), "id"), parts.named(("profiles",), "id")
+    for course in assistant.courses:
+        if course not in courses:
+            message = f"the assistant has a policy for a course that does not exist: {course}"
+            yield parts.fault(("assistant", "courses", course), message, _some(courses))
+    if assistant.sandboxes is not None and not parts.document.find(("sandboxes",)).whole:
+        yield parts.fault(("assistant", "sandboxes"), "the assistant has a policy for sandboxes, and there are none")
+    local = [(i, model) for i, model in enumerate(assistant.models) if isinstance(model, LocalModel)]
+    used = {model.profile or assistant.profile: i for i, model in reversed(local)}
+    for profile, index in used.items():
+        if profile not in profiles:
+            here = ("assistant", "profile") if profile == assistant.profile else ("assistant", "models", index)
+            yield parts.fault(here, f"the assistant names a profile that does not exist: {profile}", _some(profiles))
+    yield from _models_are_there(parts, local)
+    for index, model in enumerate(assistant.models):
+        why = why_unusable(Path(model.key_file)) if isinstance(model, RemoteModel) and model.key_file else ""
+        if why:
+            message = f"the key of the model {model.id} {why}"
+            yield parts.fault(
+                ("assistant", "models", index, "key_file"), message, "a file of mode 600 with the key on one line"
+            )
+
+
+def _models_are_there(parts: Parts, local: Sequence[tuple[int, LocalModel]]) -> Iterator[Fault]:
+    if parts.data is None:
+        return
+    try:
+        found = entries(parts.data.folders)
+    except InputError:
+        return  # `courses_use_the_catalogue` says so.
+    cards = {entry.card.id: entry.card for entry in found if isinstance(entry.card, ModelCard)}
+    for index, model in local:
+        if model.id not in cards:
+            message = f"the assistant names a model that the catalogue does not have: {model.id}"
+            yield parts.fault(("assistant", "models", index, "id"), message, _some(cards))
+
+
 RULES = (
     names_are_unique,
     profiles_fit_the_cluster,
@@ -288,6 +335,7 @@ RULES = (
     demo_login_stays_here,
     graded_runs_have_time,
     sandboxes_can_run,
+    assistant_names_what_exists,
 )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hub_config.expectations import expectation, kinds, resolved
+from hub_config.expectations import expectation, kinds, resolved, under_any_name
 from hub_config.site import Site
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -50,9 +50,13 @@ def _group(name: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Ite
         return
     if schema.get("type") == "array":
         member = resolved(schema["items"], root)
-        if member.get("type") == "object":
+        if member.get("type") == "object" or "oneOf" in member:
             yield f"\nA list; each member of `{name}` has these keys."
             yield from _group(name, schema["items"], root)
+        return
+    if member_of := under_any_name(schema):
+        yield f"\nNames of your own; what stands under each name of `{name}` has these keys."
+        yield from _group(name, member_of, root)
         return
     if "properties" not in schema:
         return
@@ -83,7 +87,8 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return "keys"
     if schema.get("type") == "array":
         member = resolved(schema["items"], root)
-        inner = "groups of keys" if member.get("type") == "object" else expectation(member, root)
+        grouped = member.get("type") == "object" or "oneOf" in member
+        inner = "groups of keys" if grouped else expectation(member, root)
         return f"list of {inner}"
     return expectation(schema, root)
 
@@ -91,8 +96,10 @@ def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
 def _default(key: str, value: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if key in schema.get("required", ()):
         return "required"
-    if resolved(value, root).get("type") == "object" and key != "title" and value.get("default", "") is not None:
+    if "properties" in resolved(value, root) and key != "title" and value.get("default", "") is not None:
         return "the defaults of its keys"
+    if under_any_name(resolved(value, root)):
+        return "none"
     default = value.get("default")
     return "none" if default in (None, []) else f"`{json.dumps(default, ensure_ascii=False)}`"
 

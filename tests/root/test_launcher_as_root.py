@@ -23,7 +23,7 @@ CODE = Path(__file__).resolve().parents[2]
 NAME = "roottest"
 PACKAGES = (
     "base", "cluster", "confinement", "ledger", "spawners", "grading", "courses", "portal", "hub_config", "cli",
-    "bench", "images", "sandboxes",
+    "bench", "images", "sandboxes", "assistant", "catalogue",
 )  # fmt: skip
 
 
