@@ -82,10 +82,11 @@ def leerlab(
 
 
 def small_demo() -> dict[str, Any]:
-    """The demo site's description with one course, which is ready sooner than four."""
+    """The demo site's description with one course and no assistant, which is ready sooner."""
     description: dict[str, Any] = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
     kept, *others = description["courses"]
     description["courses"] = [kept]
+    del description["assistant"]
     left_out = {f"{role}-{course['id']}" for course in others for role in ("nbgrader", "formgrade")}
     for person in description["login"]["people"]:
         person["groups"] = [group for group in person.get("groups", []) if group not in left_out]

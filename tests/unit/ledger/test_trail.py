@@ -66,7 +66,7 @@ def test_opening_again_changes_nothing(ledger: Ledger, file: Path) -> None:
 def test_a_ledger_of_the_first_version_is_brought_up_to_date(file: Path) -> None:
     with closing(Ledger(f"sqlite:///{file}", KEY)):
         pass
-    later = [f"DROP TABLE {table}" for table in ("opening", "transfer", "invitation", "member", "sandbox")]
+    later = [f"DROP TABLE {table}" for table in ("answer", "opening", "transfer", "invitation", "member", "sandbox")]
     change(file, *later, "UPDATE alembic_version SET version_num = '0001'", "DELETE FROM head", without_triggers=False)
     with closing(Ledger(f"sqlite:///{file}", KEY)) as again:
         assert again.verify() == 0

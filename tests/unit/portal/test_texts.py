@@ -17,11 +17,14 @@ from base.i18n import LANGUAGES, LOCALE
 CODE = Path(__file__).resolve().parents[3]
 FOLDERS = (
     "base", "cluster", "confinement", "grading", "spawners", "courses", "portal", "hub_config", "cli", "ledger",
-    "sandboxes",
+    "sandboxes", "assistant",
 )  # fmt: skip
 # The portal's and the hub's pages, and those of a course's own server.
 PAGES = (CODE / "portal", CODE / "images/notebook/leerlab_lab/formgrader")
 CODE_PREFIXES = ("start.", "collect.")
+IN_TABLES = re.compile(
+    r"(start|collect)(\.[a-z_-]+)+|assistant\.(off|budget|busy|starting|unreachable|broken|wrong)(\.[a-z-]+)*"
+)
 PARAMETER = re.compile(r"%\((\w+)\)[sd]")
 
 
@@ -53,12 +56,15 @@ def codes_of_python() -> Iterator[str]:
                     yield from (
                         part.value
                         for part in ast.walk(node.args[0])
-                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                        # The beginning of a code that ends with another's name is no code.
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value[-1:] != "."
                     )
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "wrong" and folder == "assistant":
+                    yield f"assistant.wrong.{ast.literal_eval(node.args[0])}"
                 if (
                     isinstance(node, ast.Constant)
                     and isinstance(node.value, str)
-                    and re.fullmatch(r"(start|collect)(\.[a-z_-]+)+", node.value)
+                    and IN_TABLES.fullmatch(node.value)
                 ):
                     yield node.value
 
