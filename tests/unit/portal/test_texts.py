@@ -61,11 +61,7 @@ def codes_of_python() -> Iterator[str]:
                     )
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "wrong" and folder == "assistant":
                     yield f"assistant.wrong.{ast.literal_eval(node.args[0])}"
-                if (
-                    isinstance(node, ast.Constant)
-                    and isinstance(node.value, str)
-                    and IN_TABLES.fullmatch(node.value)
-                ):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and IN_TABLES.fullmatch(node.value):
                     yield node.value
 
 
