@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from cli.site import JsonOption, SiteOption, read_site, readable
 from confinement import seccomp
 from courses.model import Track
 from courses.toolkit import report as reports
-from courses.toolkit.check import Wanted, check_course, course_folders
+from courses.toolkit.check import CourseReport, Wanted, check_course, course_folders
 from courses.toolkit.new import new_course
 from courses.toolkit.steps import Walls
 from grading.plans import seccomp_of
@@ -60,15 +61,18 @@ def check(
     seccomp.write_filter(seccomp_of(state))
     walls = Walls(state, installation, settings.confinement)
     wanted = Wanted(assignments=tuple(assignment or ()))
-    found = []
-    with _bars() as progress:
-        for one in folders:
-            found.append(
-                check_course(
-                    one, walls=walls, entries=entries_of(settings), wanted=wanted, progress=progress,
-                    jobs=jobs or len(os.sched_getaffinity(0)),
-                )
-            )  # fmt: skip
+    entries = entries_of(settings)
+    jobs = jobs or len(os.sched_getaffinity(0))
+    # Preparing and marking a course keep one core busy: several courses at a time use the others.
+    side_by_side = min(jobs, len(folders))
+    with _bars() as progress, ThreadPoolExecutor(side_by_side) as pool:
+
+        def prove(one: Path) -> CourseReport:
+            return check_course(
+                one, walls=walls, entries=entries, wanted=wanted, progress=progress, jobs=max(1, jobs // side_by_side)
+            )
+
+        found = list(pool.map(prove, folders))
     if page:
         _write(page, reports.as_html(found, spoken))
     if json:
