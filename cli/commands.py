@@ -58,6 +58,8 @@ def up(site: SiteOption = None, json: JsonOption = False) -> None:
         )
         output.out.print("  Log in as  " + ", ".join(person.title for person in settings.login.people), markup=False)
     output.out.print("  Stop       ./leerlab down")
+    for problem in started.problems:
+        output.err.print(f"\n{problem}", markup=False)
 
 
 @app.command()

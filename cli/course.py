@@ -1,34 +1,42 @@
-"""`leerlab course`: prove that a course keeps its promises, and begin a new one."""
+"""`leerlab course`: begin a course, prove that it keeps its promises, and put it on a site while that runs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 
 from base.errors import InputError, LeerlabError
 from base.i18n import LANGUAGES
-from base.paths import Installation
+from base.paths import Installation, State
 from cli import output
 from cli.site import JsonOption, SiteOption, read_site, readable
 from confinement import seccomp
+from courses.catalogue import Course
 from courses.model import Track
+from courses.packages import Packages, read_course
+from courses.packages import pack as packed
 from courses.toolkit import report as reports
 from courses.toolkit.check import CourseReport, Wanted, check_course, course_folders
 from courses.toolkit.new import new_course
 from courses.toolkit.steps import Walls
 from grading.plans import seccomp_of
+from grading.release import Done
 from hub_config.catalogue import entries_of, prepare_catalogue
+from hub_config.courses import Courses
+from hub_config.publishing import NotProven, Press, Published, Wishes
+from hub_config.site import Site
 
 app = typer.Typer(
     name="course",
-    help="Courses: prove that one keeps its promises, begin a new one.",
+    help="Courses: begin one, prove that it keeps its promises, publish it.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,11 +63,7 @@ def check(
     installation = Installation.current()
     folders = course_folders(_folder(folder, installation))
     page = _writable(html) if html else None
-    state.make()
-    with output.steps("Preparing") as step:
-        prepare_catalogue(settings, state, installation, step)
-    seccomp.write_filter(seccomp_of(state))
-    walls = Walls(state, installation, settings.confinement)
+    walls = _walls(settings, state, installation)
     wanted = Wanted(assignments=tuple(assignment or ()))
     entries = entries_of(settings)
     jobs = jobs or len(os.sched_getaffinity(0))
@@ -92,6 +96,149 @@ def new(
     target = Path(os.environ.get("LEERLAB_CWD", ".")) / folder
     made = new_course(target, track)
     output.out.print(f"Made {made}. Next: ./leerlab course check {made}", markup=False)
+
+
+@app.command()
+def publish(
+    *,
+    course: Annotated[
+        Path, typer.Argument(metavar="COURSE", readable=False, help="The course's folder, or an archive: tar or zip.")
+    ],
+    release: Annotated[list[str] | None, typer.Option(help="Hand out only this one; may be given again.")] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help="Demo person who teaches it; may be given again.")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="Demo person who takes it; may be given again.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile of the servers that students start from it.")] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Without the check; the version remembers that.")
+    ] = False,
+    json: JsonOption = False,
+    language: LanguageOption = "nl",
+    site: SiteOption = None,
+) -> None:
+    """Give a course on a site, also while it runs: proven, kept by version, without undoing anybody's work."""
+    spoken = _language(language)
+    settings, _, state = read_site(site)
+    installation = Installation.current()
+    walls = _walls(settings, state, installation)
+    entries = entries_of(settings)
+    wishes = Wishes(profile, tuple(release) if release else None, tuple(teacher or ()), tuple(student or ()))
+
+    def prove(folder: Path) -> CourseReport:
+        with _bars() as progress:
+            return check_course(
+                folder, walls=walls, entries=entries, wanted=Wanted(), progress=progress,
+                jobs=len(os.sched_getaffinity(0)),
+            )  # fmt: skip
+
+    try:
+        with output.steps("Publishing") as step:
+            done = Press(settings, state, installation).publish(
+                readable(course).resolve(), wishes, None if unproven else prove, step
+            )
+    except NotProven as error:
+        reports.tell(output.err, [error.report], spoken)
+        raise
+    _tell(done, json=json)
+
+
+@app.command()
+def withdraw(
+    course: Annotated[str, typer.Argument(help="The course's id.")],
+    to: Annotated[int | None, typer.Option("--to", metavar="VERSION", help="Put this earlier version back.")] = None,
+    json: JsonOption = False,
+    site: SiteOption = None,
+) -> None:
+    """Take a published course back, or put an earlier version of it in force; everybody's work stays."""
+    settings, _, state = read_site(site)
+    with output.steps("Withdrawing") as step:
+        done = Press(settings, state, Installation.current()).withdraw(course, to, step)
+    _tell(done, json=json)
+
+
+@app.command("list")
+def list_courses(json: JsonOption = False, site: SiteOption = None) -> None:
+    """The courses that the site gives now, and which version of each is in force."""
+    settings, _, state = read_site(site)
+    code = Installation.current().code
+    rows: list[dict[str, Any]] = []
+    for one in Courses(settings, state, code).now().values():
+        about = Course.load(one.folder)
+        rows.append(
+            {
+                "id": one.id, "title": about.title("en"), "version": one.version, "profile": one.profile,
+                "versions": Packages(state.published).versions(one.id), "released": list(one.released),
+            }
+        )  # fmt: skip
+    if json:
+        output.print_json(rows)
+        return
+    table = Table("course", "title", "version in force", "kept", "handed out", box=None, pad_edge=False)
+    for row in rows:
+        version = str(row["version"] or "of site.yaml")
+        kept = ", ".join(map(str, row["versions"])) or "-"
+        table.add_row(row["id"], row["title"], version, kept, ", ".join(row["released"]) or "-")
+    output.out.print(table)
+
+
+@app.command()
+def pack(
+    folder: FolderArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="The archive to make, a .tar.gz.")],
+    site: SiteOption = None,
+) -> None:
+    """Write a course as one archive, for another school to publish; the same course gives the same bytes."""
+    settings, _, state = read_site(site)
+    _walls(settings, state, Installation.current())
+    target = _writable(file)
+    with Packages(state.published).staging() as staged:
+        left_out = read_course(
+            readable(folder).resolve(), staged, confinement=settings.confinement, seccomp=seccomp_of(state)
+        )
+        digest = packed(staged.course, target, Course.load(staged.course).description.id)
+    output.out.print(f"Wrote {target} (sha256 of its files {digest[:16]}).", markup=False)
+    _say_left_out(left_out)
+
+
+_SAID = {
+    Done.RELEASED: "handed out", Done.UNCHANGED: "as it was", Done.ADDED: "added, not handed out",
+    Done.TEACHERS_OWN: "left alone: a teacher has changed it",
+    Done.HANDED_IN: "left as it was: students have handed it in",
+    Done.IN_WORK: "left as it was: other graded cells would lose the work of those who have begun",
+    Done.DROPPED: "no part of the course any more; who has it keeps it", Done.TAKEN_BACK: "taken back",
+}  # fmt: skip
+
+
+def _tell(done: Published, *, json: bool) -> None:
+    if json:
+        output.print_json(
+            {
+                "course": done.course, "version": done.version, "live": done.live, "left_out": list(done.left_out),
+                "assignments": {one.assignment: one.done.name.lower() for one in done.results},
+            }
+        )  # fmt: skip
+        return
+    what = f"version {done.version} is in force" if done.version else "what site.yaml says is in force"
+    output.out.print(f"{done.course}: {what}.", markup=False)
+    for one in done.results:
+        people = f" ({len(one.people)})" if one.people else ""
+        output.out.print(f"  {one.assignment}: {_SAID[one.done]}{people}", markup=False)
+    _say_left_out(done.left_out)
+    if not done.live:
+        output.out.print("  The site does not run; at the next ./leerlab up people see it.")
+
+
+def _say_left_out(names: Sequence[str]) -> None:
+    if names:
+        output.out.print(f"  No part of a course, and left out: {', '.join(names)}", markup=False)
+
+
+def _walls(settings: Site, state: State, installation: Installation) -> Walls:
+    """What a check needs of a site, which need not run."""
+    state.make()
+    with output.steps("Preparing") as step:
+        prepare_catalogue(settings, state, installation, step)
+    seccomp.write_filter(seccomp_of(state))
+    return Walls(state, installation, settings.confinement)
 
 
 def _language(language: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class Hub:
     Args:
         client: an HTTP client whose base URL is the hub's API, such as `http://hub/hub/api/`.
         token: the grading service's own token, with the scopes `read:users:name` and `read:users:groups`.
-        courses: ids of the site's courses; groups of other courses mean nothing.
+        courses: ids of the site's courses, as they are when asked; groups of other courses mean nothing.
         clock: seconds that only go up.
     """
 
@@ -83,7 +83,7 @@ class Hub:
         self,
         client: httpx.AsyncClient,
         token: str,
-        courses: frozenset[str],
+        courses: Container[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -181,7 +181,7 @@ class Hub:
 
     def _courses_of(self, groups: list[Any], prefix: str) -> frozenset[str]:
         named = {group.removeprefix(prefix) for group in groups if isinstance(group, str) and group.startswith(prefix)}
-        return self._courses & named
+        return frozenset(course for course in named if course in self._courses)
 
     async def _get(self, path: str, token: str) -> tuple[int, dict[str, Any]]:
         try:

@@ -2,7 +2,9 @@
 
 What a course's folder got from the catalogue is remembered in `.leerlab.json` beside it. An assignment that still is as
 it came is brought up to date when the catalogue changes, as long as nobody handed it in; one that a teacher changed, or
-that students handed in, stays as it is, and the result says so.
+that students handed in, stays as it is, and the result says so. nbgrader has one source for an assignment, and grades
+all work by it: work of another version would lose marks that it has earned. Therefore an assignment that somebody has
+in hand gets other words and tests, but no other graded cells.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from confinement.run import start
 from confinement.settings import ConfinementSettings
 from confinement.wall import Wall
 from grading.errors import NotFound
+from grading.in_work import same_marks, who_has
 from grading.names import identifier
 from grading.plans import COMMANDS, LAB, NOTEBOOK_ENV, notebook_binds, seccomp_of
 from grading.store import Store
@@ -46,6 +49,8 @@ class Done(StrEnum):
     ADDED = "grading.release.added"
     TEACHERS_OWN = "grading.release.teachers_own"
     HANDED_IN = "grading.release.handed_in"
+    IN_WORK = "grading.release.in_work"
+    DROPPED = "grading.release.dropped"
     TAKEN_BACK = "grading.release.taken_back"
 
 
@@ -55,11 +60,12 @@ class ReleaseFailed(LeerlabError):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one assignment."""
+    """What became of one assignment; `people` are those who have it in hand, where that is why it stays."""
 
     assignment: str
     done: Done
     course: str
+    people: tuple[str, ...] = ()
 
     @property
     def message(self) -> Message:
@@ -117,9 +123,10 @@ def release(
         )
     work = _Course(course, home, catalogue, store, _remembered(home), state, installation, confinement)
     results = []
-    for assignment in sorted({*offered, *released}):
+    dropped = {name for name in work.remembered.came if (home / "source" / name).is_dir()}
+    for assignment in sorted({*offered, *released, *dropped}):
         done = work.bring(identifier("assignment", assignment))
-        if done is not Done.HANDED_IN:
+        if done not in (Done.HANDED_IN, Done.IN_WORK):
             work.bring_english(assignment)
         # Before the release, which may fail: else the next start would take this for a teacher's own work.
         _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
@@ -127,7 +134,8 @@ def release(
             done = now
         # Also when a later assignment fails: what was done is not done again.
         _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
-        results.append(Result(assignment, done, course))
+        people = who_has(state.homes, course, assignment) if done is Done.IN_WORK else ()
+        results.append(Result(assignment, done, course, people))
     return results
 
 
@@ -148,7 +156,8 @@ class _Course:
         """Bring the assignment's source in, or up to date."""
         offered, own = self.catalogue / "source" / assignment, self.home / "source" / assignment
         if not offered.is_dir():
-            return Done.TEACHERS_OWN
+            # It was part of the course before: who has it keeps it, and a teacher may take it back.
+            return Done.DROPPED if assignment in self.remembered.came else Done.TEACHERS_OWN
         new = digest(describe(offered))
         if own.is_dir():
             now = digest(describe(own))
@@ -159,6 +168,8 @@ class _Course:
                 return Done.TEACHERS_OWN
             if self.store.submissions(self.course, assignment):
                 return Done.HANDED_IN
+            if not same_marks(own, offered) and who_has(self.state.homes, self.course, assignment):
+                return Done.IN_WORK
         fresh = own.with_name(f".{assignment}.fresh")
         remove(fresh)
         shutil.copytree(offered, fresh, copy_function=shutil.copyfile)

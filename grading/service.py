@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from base.in_force import InForce, KnownCourses
 from base.paths import Installation
 from grading.configuration import ServiceConfiguration
 from grading.errors import GradingError
@@ -46,7 +47,7 @@ def grading_service(
     hub = Hub(
         hub_client(configuration.hub),
         configuration.token_file.read_text("ascii").strip(),
-        frozenset(configuration.courses),
+        KnownCourses(frozenset(configuration.courses), InForce(folders.published)),
     )
     limits = ExecutionLimits(
         configuration.grading.cell_time.seconds_total,

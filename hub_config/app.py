@@ -17,6 +17,8 @@ from tornado.web import Application
 from traitlets import Float, Instance, List, Unicode
 
 from base.log import redact
+from hub_config.course_accounts import HANDLERS as COURSE_HANDLERS
+from hub_config.course_accounts import CourseAccounts
 from hub_config.login.gate import GuardedHub
 from hub_config.quota import Quota
 from hub_config.sandboxes import HANDLERS, Accounts
@@ -62,6 +64,9 @@ class LeerlabHub(GuardedHub):
     course_accounts = List(
         Unicode(), help="Users that own a course's formgrader server; nobody can log in as one."
     ).tag(config=True)
+    courses = Instance(CourseAccounts, help="Keeps accounts and groups in step with what is published.").tag(
+        config=True
+    )
     sandboxes = Instance(Accounts, allow_none=True, help="Keeps members' accounts in step with the ledger.").tag(
         config=True
     )
@@ -78,12 +83,14 @@ class LeerlabHub(GuardedHub):
         super().init_tornado_settings()
         clients = {f"jupyterhub-user-{name}" for name in self.course_accounts}
         self.tornado_settings["oauth_no_confirm_list"] |= clients
-        self.tornado_settings |= {"leerlab_sandboxes": self.sandboxes, "leerlab_hub": self}
+        self.tornado_settings |= {
+            "leerlab_sandboxes": self.sandboxes, "leerlab_courses": self.courses, "leerlab_hub": self,
+        }  # fmt: skip
 
     def init_handlers(self) -> None:
-        """The portal's way to say that a membership has changed."""
+        """The portal's way to say that a membership has changed, and the command's that a course has."""
         super().init_handlers()
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, HANDLERS)
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [*HANDLERS, *COURSE_HANDLERS])
 
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""
@@ -114,6 +121,7 @@ class LeerlabHub(GuardedHub):
         self._inner_server.add_socket(bind_unix_socket(str(socket_path), mode=0o600))
         self.log.info("Inner API listening on %s", socket_path)
         self._route_watch = asyncio.create_task(self._watch_routes())
+        self.courses.begin(self)
         if self.sandboxes is not None and self.quota is not None:
             self.sandboxes.begin(self)
             self.quota.begin(self)
@@ -136,6 +144,7 @@ class LeerlabHub(GuardedHub):
             self._route_watch.cancel()
         if self._inner_server is not None:
             self._inner_server.stop()
+            await self.courses.close()
         if self.sandboxes is not None and self.quota is not None:
             await self.sandboxes.close()
             await self.quota.close()

@@ -11,10 +11,13 @@ from cluster.accounting import accounts_of
 from grading.plans import HUB_PORT
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
+from hub_config.course_accounts import CourseAccounts
+from hub_config.courses import Courses
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
 from hub_config.login.names import BOX_ACCOUNT, is_internal
+from hub_config.login.names import COURSE_ACCOUNT as COURSE_NAME
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import facility
@@ -56,13 +59,14 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
         installation: the environments to use.
     """
     audit = Audit(open_ledger(site, state))
+    courses = Courses(site, state, installation.code)
     set_addresses(c, site, state)
     set_proxy(c, site, state)
     set_storage(c, state)
-    set_login(c, site, state, audit)
-    set_roles(c, site, state)
+    set_login(c, site, state, audit, courses)
+    set_roles(c, site, state, courses)
     members = set_sandboxes(c, site, state, audit)
-    set_starts(c, site, state, installation, audit=audit, members=members)
+    set_starts(c, site, state, installation, audit=audit, members=members, courses=courses)
     set_pages(c, site)
 
 
@@ -95,23 +99,25 @@ def set_storage(c: Any, state: State) -> None:
     c.JupyterHub.cookie_secret_file = str(state.secrets / "cookie-secret")
 
 
-def set_login(c: Any, site: Site, state: State, audit: Audit) -> None:
+def set_login(c: Any, site: Site, state: State, audit: Audit, courses: Courses) -> None:
     """The identity providers of site.yaml, or its demo people."""
     if isinstance(site.login, OidcLoginSettings):
         oidc.configure(c, site, site.login, state, audit)
         return
     people = tuple(DemoPerson(person.name, person.title, person.all_groups) for person in site.login.people)
-    names = [*(person.name for person in people), *(COURSE_ACCOUNT + course.id for course in site.courses)]
-    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind), pattern=BOX_ACCOUNT)
+    names = [person.name for person in people]
+    # A course may be published while the site runs.
+    others = f"(?:{BOX_ACCOUNT}|{COURSE_NAME})"
+    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind), pattern=others)
     c.JupyterHub.authenticator_class = DemoAuthenticator
     c.GuardedHub.hosts = hosts
-    c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record)
+    c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record, given=courses.groups_of)
 
 
-def set_roles(c: Any, site: Site, state: State) -> None:
+def set_roles(c: Any, site: Site, state: State, courses: Courses) -> None:
     """Who may reach which server, and what our own services may read."""
     assistant = site.assistant is not None
-    c.JupyterHub.load_roles = [*person_roles(), *course_roles(site), *service_roles(assistant=assistant)]
+    c.JupyterHub.load_roles = [*person_roles(), *course_roles(courses.now()), *service_roles(assistant=assistant)]
     gateway = {"name": ASSISTANT, "api_token": secret(state, ASSISTANT_TOKEN), "display": False} if assistant else None
     c.JupyterHub.services = [
         *([gateway] if gateway else []),
@@ -126,7 +132,8 @@ def set_roles(c: Any, site: Site, state: State) -> None:
             "oauth_client_allowed_scopes": list(SCOPES),
         },
     ]
-    c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course.id for course in site.courses]
+    c.LeerlabHub.course_accounts = [COURSE_ACCOUNT + course for course in courses.now()]
+    c.LeerlabHub.courses = CourseAccounts(courses)
 
 
 def set_sandboxes(c: Any, site: Site, state: State, audit: Audit) -> Members:
@@ -144,7 +151,9 @@ def set_sandboxes(c: Any, site: Site, state: State, audit: Audit) -> Members:
     return members
 
 
-def set_starts(c: Any, site: Site, state: State, installation: Installation, *, audit: Audit, members: Members) -> None:
+def set_starts(
+    c: Any, site: Site, state: State, installation: Installation, *, audit: Audit, members: Members, courses: Courses
+) -> None:
     """Notebook servers as Slurm jobs."""
     c.JupyterHub.spawner_class = LeerlabSpawner
     c.JupyterHub.init_spawners_timeout = 1
@@ -156,7 +165,7 @@ def set_starts(c: Any, site: Site, state: State, installation: Installation, *, 
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
-    LeerlabSpawner.facility = facility(site, state, installation, members)
+    LeerlabSpawner.facility = facility(site, state, installation, members, courses)
 
 
 def profile_choices(site: Site, spawner: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from assistant.configuration import SOCKET as ASSISTANT_SOCKET
 from base.i18n import LANGUAGES, translate
@@ -15,7 +15,6 @@ from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
 from courses.catalogue import Course
 from courses.catalogue import in_language as in_language_of
-from courses.settings import CourseSettings
 from grading.plans import (
     HUB_PORT,
     LAB,
@@ -31,7 +30,7 @@ from grading.plans import (
 )
 from hub_config.assistant import offer_in_sandbox, offer_to
 from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
-from hub_config.courses import course_folder
+from hub_config.courses import Courses, Offered
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
@@ -56,12 +55,14 @@ class Plans:
         state: the site's state folder.
         installation: the environments to use.
         members: who is in which sandbox.
+        courses: what the site gives at this moment.
     """
 
     site: Site
     state: State
     installation: Installation
-    members: Members = field(default_factory=Members)
+    members: Members
+    courses: Courses
 
     def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
         """The plan of one start.
@@ -73,23 +74,29 @@ class Plans:
         Raises:
             spawners.failures.StartRefused: the options are not allowed.
         """
-        for course in self.site.courses:
-            if person.name == COURSE_ACCOUNT + course.id:
-                profile = self.site.profile(self.site.grading.profile)
-                return formgrader_plan(
-                    course.id, profile, self.state, self.installation, self.site.confinement,
-                    pages=self._pages(course), account=self._account,
-                )  # fmt: skip
+        if person.name.startswith(COURSE_ACCOUNT):
+            return self._formgrader(person.name.removeprefix(COURSE_ACCOUNT))
         if person.name.startswith(BOX_PREFIX):
             return self._sandbox(person.name)
         groups = [group.name for group in person.groups]
         profile = choose_profile(self.site.profiles, groups, options)
         return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account)
 
-    def _pages(self, course: CourseSettings) -> CoursePages:
+    def _formgrader(self, course: str) -> ServerPlan:
+        """A course's own server; none of a course that the site does not give now."""
+        offered = self.courses.now().get(course)
+        if offered is None:
+            raise StartRefused(Message("start.refused.course"), "The site does not give this course.")
+        profile = self.site.profile(self.site.grading.profile)
+        return formgrader_plan(
+            course, profile, self.state, self.installation, self.site.confinement,
+            pages=self._pages(offered), account=self._account,
+        )  # fmt: skip
+
+    def _pages(self, course: Offered) -> CoursePages:
         """What the course's grading pages say of the site."""
         site, hub = self.site.site, self.site.hub
-        about = Course.load(course_folder(course, self.installation.code))
+        about = Course.load(course.folder)
         return CoursePages(
             course={language: about.title(language) for language in LANGUAGES},
             assignments={
@@ -162,7 +169,7 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
     }
 
 
-def facility(site: Site, state: State, installation: Installation, members: Members) -> Facility:
+def facility(site: Site, state: State, installation: Installation, members: Members, courses: Courses) -> Facility:
     """All that the site's spawners share."""
     slurm = slurm_of(site, state)
     reserved: frozenset[int] = frozenset()
@@ -171,7 +178,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
         reserved = frozenset({site.hub.port, *ports.all})
     return Facility(
         hub=hub_id(state),
-        plan_for=Plans(site, state, installation, members).plan_for,
+        plan_for=Plans(site, state, installation, members, courses).plan_for,
         slurm=slurm,
         watcher=Watcher(slurm, site.cluster.interval),
         state=state,

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-
-from hub_config.site import Site
 
 COURSE_ACCOUNT = "course-"
 
 
-def course_roles(site: Site) -> list[dict[str, Any]]:
+def course_role(course: str) -> dict[str, Any]:
     """Teachers of a course may start, stop and reach its formgrader server, and no other."""
-    roles: list[dict[str, Any]] = []
-    for course in site.courses:
-        account = COURSE_ACCOUNT + course.id
-        roles.append(
-            {
-                "name": f"formgrade-{course.id}",
-                "description": f"Teachers of {course.id}: its formgrader",
-                "scopes": [
-                    f"servers!user={account}",
-                    f"access:servers!user={account}",
-                    f"read:users:name!user={account}",
-                ],
-                "groups": [f"formgrade-{course.id}"],
-            }
-        )
-    return roles
+    account = COURSE_ACCOUNT + course
+    return {
+        "name": f"formgrade-{course}",
+        "description": f"Teachers of {course}: its formgrader",
+        "scopes": [
+            f"servers!user={account}",
+            f"access:servers!user={account}",
+            f"read:users:name!user={account}",
+        ],
+        "groups": [f"formgrade-{course}"],
+    }
+
+
+def course_roles(courses: Iterable[str]) -> list[dict[str, Any]]:
+    """The role of each course's teachers."""
+    return [course_role(course) for course in courses]
 
 
 def person_roles() -> list[dict[str, Any]]:

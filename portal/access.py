@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
@@ -67,7 +68,7 @@ TABLE: dict[str, Entry] = {
 }
 
 
-def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: frozenset[str]) -> None:
+def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: Container[str]) -> None:
     """Raise unless this person may use the route.
 
     Who is a member of a sandbox, the ledger knows: the application asks `portal.boxes.Boxes.get` for `MEMBER`.
@@ -101,7 +102,7 @@ def require(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses:
                 raise not_yours("This is for operators.")
 
 
-def refused(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: frozenset[str]) -> int:
+def refused(entry: Entry, visitor: Visitor, parameters: dict[str, str], courses: Container[str]) -> int:
     """The status code with which the route refuses this person; 0 when it does not."""
     try:
         require(entry, visitor, parameters, courses)

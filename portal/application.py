@@ -90,7 +90,6 @@ class Application:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._streams = Streams(parts.pages, parts.looks)
-        self._courses = frozenset(parts.site.courses)
         self._open: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "status": self._status,
             "assets": self._asset,
@@ -163,7 +162,7 @@ class Application:
 
     async def _let_in(self, entry: Entry, request: Request, parameters: dict[str, str]) -> Visitor:
         visitor = await self._parts.login.visitor(request)
-        require(entry, visitor, parameters, self._courses)
+        require(entry, visitor, parameters, self._parts.site.courses)
         if entry.who is Who.MEMBER:
             if self._parts.boxes is None:
                 raise absent()

@@ -47,7 +47,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         OSError: the token cannot be read.
         InputError: a course of the catalogue is wrong.
     """
-    site = SiteView.of(configuration)
+    site = SiteView(configuration)
     hub = Hub(hub_client(configuration.hub), configuration.token_file.read_text("ascii").strip())
     slurm = Slurm(configuration.slurm_conf, answer=configuration.slurm_answer)
     looks = Looks(hub, slurm)

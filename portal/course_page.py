@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from courses.catalogue import in_language
 from portal import request as page_request
 from portal.cards import Role
+from portal.errors import absent
 from portal.home import Home
 from portal.pages import Context, LivePage
 from portal.people import Visitor
@@ -36,7 +37,9 @@ class CoursePage:
     async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows. Who may see the course has been decided before."""
         language, course_id = page_request.current().language, parameters["course"]
-        course = self._site.courses[course_id]
+        course = self._site.courses.get(course_id)
+        if course is None:
+            raise absent()  # Withdrawn since it was decided.
         role = Role.TEACHER if visitor.teaches(course_id) else Role.STUDENT
         card = await asyncio.to_thread(self._home.card, visitor, course_id, role, snapshot, language)
         about = course.description

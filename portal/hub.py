@@ -180,13 +180,20 @@ class Hub:
         Returns:
             Whether it said that it did.
         """
+        return await self._follow("sandboxes")
+
+    async def follow_courses(self) -> bool:
+        """Ask the hub to make accounts and groups of the courses that are given now; as `follow_sandboxes`."""
+        return await self._follow("courses")
+
+    async def _follow(self, what: str) -> bool:
         try:
-            answer = await self._ask("POST", "leerlab/sandboxes", self._token, seconds=STOP_SECONDS)
+            answer = await self._ask("POST", f"leerlab/{what}", self._token, seconds=STOP_SECONDS)
         except HubSilent as error:
             log.warning("%s", error)
             return False
         if answer.status_code >= 300:
-            log.warning("The hub answered %d to a change of sandboxes.", answer.status_code)
+            log.warning("The hub answered %d to a change of %s.", answer.status_code, what)
         return answer.status_code < 300
 
     async def stop(self, token: str, owner: str) -> bool:

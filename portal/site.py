@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote, urlencode
 
+from base.errors import LeerlabError
+from base.in_force import InForce
 from courses.catalogue import Course
 from portal.configuration import AssistantShown, PortalConfiguration
 
 COURSE_ACCOUNT = "course-"
 BOX_ACCOUNT = "box-"
 
+log = logging.getLogger("portal")
 
-@dataclass(frozen=True)
+
 class SiteView:
-    """What does not change while the portal runs.
+    """The site: what its settings say, and the courses that it gives at this moment.
 
     Args:
         configuration: of the portal.
-        courses: the site's courses by id.
+
+    Raises:
+        InputError: a course of the catalogue is wrong.
     """
 
-    configuration: PortalConfiguration
-    courses: Mapping[str, Course]
+    def __init__(self, configuration: PortalConfiguration) -> None:
+        self.configuration = configuration
+        self._of_site = {course.id: Course.load(course.folder) for course in configuration.courses}
+        self._profiles = {course.id: course.profile for course in configuration.courses}
+        self._in_force = InForce(configuration.folders.published)
+        self._published: dict[tuple[str, int], Course] = {}
 
-    @classmethod
-    def of(cls, configuration: PortalConfiguration) -> SiteView:
-        """Read the catalogue.
-
-        Raises:
-            InputError: a course of the catalogue is wrong.
-        """
-        return cls(configuration, {course.id: Course.load(course.folder) for course in configuration.courses})
+    @property
+    def courses(self) -> Mapping[str, Course]:
+        """All courses by id; what was published stands in the place of what site.yaml names."""
+        now = self._in_force.now()
+        wanted = {(name, one.version) for name, one in now.items()}
+        self._published = {key: course for key, course in self._published.items() if key in wanted}
+        for name, version in wanted - self._published.keys():
+            try:
+                self._published[name, version] = Course.load(self._in_force.folder(name, version))
+            except LeerlabError as error:
+                log.error("Version %d of the course %s cannot be shown: %s", version, name, error)
+        return {**self._of_site, **{name: course for (name, _), course in self._published.items()}}
 
     def title(self, language: str) -> str:
         """What stands at the top of each page."""
@@ -42,7 +55,10 @@ class SiteView:
 
     def assistant_in(self, course: str) -> AssistantShown | None:
         """The assistant's policy in a course; None when the site has no assistant."""
-        return next((one.assistant for one in self.configuration.courses if one.id == course), None)
+        known = next((one.assistant for one in self.configuration.courses if one.id == course), None)
+        # A course that site.yaml does not name has no policy, so it is off there.
+        has_one = any(one.assistant is not None for one in self.configuration.courses)
+        return known or (AssistantShown() if has_one else None)
 
     def longest(self, profile: str) -> timedelta | None:
         """How long a server of this profile may run; None for a profile that the site no longer has."""
@@ -61,8 +77,8 @@ class SiteView:
 
     def open_url(self, course: str, person: str, path: str = "lab") -> str:
         """Opens a page in a person's own server, started with the course's profile."""
-        profile = next(one.profile for one in self.configuration.courses if one.id == course)
-        return self.start_url(person, path, profile)
+        published = self._in_force.now().get(course)
+        return self.start_url(person, path, published.profile if published else self._profiles.get(course, ""))
 
     def assignment_url(self, course: str, assignment: str, person: str) -> str:
         """Opens an assignment's notebook in a person's own server."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from base.paths import State
 from courses.catalogue import Course, in_language
+from grading.in_work import has_fetched
 from grading.store import Store
 
 _ANSWER_SECONDS = 1.0
@@ -104,28 +104,14 @@ class Exchange:
     def _state_of(self, course: str, assignment: str, person: str) -> WorkState:
         submissions = self._store.submissions(course, assignment, person)
         if not submissions:
-            return WorkState.IN_WORK if self._fetched(person, course, assignment) else WorkState.NOT_FETCHED
+            fetched = has_fetched(self._state.homes, person, course, assignment)
+            return WorkState.IN_WORK if fetched else WorkState.NOT_FETCHED
         newest = submissions[-1].manifest.stamp
         given = self._store.feedback(course, assignment, person, newest)
         return WorkState.FEEDBACK if given is not None else WorkState.HANDED_IN
 
     def _handed_in(self, course: str, assignment: str) -> int:
         return len({deposit.manifest.student for deposit in self._store.submissions(course, assignment)})
-
-    def _fetched(self, person: str, course: str, assignment: str) -> bool:
-        """Whether the assignment's folder is in the person's home; links are the person's own and are not followed."""
-        opened: list[int] = []
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            opened.append(os.open(self._state.homes / person, flags))
-            for name in (course, assignment):
-                opened.append(os.open(name, flags, dir_fd=opened[-1]))
-        except OSError:
-            return False
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
-        return True
 
     def _deadlines(self, course: str) -> dict[str, datetime]:
         """Due dates as teachers set them in formgrader: nbgrader's table `assignment`, in UTC (nbgrader/api.py)."""

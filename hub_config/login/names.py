@@ -13,6 +13,8 @@ RESERVED = frozenset({"portal"})
 # `Ledger.pseudonym`: `p-` and 80 bits in base32. A member's account in a sandbox: `box-`, its id, the person.
 PSEUDONYM = r"p-[a-z2-7]{16}"
 BOX_ACCOUNT = r"box-[a-z2-7]{8}-[a-z][a-z0-9-]{1,30}"
+# A course may be published while the site runs, so its account is known by its form alone.
+COURSE_ACCOUNT = r"course-[a-z][a-z0-9-]{1,30}"
 
 
 def is_internal(name: str) -> bool:

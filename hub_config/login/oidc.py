@@ -19,7 +19,7 @@ from hub_config.audit import Audit
 from hub_config.login.attempts import Attempts
 from hub_config.login.hosts import Hosts
 from hub_config.login.login_state import Used
-from hub_config.login.names import BOX_ACCOUNT, COURSE_PREFIX, PSEUDONYM
+from hub_config.login.names import BOX_ACCOUNT, COURSE_ACCOUNT, PSEUDONYM
 from hub_config.login.oidc_pages import (
     BeginHandler,
     CallbackHandler,
@@ -175,9 +175,8 @@ def configure(c: Any, site: Site, settings: OidcLoginSettings, state: State, aud
 
 def hosts_of(site: Site) -> Hosts:
     """The host names of a site whose people are known only once they come."""
-    courses = [COURSE_PREFIX + course.id for course in site.courses]
-    people = f"(?:{PSEUDONYM}|{BOX_ACCOUNT})"
-    return Hosts.of(site.hub.domain, site.hub.port, courses, str(site.hub.bind), pattern=people)
+    people = f"(?:{PSEUDONYM}|{BOX_ACCOUNT}|{COURSE_ACCOUNT})"
+    return Hosts.of(site.hub.domain, site.hub.port, (), str(site.hub.bind), pattern=people)
 
 
 def client_secret(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from base.paths import State
@@ -40,6 +40,7 @@ class DemoLogin:
         hosts: names this site answers to, and the address it listens on.
         state: the site's state folder, with the one-time keys.
         record: writes one line of the audit trail.
+        given: groups that a person was given besides, at this moment.
         attempts: limit on wrong keys.
     """
 
@@ -47,6 +48,7 @@ class DemoLogin:
     hosts: Hosts
     state: State
     record: Record
+    given: Callable[[str], tuple[str, ...]] = lambda _name: ()
     attempts: Attempts = field(default_factory=Attempts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DemoLogin:
@@ -54,5 +56,6 @@ class DemoLogin:
         return self
 
     def person(self, name: str) -> DemoPerson | None:
-        """The demo person of that name."""
-        return next((person for person in self.people if person.name == name), None)
+        """The demo person of that name, with all groups of this moment."""
+        found = next((person for person in self.people if person.name == name), None)
+        return found and replace(found, groups=tuple(dict.fromkeys((*found.groups, *self.given(name)))))

@@ -45,12 +45,14 @@ class Started:
         login_link: the same with a one-time key for the demo login; good for one browser.
         already_running: the site ran before this call.
         seconds: how long the call took.
+        problems: what is wrong with published courses, a sentence each.
     """
 
     address: str
     login_link: str
     already_running: bool
     seconds: float
+    problems: tuple[str, ...] = ()
 
 
 def site_digest(site: Site, installation: Installation) -> str:
@@ -106,9 +108,9 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
             raise
         asyncio.run(accounting.establish(site.cluster, state))
         step("releasing courses")
-        release_courses(site, state, installation)
+        problems = release_courses(site, state, installation)
     link = login_keys.login_link(site, state)
-    return Started(site.hub.address, link, already, time.monotonic() - begin)
+    return Started(site.hub.address, link, already, time.monotonic() - begin, tuple(problems))
 
 
 def _other_port(site_file: Path, installation: Installation) -> str:
