@@ -224,6 +224,7 @@ class LocalModel:
         except SlurmUnavailable as error:
             # The job may exist all the same: it is looked for by its comment once Slurm answers.
             log.warning("Model %s: %s", self._model.id, error.what)
+            self._silent = True
             return
         self._keep(replace(self._start or start, job=job))
         log.info("Model %s is job %d", self._model.id, job)
@@ -242,6 +243,10 @@ class LocalModel:
             await self._pause(start)
             return
         self._silent = False
+        if job is None and start.job is None:
+            # Slurm never took it: the next question tries again.
+            self._forget()
+            return
         if job is None or job.state.ended:
             self._ended(start, job)
             return
