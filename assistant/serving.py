@@ -192,13 +192,6 @@ class LocalModel:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    @property
-    def state(self) -> str:
-        """`absent`, `starting` or `ready`."""
-        if self._start is None:
-            return "absent"
-        return "ready" if self._start.port is not None else "starting"
-
     async def _live(self) -> None:
         """Start the job where there is none, and look after it until it has ended."""
         try:
