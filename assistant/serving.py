@@ -321,6 +321,7 @@ class LocalModel:
 
     def _forget(self) -> None:
         start, self._start = self._start, None
+        self._reason = Message("assistant.starting")
         self._file.unlink(missing_ok=True)
         if start is not None:
             # What its server wrote is of use only where it failed; then it stays until the next one that fails.
