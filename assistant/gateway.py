@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import struct
-import time
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -18,26 +15,24 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from assistant.answers import ANSWER_SECONDS, Answer, Desk, body_of, unless_gone
-from assistant.backends import Backend, Broken, Piece
-from assistant.errors import Code, Refusal, wrong
+from assistant.answers import Answer, Desk, body_of, unless_gone
+from assistant.backends import Backend, Broken
+from assistant.errors import Code, Refusal, unreachable, wrong
+from assistant.forms import Form, Stream, as_openai, broken_off, energy_header, packed, streamed, vectors
 from assistant.identity import Asker, Hub
 from assistant.policy import Allowed, Place, Purpose, allowed, charged
 from assistant.questions import LARGEST_BODY, ChatQuestion, chat_question, embedding_question
 from assistant.settings import AssistantSettings
+from base.errors import LeerlabError
 from base.i18n import choose_language
 from base.messages import Message
 from base.settings import BothLanguages
 from ledger.answers import Account
 
-JOULES = "Leerlab-Joules"
-"""Header of an answer that comes at once: its energy."""
-_DONE = b"data: [DONE]\n\n"
-_EMBEDDING_NUMBERS = 16_384
+log = logging.getLogger("assistant")
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ class Gateway:
     async def models(self, request: Request) -> Response:
         """The models that the asker may ask."""
         asked = await self._allowed(request)
-        data = [_as_openai(model) for model in asked.allowed.models]
+        data = [as_openai(model) for model in asked.allowed.models]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
@@ -130,7 +125,7 @@ class Gateway:
         model = request.path_params["model"]
         if model not in asked.allowed.models:
             raise _no_such_model()
-        return JSONResponse(_as_openai(model))
+        return JSONResponse(as_openai(model))
 
     def _about(self, model: str) -> dict[str, Any]:
         found = self._settings.model(model)
@@ -144,14 +139,14 @@ class Gateway:
         asked = await self._allowed(request)
         question = chat_question(await body_of(request, LARGEST_BODY, self._body_seconds))
         answer = self._answer(asked, question.model, "chat", question.estimate)
-        form = _Form(question)
+        form = Form(question, asked.language)
         try:
             return await unless_gone(request, self._chat(answer, question, form))
         except BaseException:
             answer.end()
             raise
 
-    async def _chat(self, answer: Answer, question: ChatQuestion, form: _Form) -> Response:
+    async def _chat(self, answer: Answer, question: ChatQuestion, form: Form) -> Response:
         longest = await answer.begin(question.longest)
         await answer.ask("/chat/completions", question.passed_on("", longest))
         coming = answer.pieces(longest)
@@ -159,13 +154,13 @@ class Gateway:
             # A model that refuses does so before its first piece: that is still an answer with a status of its own.
             first = await anext(coming, None)
             if question.stream:
-                return _Stream(answer, _streamed(answer, first, coming, form))
+                return Stream(answer, streamed(answer, first, coming, form))
             heard = [] if first is None else [first]
             heard += [piece async for piece in coming]
         except Broken:
-            raise _broken() from None
+            raise broken_off() from None
         await answer.end()
-        return JSONResponse(form.whole(answer, heard), headers=_energy_header(answer))
+        return JSONResponse(form.whole(answer, heard), headers=energy_header(answer))
 
     async def embeddings(self, request: Request) -> Response:
         """Texts turned into numbers."""
@@ -177,14 +172,14 @@ class Gateway:
             told = await unless_gone(request, self._embedded(answer, body))
         finally:
             await answer.end()
-        data = _vectors(told, len(question.texts))
+        data = vectors(told, len(question.texts))
         if question.encoding_format == "base64":
-            data = [{**one, "embedding": _packed(one["embedding"])} for one in data]
+            data = [{**one, "embedding": packed(one["embedding"])} for one in data]
         used = answer.counted
         usage = {"prompt_tokens": used.tokens_in, "total_tokens": used.tokens, "leerlab": answer.energy.told()}
         model = question.model
         return JSONResponse(
-            {"object": "list", "data": data, "model": model, "usage": usage}, headers=_energy_header(answer)
+            {"object": "list", "data": data, "model": model, "usage": usage}, headers=energy_header(answer)
         )
 
     async def _embedded(self, answer: Answer, body: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +188,7 @@ class Gateway:
         try:
             return await answer.whole()
         except (Broken, TimeoutError):
-            raise _broken() from None
+            raise broken_off() from None
 
     def _answer(self, asked: Asked, model: str, does: str, estimate: int) -> Answer:
         """An answer of a model that the asker may ask for this.
@@ -240,119 +235,8 @@ class Gateway:
         return Message("assistant.off.course", {"course": shown})
 
 
-class _Form:
-    """How one chat's answer is written: OpenAI's objects, with names of our own and nothing else of the model's."""
-
-    def __init__(self, question: ChatQuestion) -> None:
-        self._question = question
-        self._about = {"id": f"chatcmpl-{time.monotonic_ns():x}", "created": int(time.time()), "model": question.model}
-        beginning = json.dumps({**self._about, "object": "chat.completion.chunk"})[:-1].encode()
-        self._beginning = b"data: " + beginning + b', "choices": '
-
-    def piece(self, piece: Piece, *, first: bool) -> bytes:
-        """One server-sent event."""
-        delta: dict[str, str] = {"role": "assistant", "content": ""} if first else {}
-        if piece.text:
-            delta["content"] = piece.text
-        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish or None}
-        return self._beginning + json.dumps([choice]).encode() + b"}\n\n"
-
-    def usage(self, answer: Answer) -> bytes:
-        """The last event but one: what it took, for who asked for that."""
-        if not self._question.wants_usage:
-            return b""
-        return self._beginning + b'[], "usage": ' + json.dumps(_usage(answer)).encode() + b"}\n\n"
-
-    def whole(self, answer: Answer, heard: list[Piece]) -> dict[str, Any]:
-        """An answer that comes at once."""
-        finish = next((piece.finish for piece in heard if piece.finish), "stop")
-        message = {"role": "assistant", "content": "".join(piece.text for piece in heard)}
-        choice = {"index": 0, "message": message, "finish_reason": finish}
-        return {**self._about, "object": "chat.completion", "choices": [choice], "usage": _usage(answer)}
-
-
-class _Stream(StreamingResponse):
-    """An answer piece by piece; ends with who listens, also before they heard anything."""
-
-    def __init__(self, answer: Answer, events: AsyncIterator[bytes]) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            # The model's own time is bounded too; this bounds who does not read what it says.
-            async with asyncio.timeout(2 * ANSWER_SECONDS):
-                await unless_gone(Request(scope, receive), self.stream_response(send))
-        except (ClientDisconnect, TimeoutError):
-            return
-        finally:
-            self._answer.end()
-
-
-async def _streamed(
-    answer: Answer, first: Piece | None, coming: AsyncIterator[Piece], form: _Form
-) -> AsyncIterator[bytes]:
-    """The answer as server-sent events."""
-    try:
-        if first is not None:
-            yield form.piece(first, first=True)
-        async for piece in coming:
-            if piece.text or piece.finish:
-                yield form.piece(piece, first=first is None)
-        # Before the end: who has heard [DONE] finds it in the ledger, and may ask again.
-        ended, usage = answer.end(), form.usage(answer)
-        await ended
-        yield usage + _DONE
-    except Broken:
-        error = {"message": "The answer broke off.", "type": "server_error", "param": None, "code": str(Code.BROKEN)}
-        yield b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    used = answer.counted
-    return {
-        "prompt_tokens": used.tokens_in,
-        "completion_tokens": used.tokens_out,
-        "total_tokens": used.tokens,
-        "leerlab": answer.energy.told(),
-    }
-
-
-def _energy_header(answer: Answer) -> dict[str, str]:
-    joules = answer.energy.joules
-    return {JOULES: f"{joules:.3f}"} if joules is not None else {}
-
-
-def _vectors(told: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    data = told.get("data")
-    if not isinstance(data, list) or len(data) != count:
-        raise _broken()
-    found = []
-    for index, one in enumerate(data):
-        numbers = one.get("embedding") if isinstance(one, dict) else None
-        if not isinstance(numbers, list) or not 0 < len(numbers) <= _EMBEDDING_NUMBERS:
-            raise _broken()
-        if not all(type(number) in (int, float) for number in numbers):
-            raise _broken()
-        found.append({"object": "embedding", "index": index, "embedding": numbers})
-    return found
-
-
-def _packed(numbers: list[float]) -> str:
-    """As OpenAI's `base64`: 32-bit floats, little-endian."""
-    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-
-
-def _as_openai(model: str) -> dict[str, Any]:
-    return {"id": model, "object": "model", "created": 0, "owned_by": "leerlab"}
-
-
 def _no_such_model() -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, Code.MODEL, Message("assistant.wrong.no-model"), param="model")
-
-
-def _broken() -> Refusal:
-    return Refusal(HTTPStatus.BAD_GATEWAY, Code.BROKEN, Message("assistant.broken"))
 
 
 def application(gateway: Gateway, lifespan: Any = None) -> Starlette:
@@ -376,11 +260,23 @@ def application(gateway: Gateway, lifespan: Any = None) -> Starlette:
         refusal = Refusal(known, Code.WRONG, Message("assistant.wrong.path"))
         return JSONResponse(refusal.body(gateway.language_of(request)), status_code=error.status_code)
 
+    async def failed(request: Request, error: Exception) -> Response:
+        log.error("%s", error)
+        refusal = unreachable("assistant.unreachable.ledger")
+        return JSONResponse(
+            refusal.body(gateway.language_of(request)), status_code=refusal.status, headers=refusal.headers
+        )
+
     async def gone(_request: Request, _error: Exception) -> Response:
         return Response(status_code=HTTPStatus.BAD_REQUEST)
 
     return Starlette(
         routes=[Route("/status", status, methods=["GET"]), *gateway.routes()],
-        exception_handlers={Refusal: refused, HTTPException: nothing_there, ClientDisconnect: gone},
+        exception_handlers={
+            Refusal: refused,
+            LeerlabError: failed,
+            HTTPException: nothing_there,
+            ClientDisconnect: gone,
+        },
         lifespan=lifespan,
     )

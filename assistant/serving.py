@@ -192,13 +192,6 @@ class LocalModel:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    @property
-    def state(self) -> str:
-        """`absent`, `starting` or `ready`."""
-        if self._start is None:
-            return "absent"
-        return "ready" if self._start.port is not None else "starting"
-
     async def _live(self) -> None:
         """Start the job where there is none, and look after it until it has ended."""
         try:
@@ -224,6 +217,7 @@ class LocalModel:
         except SlurmUnavailable as error:
             # The job may exist all the same: it is looked for by its comment once Slurm answers.
             log.warning("Model %s: %s", self._model.id, error.what)
+            self._silent = True
             return
         self._keep(replace(self._start or start, job=job))
         log.info("Model %s is job %d", self._model.id, job)
@@ -242,6 +236,10 @@ class LocalModel:
             await self._pause(start)
             return
         self._silent = False
+        if job is None and start.job is None:
+            # Slurm never took it: the next question tries again.
+            self._forget()
+            return
         if job is None or job.state.ended:
             self._ended(start, job)
             return
@@ -323,6 +321,7 @@ class LocalModel:
 
     def _forget(self) -> None:
         start, self._start = self._start, None
+        self._reason = Message("assistant.starting")
         self._file.unlink(missing_ok=True)
         if start is not None:
             # What its server wrote is of use only where it failed; then it stays until the next one that fails.

@@ -47,4 +47,6 @@ def gate(slurm: RunningSlurm) -> Iterator[Gate]:
         write_filter(seccomp_of(made.state))
         made.start()
         yield made
+        made.end()
+        made.end_jobs(slurm)
     shutil.rmtree(folder)

@@ -21,6 +21,7 @@ from typing import Any
 import anyio
 import httpx
 import uvicorn
+from grading_slurm import RunningSlurm
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -37,7 +38,6 @@ from ledger.answers import AnswerLedger
 from ledger.store import Ledger
 from spawners.settings import Profile, Title
 
-HUB_ID = "0123456789ab"
 CHAT, SEARCH, FAR = "smollm2-135m", "e5-small", "far"
 PROFILE = Profile(
     id="model", title=Title(nl="Model", en="Model"), partition="cpu", cpus=2, memory=Size.parse("2G"),
@@ -179,6 +179,7 @@ class Gate:
     far: FarModel
     far_server: Server
     file: Path
+    hub_id: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -224,6 +225,18 @@ class Gate:
     def patiently(self, token: str, model: str, **more: Any) -> httpx.Response:
         """As `ask`, again while the model starts."""
         return asked_again(lambda: self.ask(token, model, **more))
+
+    def jobs(self, slurm: RunningSlurm, *states: str) -> list[str]:
+        """Numbers of its models' jobs that wait or run, or are in these states."""
+        shown = f"--states={','.join(states or ('PENDING', 'RUNNING', 'COMPLETING'))}"
+        lines = slurm.ask("squeue", "--noheader", "--format=%i %k", shown).splitlines()
+        return [line.split()[0] for line in lines if f"{self.hub_id}:assistant:" in line]
+
+    def end_jobs(self, slurm: RunningSlurm) -> None:
+        """They outlive their gateway, to be found again by the next."""
+        for job in self.jobs(slurm):
+            slurm.ask("scancel", job)
+        wait_for("the models' end", lambda: not self.jobs(slurm), 30)
 
     def answers(self, person: str | None = None) -> list[dict[str, Any]]:
         """What the ledger has."""
@@ -302,6 +315,7 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
     """
     state = State(folder / "s")
     state.make()
+    hub_id = secrets.token_hex(6)
     hub, far = GateHub(), FarModel()
     hub_server, far_server = Server(hub.app(), state.run / "hub.sock"), Server(far.app())
     hub_server.start()
@@ -313,7 +327,7 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
     limits = {name: more.pop(name) for name in ("silence", "body_seconds") if name in more}
     configuration = GatewayConfiguration(
         state=state.root,
-        hub_id=HUB_ID,
+        hub_id=hub_id,
         hub=f"unix:{state.run / 'hub.sock'}",
         token_file=state.secrets / "assistant-token",
         assistant=settings(far_server.port, key_file=str(key_file), **more),
@@ -331,7 +345,7 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
     )
     file = state.generated / "assistant.json"
     file.write_text(configuration.model_dump_json())
-    gate = Gate(state, hub, hub_server, far, far_server, file)
+    gate = Gate(state, hub, hub_server, far, far_server, file, hub_id)
     try:
         if start:
             gate.start()

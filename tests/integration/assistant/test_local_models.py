@@ -8,21 +8,15 @@ import struct
 
 import httpx
 import pytest
-from gateway_site import CHAT, HUB_ID, SEARCH, Gate, asked_again, events, question, wait_for
+from gateway_site import CHAT, SEARCH, Gate, asked_again, events, question, wait_for
 from grading_slurm import RunningSlurm
 
 pytestmark = pytest.mark.integration
 
 
-def jobs(slurm: RunningSlurm) -> list[str]:
-    """Comments of the model jobs in the queue."""
-    said = slurm.ask("squeue", "--noheader", "--format=%k", "--states=PENDING,RUNNING").split()
-    return [comment for comment in said if comment.startswith(f"{HUB_ID}:assistant:")]
-
-
 def test_the_first_question_starts_the_model_and_is_told_so_at_once(gate: Gate, slurm: RunningSlurm) -> None:
     token = gate.hub.server("anna", "nbgrader-alpha")
-    assert not jobs(slurm)
+    assert not gate.jobs(slurm)
     first = gate.ask(token, CHAT)
     assert first.status_code == 503 and first.json()["error"]["code"] == "starting"
     assert first.elapsed.total_seconds() < 3 and first.headers["Retry-After"] == "2"
@@ -43,7 +37,7 @@ def test_the_first_question_starts_the_model_and_is_told_so_at_once(gate: Gate, 
     assert 10 < usage["prompt_tokens"] < 100 and usage["completion_tokens"] <= 24
     # So many tokens take a fraction of a second to many seconds of one core at 6 W.
     assert 0 < energy["least"] < energy["joules"] < energy["most"] < 6 * 2 * 60 and not energy["measured"]
-    assert len(jobs(slurm)) == 1
+    assert len(gate.jobs(slurm)) == 1
     row = gate.answers("anna")[-1]
     assert row["state"] == "done" and row["tokens_out"] == usage["completion_tokens"]
     assert row["joules"] == pytest.approx(energy["joules"], abs=0.01)

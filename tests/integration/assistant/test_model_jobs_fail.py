@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from gateway_site import CHAT, HUB_ID, Gate, events, put_models, question, running_gate, wait_for
+from gateway_site import CHAT, Gate, events, put_models, question, running_gate, wait_for
 from grading_slurm import RunningSlurm
 
 from confinement.seccomp import write_filter
@@ -32,18 +32,14 @@ def job_of(gate: Gate) -> int:
 
 
 def model_process(gate: Gate) -> psutil.Process:
-    """The model's server inside its wall: of this gateway's jobs."""
-    found = [
-        one for one in psutil.process_iter(["cmdline", "environ"])
-        if "assistant.model_server" in (one.info["cmdline"] or []) and CHAT in str(one.info["environ"])
-    ]  # fmt: skip
-    assert found
-    return found[-1]
-
-
-def jobs(slurm: RunningSlurm) -> list[str]:
-    said = slurm.ask("squeue", "--noheader", "--format=%k", "--states=PENDING,RUNNING").split()
-    return [comment for comment in said if comment.startswith(f"{HUB_ID}:assistant:")]
+    """The model's server inside its wall: below the wrapper of this gateway's job."""
+    wrapper = next(
+        one for one in psutil.process_iter(["cmdline"])
+        if any(word.endswith("spawners/job.py") for word in one.info["cmdline"] or [])
+        and one.environ().get("SLURM_JOB_ID") == str(job_of(gate))
+    )  # fmt: skip
+    inside = wrapper.children(recursive=True)
+    return next(one for one in inside if one.cmdline()[1:] == ["-m", "assistant.model_server"])
 
 
 @pytest.fixture
@@ -94,11 +90,11 @@ def test_slurm_is_down_while_the_model_answers(ready: tuple[Gate, str], slurm: R
 
 def test_the_gateway_is_killed_and_finds_its_model_again(ready: tuple[Gate, str], slurm: RunningSlurm) -> None:
     gate, token = ready
-    before, running = job_of(gate), jobs(slurm)
+    before, running = job_of(gate), gate.jobs(slurm)
     gate.end(signal.SIGKILL)
     gate.start()
     assert gate.ask(token, CHAT).status_code == 200
-    assert job_of(gate) == before and jobs(slurm) == running
+    assert job_of(gate) == before and gate.jobs(slurm) == running
 
 
 def test_who_asked_goes_away_and_the_model_stops_working(ready: tuple[Gate, str]) -> None:
@@ -122,14 +118,9 @@ def fresh(slurm: RunningSlurm) -> Iterator[Gate]:
         write_filter(seccomp_of(gate.state))
         gate.start()
         yield gate
-        for comment in jobs(slurm):
-            if (gate.state.secrets / f"assistant-{CHAT}.json").exists() and comment.endswith(start_of(gate)):
-                slurm.ask("scancel", str(job_of(gate)))
+        gate.end()
+        gate.end_jobs(slurm)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def start_of(gate: Gate) -> str:
-    return str(json.loads((gate.state.secrets / f"assistant-{CHAT}.json").read_text())["id"])
 
 
 def test_slurm_is_down_when_the_model_is_to_start(fresh: Gate, slurm: RunningSlurm) -> None:
@@ -138,7 +129,7 @@ def test_slurm_is_down_when_the_model_is_to_start(fresh: Gate, slurm: RunningSlu
     try:
         fresh.ask(token, CHAT)
         refused = wait_for(
-            "the refusal", lambda: (a := fresh.ask(token, CHAT)).json()["error"]["code"] == "unreachable" and a, 30
+            "the refusal", lambda: (a := fresh.ask(token, CHAT)).json()["error"]["code"] == "unreachable" and a, 40
         )
         assert refused.status_code == 503 and "cluster" in refused.json()["error"]["message"]
     finally:
@@ -154,10 +145,7 @@ def test_everything_is_in_use_and_the_asker_is_told_so(fresh: Gate, slurm: Runni
          "--wrap=sleep 200"],
         env={"PATH": "/usr/bin:/bin", "SLURM_CONF": str(slurm.conf)}, capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
-    others = [
-        line.split()[0] for line in slurm.ask("squeue", "-h", "--format=%i %k").splitlines() if ":assistant:" in line
-    ]
-    for other in others:
+    for other in slurm.ask("squeue", "-h", "--name=assistant", "--format=%i").split():
         slurm.ask("scancel", other)
     wait_for("the filler", lambda: filler in slurm.ask("squeue", "-h", "-t", "R", "--format=%i").split(), 30)
     try:
@@ -173,7 +161,7 @@ def test_everything_is_in_use_and_the_asker_is_told_so(fresh: Gate, slurm: Runni
 
 
 def test_a_model_that_nobody_asks_ends_and_comes_back(fresh: Gate, slurm: RunningSlurm) -> None:
-    token = fresh.hub.server("zoë".replace("ë", "e"), "nbgrader-alpha")
+    token = fresh.hub.server("zoe", "nbgrader-alpha")
     assert fresh.patiently(token, CHAT).status_code == 200
     own = str(job_of(fresh))
     wait_for("its end", lambda: own not in slurm.ask("squeue", "-h", "-t", "R", "--format=%i").split(), 30)

@@ -9,14 +9,15 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from click import ClickException
 from IPython.display import HTML, JSON, Markdown, Math, display
 from jupyter_ai_magic_commands.parsers import CellArgs, cell_magic_parser, line_magic_parser
 
-from leerlab_lab.assistant.door import Refused, Spent, ask_now
+from leerlab_lab.assistant.door import Messages, Refused, Spent, Why, ask_now
 from leerlab_lab.assistant.magics import ALIAS, quiet
 from leerlab_lab.assistant.offer import Offer, language
 from leerlab_lab.assistant.texts import (
@@ -31,6 +32,7 @@ from leerlab_lab.assistant.texts import (
     NO_MODEL,
     NO_SUCH,
     SYSTEM,
+    WAITING,
     footer,
     refusal,
 )
@@ -42,6 +44,8 @@ EXCHANGES = 2
 """Earlier questions, with their answers, that go along."""
 LONGEST = 3000
 """Characters of a question or an answer that go along: the model reads little at a time."""
+PATIENCE, AGAIN = 60.0, 2.0
+"""Seconds in which a model may start, and between two tries where the gateway names none."""
 
 
 class _Known(dict[str, Any]):
@@ -122,7 +126,7 @@ class Cells:
         pieces: list[str] = []
         spent: Spent | None = None
         try:
-            for found in ask_now(self._offer.address, model, messages, spoken):
+            for found in self._patiently(model, messages, spoken):
                 if isinstance(found, Spent):
                     spent = found
                 else:
@@ -140,6 +144,21 @@ class Cells:
         self._show(answer or EMPTY[spoken], args.format, spoken)
         if spent is not None:
             display(quiet(footer(spent, self._offer, model, spoken)), raw=True)
+
+    def _patiently(self, model: str, messages: Messages, spoken: str) -> Iterator[str | Spent]:
+        """Ask again while the model starts, which mostly takes a few seconds; nothing was answered by then."""
+        until, told = time.monotonic() + PATIENCE, False
+        while True:
+            try:
+                yield from ask_now(self._offer.address, model, messages, spoken)
+                return
+            except Refused as reason:
+                if reason.why is not Why.STARTING or time.monotonic() >= until:
+                    raise
+                if not told:
+                    _say(f"{WAITING[spoken]} {reason.said}".strip())
+                    told = True
+                time.sleep(reason.again or AGAIN)
 
     def _show(self, answer: str, form: str, spoken: str) -> None:
         """An answer as `-f` asks for it; HTML of a model is shown as text, for nobody has read it yet."""
