@@ -20,7 +20,7 @@ from grading_slurm import RunningSlurm
 from confinement.seccomp import write_filter
 from grading.plans import seccomp_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.fault]
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:

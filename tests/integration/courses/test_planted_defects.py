@@ -17,7 +17,7 @@ from small_course import TEXT, SmallCourse, write_notebook
 from courses.toolkit.check import CourseReport
 from courses.toolkit.findings import Finding
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 HARD = (

@@ -17,7 +17,7 @@ from courses.toolkit.check import CourseReport
 from grading.release import Done
 from hub_config.publishing import NotProven, Wishes
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

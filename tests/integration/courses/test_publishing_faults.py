@@ -19,7 +19,7 @@ from courses.packages import Packages
 from grading.release import Done
 from hub_config.courses import release_courses
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(180)]
 HERE, CODE = Path(__file__).parent, Path(__file__).resolve().parents[3]
 PUBLISH = """
 import os, resource, signal, sys
