@@ -94,6 +94,7 @@ def test_what_a_request_says_of_its_sender_counts_for_nothing(far_gate: Gate, he
 
 
 def raw(gate: Gate, request: bytes, seconds: float = 10) -> bytes:
+    """What comes back for these bytes: all until the other side closes, or falls silent for so long."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(seconds)
         connection.connect(str(gate.socket))
@@ -102,8 +103,6 @@ def raw(gate: Gate, request: bytes, seconds: float = 10) -> bytes:
         try:
             while piece := connection.recv(65536):
                 said += piece
-                if b"\r\n\r\n" in said and b"chunked" not in said.lower():
-                    break
         except (TimeoutError, ConnectionResetError):
             pass
         return said
@@ -135,7 +134,7 @@ def test_two_identities_in_one_request_are_none(far_gate: Gate, smuggled: str) -
 def test_a_second_request_hidden_in_a_body_is_never_read(far_gate: Gate) -> None:
     """Two lengths for one body; the control is the hidden request sent by itself."""
     token = far_gate.hub.server("olga", "nbgrader-alpha")
-    hidden = f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+    hidden = f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     outer = (
         "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\nTransfer-Encoding: chunked\r\n"
         "Authorization: Bearer nobody\r\n\r\n0\r\n\r\n"
