@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accessible import serious
 from keyboard import cell_at, command, go_to_cell, idle, run_cell, tab_to, write_cell
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from steps import ASSIGNMENT, COURSE, START, autograde, collect, give_feedback, open_formgrader
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(500)]
@@ -20,14 +20,6 @@ PLACES = {cell["id"]: place for place, cell in enumerate(json.loads(NOTEBOOK.rea
 WRONG = ["kenteken = True", "koeling = True", "aankomst = True", "gewicht = False", "slagboom = False"]
 RIGHT = ["kenteken = True", "koeling = False", "aankomst = True", "gewicht = False", "slagboom = False"]
 MESSAGE = "De koeling volgt een vaste regel: warmer dan 7 graden is aan. Dat gaat vanzelf, maar het is geen AI."
-
-
-def serious(page: Page, output: Locator) -> list[dict[str, Any]]:
-    """What axe finds serious in an output of ours; the lab around it is not ours."""
-    page.evaluate(Path(os.environ["LEERLAB_TEST_TOOLS"], "node_modules/axe-core/axe.min.js").read_text())
-    found = output.evaluate("(element) => axe.run(element, {resultTypes: ['violations', 'passes']})")
-    assert found["passes"], "axe looked at nothing"
-    return [one for one in found["violations"] if one["impact"] in {"serious", "critical"}]
 
 
 def test_a_student_needs_no_mouse_from_login_to_feedback(running_site: Any, person: Any) -> None:
