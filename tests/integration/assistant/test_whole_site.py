@@ -53,7 +53,7 @@ import json
 from IPython.utils.capture import capture_output
 with capture_output() as heard:
     get_ipython().run_cell_magic("ai", "", "What is a median?")
-print(json.dumps({"out": heard.stdout, "err": heard.stderr, "rich": [str(one) for one in heard.outputs]}))
+print(json.dumps({"out": heard.stdout, "err": heard.stderr, "rich": [one.data for one in heard.outputs]}))
 """
 
 
@@ -144,7 +144,7 @@ def test_a_sandbox_gives_nothing_while_a_server_runs_for_which_it_is_off(site: C
 def test_pages_say_where_it_is_on(site: CompanySite) -> None:
     with logged_in(site, "noor", "sanne") as (noor, sanne):
         on, off = noor.see("/courses/machine-learning").text, sanne.see("/courses/ai-in-je-vak").text
-    assert "20.000 tokens per uur" in on and "Uit: hier vraagt niemand" in off
+    assert "20000 tokens per uur" in on and "Uit: hier vraagt niemand" in off
 
 
 def test_the_doctor_finds_it_well_and_says_what_is_broken(site: CompanySite) -> None:
