@@ -95,8 +95,8 @@ def amount(size: int) -> str:
 
 
 def number(value: float) -> str:
-    """A number with at most one decimal, as people write it: 4, or 1,5 in Dutch."""
-    return str(format_decimal(value, "0.#", locale=request.current().language))
+    """A number with at most one decimal, as people write it: 4, or 1,5 and 20.000 in Dutch."""
+    return str(format_decimal(value, "#,##0.#", locale=request.current().language))
 
 
 def sentence(message: Message) -> str:

@@ -339,6 +339,7 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
         titles={"beta": BothLanguages(nl="Toets", en="Exam")},
         sandboxes=True,
         slurm_conf=slurm,
+        slurm_answer=4.0,
         ledger=f"sqlite:///{state.ledger}",
         ledger_key=state.secrets / "ledger-key",
         **limits,

@@ -53,7 +53,7 @@ import json
 from IPython.utils.capture import capture_output
 with capture_output() as heard:
     get_ipython().run_cell_magic("ai", "", "What is a median?")
-print(json.dumps({"out": heard.stdout, "err": heard.stderr, "rich": [str(one) for one in heard.outputs]}))
+print(json.dumps({"out": heard.stdout, "err": heard.stderr, "rich": [one.data for one in heard.outputs]}))
 """
 
 
