@@ -24,6 +24,7 @@ class Code(StrEnum):
     WRONG = "invalid_request"
     TOO_LARGE = "too_large"
     TOO_SLOW = "too_slow"
+    TWO_LENGTHS = "two_lengths"
 
 
 # OpenAI's own `type` of an error, which its clients print.
@@ -70,7 +71,7 @@ class Refusal(LeerlabError):
     def headers(self) -> dict[str, str]:
         """`Retry-After` in whole seconds where asking again makes sense, `WWW-Authenticate` where a token is needed."""
         told = {"Retry-After": str(max(1, round(self.again)))} if self.again is not None else {}
-        if self.code in {Code.TOO_LARGE, Code.TOO_SLOW}:
+        if self.code in {Code.TOO_LARGE, Code.TOO_SLOW, Code.TWO_LENGTHS}:
             # What is still to come of the body is not read.
             told["Connection"] = "close"
         return told | ({"WWW-Authenticate": "Bearer"} if self.status == HTTPStatus.UNAUTHORIZED else {})

@@ -14,9 +14,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant.answers import Answer, Desk, body_of, unless_gone
 from assistant.backends import Backend, Broken
@@ -239,6 +241,31 @@ def _no_such_model() -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, Code.MODEL, Message("assistant.wrong.no-model"), param="model")
 
 
+class OneLength:
+    """Refuses a request that gives its body two lengths, and ends the connection (RFC 9112, section 6.3).
+
+    Another reader on the way could take the end of its body for the next request.
+
+    Args:
+        app: what is asked otherwise.
+        gateway: knows in which language is answered.
+    """
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app, self._gateway = app, gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] == "http":
+            request = Request(scope)
+            if {"content-length", "transfer-encoding"} <= set(request.headers):
+                refusal = Refusal(HTTPStatus.BAD_REQUEST, Code.TWO_LENGTHS, Message("assistant.wrong.lengths"))
+                body = refusal.body(self._gateway.language_of(request))
+                await JSONResponse(body, refusal.status, refusal.headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 def application(gateway: Gateway, lifespan: Any = None) -> Starlette:
     """The gateway's web application.
 
@@ -278,5 +305,6 @@ def application(gateway: Gateway, lifespan: Any = None) -> Starlette:
             HTTPException: nothing_there,
             ClientDisconnect: gone,
         },
+        middleware=[Middleware(OneLength, gateway=gateway)],
         lifespan=lifespan,
     )

@@ -14,8 +14,10 @@ from cluster.settings import Interval
 from cluster.watcher import Watcher
 from grading.configuration import VARIABLE, ServiceConfiguration
 from grading.executions import ExecutionLimits, Executions
+from hub_config.courses import Courses
 from hub_config.plans import Plans
 from hub_config.run.processes import grading_daemon
+from hub_config.sandboxes import Members
 from hub_config.site import load
 from spawners.facility import Facility
 from spawners.starts import Start
@@ -44,7 +46,7 @@ def state(tmp_path):
 
 @pytest.mark.parametrize("name", ["sanne", "course-ai-in-je-vak"])
 def test_a_lab_and_a_formgrader(site, state, installation, name):
-    plans = Plans(site, state, installation)
+    plans = Plans(site, state, installation, Members(), Courses(site, state, CODE))
     plan = plans.plan_for(SimpleNamespace(name=name, groups=[]), {})
     slurm = Slurm(state.generated / "slurm.conf")
     facility = Facility(
