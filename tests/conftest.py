@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,21 @@ hypothesis_settings.load_profile("leerlab")
 
 CODE = Path(__file__).resolve().parent.parent
 UP_SECONDS = 180
+# Of each log of a site, in the report of a test that failed on it.
+LOG_END = 3000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails on a whole site tells how the site's logs end: the site is gone when somebody reads of it."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            state = getattr(value, "state", None) or getattr(getattr(value, "site", None), "state", None)
+            if isinstance(state, State):
+                for log in sorted(state.logs.glob("*.log")):
+                    report.sections.append((f"end of {log.name}", log.read_text(errors="replace")[-LOG_END:]))
+    return report
 
 
 @dataclass(frozen=True)

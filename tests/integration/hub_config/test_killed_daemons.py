@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from whole_site import Visitor, daemon, steps_of, wait_for
+from whole_site import Visitor, daemon, steps_of, wait_for, wait_until_written_down
 
 from cluster.errors import SlurmError
 from hub_config.run.doctor import see_daemons, see_job
@@ -25,6 +25,7 @@ def person(running_site: Any) -> Iterator[Visitor]:
     """Somebody whose notebook runs during all tests of this module."""
     visitor = Visitor(running_site, "sanne")
     visitor.start_notebook()
+    wait_until_written_down(running_site)
     yield visitor
     visitor.close()
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from whole_site import Key, Visitor, alive, daemon, everything_of, steps_of, wait_for
+from whole_site import Key, Visitor, alive, daemon, everything_of, steps_of, wait_for, wait_until_written_down
 
 from hub_config.run.strays import leftovers
 from hub_config.run.supervisor_client import Supervisor
-from hub_config.slurm import slurm_conf_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NewSite = Callable[..., Any]
@@ -203,15 +202,6 @@ def crash(site: Any, processes: frozenset[Key]) -> None:
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     wait_for("all daemons to be gone", lambda: not alive(frozenset(one for one in processes if one[0] in doomed)), 10)
-
-
-def wait_until_written_down(site: Any) -> None:
-    """slurmctld writes its state some seconds after a change; a job that stands there as waiting is run once more."""
-    slurm = {**os.environ, "SLURM_CONF": str(slurm_conf_of(site.site, site.state))}
-    saved, changed = site.state.slurm / "controller/job_state", time.time()
-    held = ["/usr/bin/sbatch", "--hold", "--output=/dev/null", "--wrap=true"]
-    subprocess.run(held, env=slurm, timeout=20, check=True, stdout=subprocess.DEVNULL)
-    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > changed, 60)
 
 
 def notebooks(site: Any) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from hub_config.login import keys
 from hub_config.run.browser import Browser
 from hub_config.run.strays import strays_of
 from hub_config.run.supervisor_client import Supervisor
+from hub_config.slurm import slurm_conf_of
 
 START_SECONDS = 60.0
 PROFILE = {"profile": "cpu-small"}
@@ -25,6 +28,16 @@ def wait_for(what: str, ready: Callable[[], object], seconds: float) -> float:
         assert time.monotonic() - begin < seconds, f"{what}: not within {seconds:.0f} s"
         time.sleep(0.1)
     return time.monotonic() - begin
+
+
+def wait_until_written_down(site: Any) -> None:
+    """slurmctld writes its state some seconds after a change; killed before that, it runs a new job once more."""
+    slurm = {**os.environ, "SLURM_CONF": str(slurm_conf_of(site.site, site.state))}
+    saved, changed = site.state.slurm / "controller/job_state", time.time()
+    held = ["/usr/bin/sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"]
+    job = subprocess.run(held, env=slurm, timeout=20, check=True, capture_output=True, text=True).stdout.strip()
+    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > changed, 60)
+    subprocess.run(["/usr/bin/scancel", job], env=slurm, timeout=20, check=True)
 
 
 class Visitor:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -460,6 +461,16 @@ def stop_site(site: LoginSite) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=5)
+    end_servers(site.root)
     site.certified.stop()
     site.rogue.stop()
     shutil.rmtree(site.root, ignore_errors=True)
+
+
+def end_servers(root: Path) -> None:
+    """End the people's servers that outlived their hub, as they should."""
+    for found in root.glob("server-*"):
+        pid = int(found.name.removeprefix("server-"))
+        with suppress(OSError):
+            if b"tiny_server.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -19,5 +20,7 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
+# Whoever ends the test's site ends this too (`login_site.py`).
+(Path.home() / f"server-{os.getpid()}").touch()
 address = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
 ThreadingHTTPServer((address.hostname or "127.0.0.1", address.port or 0), Answer).serve_forever()
