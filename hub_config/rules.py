@@ -20,8 +20,8 @@ from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
-from hub_config.login.oidc import why_unusable
 from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
+from hub_config.secret_files import why_unusable
 from hub_config.settings import DemoPersonSettings, HubSettings
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile, check_profiles

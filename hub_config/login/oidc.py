@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Instance, default
 
-from base.errors import InputError, LeerlabError
+from base.errors import LeerlabError
 from base.paths import State
 from hub_config.audit import Audit
 from hub_config.login.attempts import Attempts
@@ -34,11 +32,11 @@ from hub_config.login.settings import OidcLoginSettings
 from hub_config.login.standing import Standings
 from hub_config.login.sweep import Sweep
 from hub_config.run.keys import secret
+from hub_config.secret_files import client_secret
 from hub_config.site import Site
 from ledger.store import Ledger
 
 AUTH_STATE_KEY = "auth-state-key"
-LONGEST_SECRET = 4096
 REFRESH_SECONDS = 300
 """A page asked for later than this after the last answer makes us ask the provider again."""
 MOST_REFUSALS = 120
@@ -177,39 +175,3 @@ def hosts_of(site: Site) -> Hosts:
     """The host names of a site whose people are known only once they come."""
     people = f"(?:{PSEUDONYM}|{BOX_ACCOUNT}|{COURSE_ACCOUNT})"
     return Hosts.of(site.hub.domain, site.hub.port, (), str(site.hub.bind), pattern=people)
-
-
-def client_secret(path: Path) -> str:
-    """The secret in a file that nobody but its owner can read.
-
-    Args:
-        path: the file.
-
-    Raises:
-        InputError: it cannot be read, others can read it, or it holds no secret.
-    """
-    why = why_unusable(path)
-    if why:
-        raise InputError(f"The client secret {path} {why}.", "Nobody could log in.", "Mend the file and start again.")
-    return path.read_text().strip()
-
-
-def why_unusable(path: Path) -> str:
-    """What is wrong with a file of a client secret; empty when nothing is. Its content is told to nobody."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            return "is not a file"
-        if found.st_mode & 0o077:
-            return f"can be read by others than its owner (mode {found.st_mode & 0o777:03o}, not 600)"
-        content = os.read(descriptor, LONGEST_SECRET + 1)
-    finally:
-        os.close(descriptor)
-    text = content.strip()
-    if not text or len(content) > LONGEST_SECRET or not text.isascii() or not text.decode().isprintable():
-        return "does not hold one line of printable characters"
-    return ""

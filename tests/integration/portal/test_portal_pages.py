@@ -117,7 +117,7 @@ def a_sandbox(page: Page, pages: Pages) -> str:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("language", ["nl", "en"])
+@pytest.mark.parametrize("language", ["nl", pytest.param("en", marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious_on_any_page(
     person: Callable[..., Page], pages: Pages, axe: str, screenshots: Path, released: Store, language: str
 ) -> None:

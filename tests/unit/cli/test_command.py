@@ -113,3 +113,13 @@ def test_links_and_devices_do_not_come_back_with_the_build_output(tmp_path: Path
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "pipe")
     assert sorted(_not_plain(str(tmp_path), [path.name for path in tmp_path.iterdir()])) == ["link", "pipe"]
+
+
+def test_a_command_waits_for_no_library_that_only_the_hub_needs() -> None:
+    """Those take seconds to import; `leerlab status` is asked for by somebody in a hurry."""
+    heavy = "jupyterhub", "oauthenticator", "jsonschema", "nbgrader", "nbconvert", "pandas"
+    code = f"import sys, cli.commands; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=CODE, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout.strip() == "[]"
