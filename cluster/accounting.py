@@ -23,6 +23,7 @@ from cluster import answers
 from cluster.accounting_daemons import GPU
 from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavailable
 from cluster.embedded import account_name, slurm_conf
+from cluster.errors import SlurmRefused
 from cluster.jobs import ACCOUNT
 from cluster.settings import EmbeddedCluster, ExistingCluster
 
@@ -35,6 +36,8 @@ _ALWAYS = "2020-01-01T00:00:00"
 _UNLIMITED = -1
 # Seconds between two looks whether a change is in force; it mostly is at the first.
 _LOOK = 0.05
+# Of two that add the same at once slurmdbd refuses one ("Unspecified error"): seconds until it is tried again.
+_REFUSED_AT_ONCE = (0.2, 0.5)
 _NOTHING = re.compile(r"^\s*Nothing (?:new added|deleted)", re.MULTILINE)
 _ASSOCIATION = re.compile(
     r"ClusterName=\S+ Account=(?P<account>\S+) UserName=(?P<user>[^\s(]*)\S* .*"
@@ -99,6 +102,14 @@ class Accounts:
         if gpu_minutes is not None and not 0 <= gpu_minutes <= MOST_MINUTES:
             raise InputError(f"A budget of {gpu_minutes} GPU minutes is out of bounds (allowed: 0 to {MOST_MINUTES}).")
         wanted = _Standing(True, None if gpu_minutes is None else gpu_minutes * GPU, True)
+        for pause in _REFUSED_AT_ONCE:
+            try:
+                return await self._ensure(account, wanted)
+            except SlurmRefused:
+                await asyncio.sleep(pause)
+        return await self._ensure(account, wanted)
+
+    async def _ensure(self, account: str, wanted: _Standing) -> None:
         now = await self._standing(account)
         if now == wanted:
             return

@@ -61,7 +61,8 @@ async def run_cell(address: str, token: str, code: str) -> str:
             continue
         if answer["msg_type"] == "stream":
             printed += answer["content"]["text"]
-        if answer["msg_type"] == "execute_reply":
+        # The reply has a channel of its own and may overtake what was printed; this comes after it on the same one.
+        if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
             socket.close()
             return printed
 
