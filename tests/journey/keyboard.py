@@ -6,9 +6,11 @@ import re
 from typing import Final
 
 from playwright.sync_api import Locator, Page, expect
-from steps import GRADE, START
+from steps import GRADE, START, idle
 
 MOST_TABS: Final = 80
+# Of the notebooks that are open the one that is seen.
+NOTEBOOK: Final = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"
 FOCUSED: Final = """() => {
     const at = document.activeElement;
     const named = at.getAttribute('aria-label') || (at.labels && at.labels[0] ? at.labels[0].innerText : '');
@@ -41,7 +43,7 @@ def tab_to(page: Page, text: str | re.Pattern[str], *, tag: str = "", key: str =
 
 def active_cell(page: Page) -> int:
     """The place of the cell that has the notebook's attention, counted from 0 in the whole notebook."""
-    cell = page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
+    cell = page.locator(f"{NOTEBOOK} .jp-Cell.jp-mod-active")
     return int(cell.get_attribute("data-windowed-list-index") or -1)
 
 
@@ -61,7 +63,7 @@ def go_to_cell(page: Page, place: int) -> None:
 
 def cell_at(page: Page, place: int) -> Locator:
     """The cell at a place of the notebook, from 0; it exists while it is near what is shown."""
-    return page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{place}']")
+    return page.locator(f"{NOTEBOOK} .jp-Cell[data-windowed-list-index='{place}']")
 
 
 def write_cell(page: Page, lines: list[str]) -> None:
@@ -80,14 +82,13 @@ def write_cell(page: Page, lines: list[str]) -> None:
     page.keyboard.press("Escape")
 
 
-def idle(page: Page) -> None:
-    """Wait until the kernel has nothing to do."""
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
-
-
 def run_cell(page: Page) -> None:
-    """Run the active cell; the next one becomes active."""
+    """Run the active cell, which holds code; the next one becomes active."""
+    prompt = cell_at(page, active_cell(page)).locator(".jp-InputPrompt").first
+    before = prompt.text_content() or ""
     page.keyboard.press("Shift+Enter")
+    expect(prompt).not_to_have_text(before)
+    expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=GRADE)
     idle(page)
 
 

@@ -34,10 +34,17 @@ def open_assignment(student: Somebody) -> None:
 
 def run_all_cells(page: Page) -> None:
     """Run everything, once there is a kernel, and wait until it is idle again."""
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=START)
+    idle(page)
     page.get_by_role("menuitem", name="Uitvoeren").click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=GRADE)
+    idle(page)
+
+
+def idle(page: Page) -> None:
+    """Wait until there is a kernel that has nothing to do; the notebook's own circle says so before there is one."""
+    status = page.locator("#jp-main-statusbar").get_by_text(re.compile(r"\| (Inactief|Idle)$"))
+    expect(status).to_be_visible(timeout=GRADE)
+    expect(page.locator(".jp-InputPrompt").filter(has_text="[*]")).to_have_count(0, timeout=GRADE)
 
 
 def write_into(page: Page, stands_there: str, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from steps import idle
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
 START = 90_000
@@ -75,7 +76,7 @@ def test_an_entrepreneur_plots_the_own_csv_a_colleague_lets_a_file_out_and_an_op
     page.wait_for_url("**/lab**", timeout=START)
     page.locator(".jp-DirListing-item").filter(has_text="voorspellend-onderhoud").dblclick(timeout=START)
     page.locator(".jp-DirListing-item").filter(has_text="1-kijken.ipynb").dblclick(timeout=START)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=START)
+    idle(page)
     run_cell(page, 0)
     expect(page.locator(".jp-OutputArea-output img").first).to_be_visible(timeout=START)
     mila.shows("voorbeeld")

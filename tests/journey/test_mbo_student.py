@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from accessible import serious
-from keyboard import cell_at, command, go_to_cell, idle, run_cell, tab_to, write_cell
+from keyboard import cell_at, command, go_to_cell, run_cell, tab_to, write_cell
 from playwright.sync_api import Page, expect
-from steps import ASSIGNMENT, COURSE, START, autograde, collect, give_feedback, open_formgrader
+from steps import ASSIGNMENT, COURSE, START, autograde, collect, give_feedback, idle, open_formgrader
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(500)]
 CODE = Path(__file__).resolve().parents[2]
@@ -63,6 +63,8 @@ def test_a_student_needs_no_mouse_from_login_to_feedback(running_site: Any, pers
     explore(page)
     student.shows("toetsenbord-verkennen")
 
+    # A number box keeps all keys for itself: one leaves it before the keys of the lab work again.
+    tab_to(page, "kleinere k", tag="button")
     page.keyboard.press("Control+S")
     expect(page.locator(".lm-DockPanel-tabBar .lm-mod-current.jp-mod-dirty")).to_have_count(0)
     command(page, "Assignment List")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from steps import START, open_assignment
+from steps import START, idle, open_assignment
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
 CHANGED = re.compile("Bestand gewijzigd|File Changed", re.I)
@@ -33,7 +33,7 @@ def test_a_save_waits_for_the_one_before_it(running_site: Any, person: Any) -> N
     page.goto(running_site.login_link())
     page.get_by_role("button", name="Sanne").click()
     open_assignment(sanne)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible(timeout=START)
+    idle(page)
     asked: list[str] = []
 
     def slow(route: Route) -> None:
