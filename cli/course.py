@@ -53,7 +53,10 @@ def check(
     assignment: Annotated[list[str] | None, typer.Option(help="Only this assignment; may be given again.")] = None,
     json: JsonOption = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page.")] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Cases side by side; as many as cores without it.")] = 0,
+    jobs: Annotated[
+        int,
+        typer.Option(min=0, help="Cases side by side; else as many as cores, or twice for more courses."),
+    ] = 0,
     language: LanguageOption = "nl",
     site: SiteOption = None,
 ) -> None:
@@ -66,8 +69,9 @@ def check(
     walls = _walls(settings, state, installation)
     wanted = Wanted(assignments=tuple(assignment or ()))
     entries = entries_of(settings)
-    jobs = jobs or len(os.sched_getaffinity(0))
-    # Preparing and marking a course keep one core busy: several courses at a time use the others.
+    # A kernel that starts waits as much as it works, and preparing or marking a course keeps one core busy: of several
+    # courses twice as many cases as cores.
+    jobs = jobs or len(os.sched_getaffinity(0)) * (2 if len(folders) > 1 else 1)
     side_by_side = min(jobs, len(folders))
     with _bars() as progress, ThreadPoolExecutor(side_by_side) as pool:
 

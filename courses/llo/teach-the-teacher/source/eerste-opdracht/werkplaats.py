@@ -183,7 +183,7 @@ def beproef(functie, zichtbaar, verborgen, fouten, ander=None):
     with tempfile.TemporaryDirectory() as folder:
         notebook = Path(folder) / "opdracht.ipynb"
         notebook.write_text(json.dumps(_notebook(functie, zichtbaar, verborgen)), encoding="utf-8")
-        return coursecheck.check(notebook, wrong=wrong, other=other, language=current(), jobs=1)
+        return coursecheck.check(notebook, wrong=wrong, other=other, language=current())
 
 
 prove = beproef
