@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import logging
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ CELL_BYTES = 2**20
 PIECE_BYTES = 2**16
 STARTUP_SECONDS = 60
 IOPUB_SECONDS = 4
+# Kernels are reached by sockets in their folder: a port that was free when it was chosen may be taken when it is bound.
+TRANSPORT = "ipc"
 TAKES_TOO_LONG = "CellTimeoutError"
 KERNEL_LOST = "DeadKernelError"
 NOT_RUN = "NotRun"
@@ -59,6 +62,12 @@ class CellRunner(NotebookClient):
         self._shown: dict[int, int] = {}
         self.on_cell_executed = self._note_error
 
+    def create_kernel_manager(self):  # type: ignore[no-untyped-def]
+        """As nbclient's own, whose kernel listens on no port."""
+        self.km = super().create_kernel_manager()
+        self.km.transport, self.km.connection_file = TRANSPORT, str(self._own / "kernel.json")
+        return self.km
+
     def output(self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str, cell_index: int) -> Any:
         """Take in one output, as long as the cell has not shown too much."""
         kind = msg["msg_type"]
@@ -85,6 +94,11 @@ class CellRunner(NotebookClient):
 
     async def run_all(self, result: Path) -> None:
         """Run every cell, and write the notebook to `result` after each."""
+        with tempfile.TemporaryDirectory(prefix="kernel-") as own:
+            self._own = Path(own)
+            await self._run_all(result)
+
+    async def _run_all(self, result: Path) -> None:
         lost = ""
         async with self.async_setup_kernel():
             for index, cell in enumerate(self.nb.cells):

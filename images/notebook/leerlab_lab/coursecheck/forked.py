@@ -18,6 +18,8 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
 
+from leerlab_lab.execute import TRANSPORT
+
 START_SECONDS = 60.0
 # Imported when the kernel has a shell, because they look for it (see zygote.py).
 _LOOKS_FOR_A_SHELL = {"ipywidgets", "jupyter_ai", "jupyter_ai_magics", "leerlab_lab", "IPython", "ipykernel"}
@@ -151,7 +153,6 @@ class ForkProvisioner(KernelProvisionerBase):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         manager = self.parent
-        manager.cache_ports = True
         manager.write_connection_file()
         self.connection = manager.get_connection_info()
         arguments = manager.format_kernel_cmd(extra_arguments=kwargs.pop("extra_arguments", []))
@@ -176,7 +177,7 @@ def manager(
     zygote: Zygote, folder: Path, own: Path, environment: dict[str, str]
 ) -> tuple[AsyncKernelManager, ForkProvisioner]:
     """A kernel manager whose kernel is a fork of the zygote."""
-    made = AsyncKernelManager(kernel_name="python3", connection_file=str(own / "kernel.json"))
+    made = AsyncKernelManager(kernel_name="python3", transport=TRANSPORT, connection_file=str(own / "kernel.json"))
     provisioner = ForkProvisioner(parent=made, kernel_id="forked", kernel_spec=made.kernel_spec)
     provisioner.zygote, provisioner.folder, provisioner.own = zygote, folder, own
     provisioner.environment = environment
