@@ -113,7 +113,7 @@ class CoursePages:
     assignments: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def _pages_binds(installation: Installation) -> tuple[Bind, ...]:
+def pages_binds(installation: Installation) -> tuple[Bind, ...]:
     """The look and the texts of the portal, read-only."""
     return (
         Bind(installation.code / "portal" / "templates", PAGES / "templates"),
@@ -145,7 +145,7 @@ def formgrader_plan(
         command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.formgrader"),
         home=state.courses / course,
         seccomp=seccomp_of(state),
-        binds=(*notebook_binds(installation, state), *_pages_binds(installation)),
+        binds=(*notebook_binds(installation, state), *pages_binds(installation)),
         relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
         publish=SERVER_PORT,
         environment={

@@ -77,4 +77,4 @@ def test_a_student_hands_in_a_teacher_grades_and_the_student_reads_the_feedback(
     teacher.shows_portal("nakijken")
     teacher.page.get_by_role("link", name="Terug naar de cursus").click()
     expect(teacher.page.get_by_role("heading", name="AI in je vak", level=1)).to_be_visible()
-    read_feedback(student, COMMENT, "(Score: 4.0 / 10.0)")
+    read_feedback(student, COMMENT, "Je hebt 4 van de 10 punten.")

@@ -87,7 +87,7 @@ def test_a_student_needs_no_mouse_from_login_to_feedback(running_site: Any, pers
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/feedback/**/{ASSIGNMENT}.html", timeout=START)
     feedback = page.frame_locator(".jp-HTMLViewer iframe")
-    expect(feedback.get_by_text("(Score: 3.0 / 10.0)")).to_be_visible(timeout=START)
+    expect(feedback.get_by_text("Je hebt 3 van de 10 punten.")).to_be_visible(timeout=START)
     student.shows("toetsenbord-feedback")
 
 

@@ -102,7 +102,7 @@ def test_an_hbo_student_logs_in_at_the_provider_hands_in_and_reads_the_marks(add
     collect(teacher)
     autograde(teacher, STUDENT)
     give_feedback(teacher)
-    read_feedback(student, "(Score: 3.0 / 10.0)")
+    read_feedback(student, "Je hebt 3 van de 10 punten.")
     student.page.goto(address)
     expect(student.page.get_by_text("Feedback staat klaar")).to_be_visible()
     student.shows_portal("overzicht-met-feedback")

@@ -83,7 +83,7 @@ def student_and_teacher(running_site: Any, person: Any, folder: Path) -> None:
     lab.get_by_role("link", name=re.compile("Feedback lezen")).first.click()
     lab.wait_for_url(f"**/feedback/**/{ASSIGNMENT}.html", timeout=START)
     feedback = lab.frame_locator(".jp-HTMLViewer iframe")
-    expect(feedback.get_by_text("(Score: 4.0 / 6.0)")).to_be_visible(timeout=START)
+    expect(feedback.get_by_text("Je hebt 4 van de 6 punten.")).to_be_visible(timeout=START)
     student.shows("sjabloon-feedback")
 
 

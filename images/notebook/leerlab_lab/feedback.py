@@ -1,18 +1,34 @@
-"""Feedback without hidden tests: nbgrader itself prints them in every student's feedback (jupyter/nbgrader#917)."""
+"""Feedback that a student can read: in the notebook's language, each mark by its task's name, without hidden tests."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from babel.numbers import format_decimal
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
 
+from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
+from leerlab_lab.pages import SafePages
+
+NOTEBOOKS = Path(__file__).parent / "formgrader" / "notebooks"
+# The first code cell of an English notebook says so (see leerlab_lab.lesson).
+_ENGLISH = re.compile(r"""^\s*lesson\.language\(\s*["']en["']\s*\)""", re.MULTILINE)
+# A heading, or a paragraph that begins with a numbered name in bold: "**Taak 3 (2 punten).** Maak ...".
+_NAME = re.compile(r"^(?:#{1,4}\s+(?P<heading>.+?)\s*#*|\*\*(?P<task>[^*\n]*\d[^*\n]*)\*\*.*)$", re.MULTILINE)
+_POINTS = re.compile(r"\s*\([^()]*\)\s*$")
+
 
 class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has no types
-    """Takes hidden tests out of what a student reads: out of the test cell, and out of the traceback that quotes it.
+    """Takes hidden tests out of what a student reads: the test cell's, and those that a traceback quotes.
 
-    What a failed check says, the error's own message, stays: it names the misconception.
+    nbgrader itself prints them in every student's feedback (jupyter/nbgrader#917). What a failed check says, the
+    error's own message, stays: it names the misconception.
     """
 
     def preprocess_cell(
@@ -28,3 +44,64 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
+
+
+def language_of(cells: Sequence[NotebookNode]) -> str:
+    """The language that a notebook's first code cell chooses: `en`, else `nl`."""
+    first = next((cell.source for cell in cells if cell.cell_type == "code"), "")
+    return "en" if _ENGLISH.search(first) else "nl"
+
+
+def labels_of(cells: Sequence[NotebookNode]) -> dict[str, str]:
+    """What each graded cell is called: the task or heading above it that the course wrote.
+
+    Args:
+        cells: of the notebook.
+
+    Returns:
+        Name by grade_id; empty for a cell with no name above it.
+    """
+    labels: dict[str, str] = {}
+    name = ""
+    for cell in cells:
+        about = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "markdown" and not about.get("solution"):
+            for found in _NAME.finditer(cell.source):
+                name = _POINTS.sub("", (found["heading"] or found["task"]).rstrip(" .:")).rstrip(" .:")
+        if about.get("grade_id") and (about.get("grade") or about.get("task")):
+            labels[about["grade_id"]] = name
+    return labels
+
+
+class FeedbackPages(SafePages):
+    """One student's marked notebook as one page that needs no other file."""
+
+    def from_notebook_node(
+        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **kwargs: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """As nbconvert's, with texts in the notebook's language and the assignment's own title.
+
+        Args:
+            nb: the marked notebook.
+            resources: as nbgrader's converter fills them; `nbgrader.notebook` is the notebook's name.
+        """
+        resources = resources if resources is not None else {}
+        language = language_of(nb.cells)
+        name = str(resources.get("nbgrader", {}).get("notebook", ""))
+        resources |= {
+            "_": catalogue(language).gettext,
+            "language": language,
+            "number": lambda value: format_decimal(round(float(value), 2), "0.##", locale=language),
+            "labels": labels_of(nb.cells),
+            "title": _title(name, language),
+            "style": (NOTEBOOKS / "feedback.css").read_text(),
+        }
+        page, resources = super().from_notebook_node(nb, resources, **kwargs)
+        return page, resources
+
+
+def _title(notebook: str, language: str) -> str:
+    """The assignment's title, where the site told the course's server of it; else the notebook's name."""
+    if VARIABLE not in os.environ:
+        return notebook
+    return Surroundings.given().assignments.get(notebook, {}).get(language, notebook)

@@ -27,7 +27,7 @@ from confinement.seccomp import write_filter
 from confinement.settings import ConfinementSettings
 from confinement.wall import Bind, Wall
 from grading.configuration import ServiceConfiguration
-from grading.plans import Role, exchange_relay, lab_environment, notebook_binds, seccomp_of
+from grading.plans import Role, exchange_relay, lab_environment, notebook_binds, pages_binds, seccomp_of
 from grading.service import grading_service
 from grading.settings import GradingSettings
 from grading.store import Store
@@ -153,7 +153,11 @@ class Site:
             command=("/opt/notebook/bin/python", f"/opt/scripts/{file.name}"),
             home=folder,
             seccomp=seccomp_of(self.state),
-            binds=(*notebook_binds(self.installation, self.state), Bind(scripts, Path("/opt/scripts"))),
+            binds=(
+                *notebook_binds(self.installation, self.state),
+                *pages_binds(self.installation),
+                Bind(scripts, Path("/opt/scripts")),
+            ),
             relays=(exchange_relay(self.state),),
             environment={
                 **lab_environment(role),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from grading_scripts import API, LAB, fetch_solve_and_submit
 from grading_site import Site, last_json
@@ -46,4 +48,9 @@ print(json.dumps({s["student"]: s["score"] for s in api.get_submissions("week-1"
     )
     assert fetched["has_local_feedback"] and not fetched["feedback_updated"]
     page = site.state.homes / "bram" / fetched["local_feedback_path"] / "kwadraten.html"
-    assert "AssertionError" in page.read_text()
+    said = page.read_text()
+    assert "AssertionError" in said
+    # In the language of the notebook, each mark by the name of its task, and a cell that was left alone in plain words.
+    assert "Je hebt 1 van de 3 punten." in said and "Score:" not in said
+    assert re.search(r'<a href="#test-1">Kwadraten</a> <span class="points full">1 van 1</span>', said)
+    assert re.search(r'<a href="#test-2">Kwadraten</a> <span class="points none">0 van 2</span>', said)

@@ -9,8 +9,7 @@ from leerlab_lab.exchange import (
     ServiceReleaseFeedback,
     ServiceSubmit,
 )
-from leerlab_lab.feedback import HideHiddenTests
-from leerlab_lab.pages import SafePages
+from leerlab_lab.feedback import NOTEBOOKS, FeedbackPages, HideHiddenTests
 from leerlab_lab.preprocessors import WalledExecute
 from leerlab_lab.restoring import RestoreCells
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
@@ -74,7 +73,9 @@ c.OverwriteCells.add_missing_cells = True
 c.HTMLExporter.sanitize_html = True
 # No sign for a link behind each heading.
 c.HTMLExporter.exclude_anchor_links = True
-c.GenerateFeedback.exporter_class = SafePages
+c.GenerateFeedback.exporter_class = FeedbackPages
+c.FeedbackPages.template_name = "feedback"
+c.FeedbackPages.extra_template_basedirs = [str(NOTEBOOKS)]
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 c.FormgradeExtension.debug = False
 # What students find where the answer was: in Dutch, the language of our courses.
