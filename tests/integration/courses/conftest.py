@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_course import SmallCourse
+from small_course import Checker, SmallCourse
 
 from base.paths import Installation, State
 from catalogue.entries import Entry, entries
@@ -23,8 +23,6 @@ from confinement.settings import ConfinementSettings
 from courses.toolkit.check import CourseReport, Wanted, check_course
 from courses.toolkit.steps import Walls
 from grading.plans import seccomp_of
-
-Checker = Callable[..., CourseReport]
 
 
 @pytest.fixture(scope="session")

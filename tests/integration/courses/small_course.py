@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from courses.toolkit.check import CourseReport
+
+Checker = Callable[..., CourseReport]
 START = """import ipywidgets as widgets
 print("Welkom.")
 """

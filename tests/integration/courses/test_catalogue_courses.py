@@ -9,8 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import Checker
-from small_course import SmallCourse
+from small_course import Checker, SmallCourse
 
 from confinement.run import start
 from courses.catalogue import Course

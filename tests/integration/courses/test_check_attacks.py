@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Checker
-from small_course import SmallCourse
+from small_course import Checker, SmallCourse
 
 from base import yaml_source
 from base.errors import InputError

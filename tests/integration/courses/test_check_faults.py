@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Checker
-from small_course import SmallCourse
+from small_course import Checker, SmallCourse
 
 from base.errors import LeerlabError
 from courses.toolkit.watch import memory_below

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Checker
-from small_course import TEXT, SmallCourse, write_notebook
+from small_course import TEXT, Checker, SmallCourse, write_notebook
 
 from courses.toolkit.check import CourseReport
 from courses.toolkit.findings import Finding

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Checker
 from press import Office, nothing, office
+from small_course import Checker
 
 from base.errors import InputError
 from courses.packages import PackageRefused, Packages, pack
