@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from assistant.configuration import SERVICE as ASSISTANT
+from base.database_url import for_sqlalchemy, is_postgresql
 from base.paths import Installation, State
 from cluster.accounting import accounts_of
 from grading.plans import HUB_PORT
@@ -62,7 +63,7 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
     courses = Courses(site, state, installation.code)
     set_addresses(c, site, state)
     set_proxy(c, site, state)
-    set_storage(c, state)
+    set_storage(c, site, state)
     set_login(c, site, state, audit, courses)
     set_roles(c, site, state, courses)
     members = set_sandboxes(c, site, state, audit)
@@ -97,9 +98,12 @@ def set_proxy(c: Any, site: Site, state: State) -> None:
     c.JupyterHub.cleanup_servers = False
 
 
-def set_storage(c: Any, state: State) -> None:
-    """Database and cookie secret in the state folder."""
-    c.JupyterHub.db_url = f"sqlite:///{state.hub_database}"
+def set_storage(c: Any, site: Site, state: State) -> None:
+    """The hub's database; the cookie secret in the state folder."""
+    database = site.hub.database or f"sqlite:///{state.hub_database}"
+    c.JupyterHub.db_url = for_sqlalchemy(database)
+    if is_postgresql(database):
+        c.JupyterHub.db_kwargs = {"connect_args": {"connect_timeout": 10}}
     c.JupyterHub.cookie_secret_file = str(state.secrets / "cookie-secret")
 
 
