@@ -142,11 +142,11 @@ async def test_a_node_without_an_address_in_the_network(beside: Any, monkeypatch
     wanted = existing._wanted
 
     def elsewhere(*arguments: Any) -> Any:
-        return replace(wanted(*arguments), publish_on="192.0.2.0/24", sockets=())
+        return replace(wanted(*arguments), publish_on="203.0.113.0/24", sockets=())
 
     monkeypatch.setattr(existing, "_wanted", elsewhere)
     error = await seen(beside, Installation.current())
-    assert "no address in the site's network 192.0.2.0/24" in error.what
+    assert "no address in the site's network 203.0.113.0/24" in error.what
     monkeypatch.setattr(existing, "_wanted", lambda *each: replace(wanted(*each), sockets=()))
     assert "1 nodes have what notebooks need" in await asyncio.wait_for(
         existing.see_nodes(beside.site, beside.site.cluster, beside.state, Installation.current()), 60
