@@ -74,9 +74,6 @@ def test_a_notebook_runs_there_a_restarted_hub_finds_it_and_down_leaves_other_jo
     wait_for("the same notebook", person.notebook_answers, 40)
     wait_for("the hub to know it", person.is_ready, 40)
     assert list(jobs_of(site)) == [ours]
-    seen = findings(site)
-    assert all(each["ok"] for each in seen.values()), seen
-    assert {"Slurm", "partitions", "accounting", "job", "nodes"} <= set(seen)
     person.close()
 
     stopped = json.loads(site.leerlab("down", "--json").stdout)
@@ -129,10 +126,13 @@ def test_in_the_foreground_it_tells_when_it_is_ready_and_sigterm_leaves_jobs_for
     person = Visitor(site)
     person.start_notebook()
     (ours,) = jobs_of(site)
+    seen = findings(site)
     code, printed = service.end()
     assert code == 0 and "as it was asked to" in printed
     assert "key=" not in printed, "what a service prints is kept in a journal"
     assert service.told[-1].startswith("READY=1")
+    assert all(each["ok"] for each in seen.values()), seen
+    assert {"Slurm", "partitions", "accounting", "job", "nodes"} <= set(seen)
     assert not Supervisor(site.state).running()
     assert school.states() == {str(ours): "RUNNING"}
 

@@ -43,7 +43,9 @@ class Link:
 
 def _sleeping(*before: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([*before, "/bin/sh", "-c", "echo there; exec sleep 600"], stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline() == b"there\n"
+    assert process.stdout is not None
+    with process.stdout as told:
+        assert told.readline() == b"there\n"
     return process
 
 
@@ -149,6 +151,7 @@ class Stunnel:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         file = self.folder / f"{self.side}.conf"
+        (self.folder / f"{self.side}.log").unlink(missing_ok=True)
         lines = ["foreground = yes", "syslog = no", f"output = {self.folder}/{self.side}.log", "pid =", "[door]"]
         file.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in self.options.items())]) + "\n")
         self.process = subprocess.Popen(self.link.words(self.side, "/usr/bin/stunnel4", str(file)))
