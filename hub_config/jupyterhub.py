@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from assistant.configuration import SERVICE as ASSISTANT
+from base.database_url import for_sqlalchemy, is_postgresql
 from base.paths import Installation, State
 from cluster.accounting import accounts_of
 from grading.plans import HUB_PORT
@@ -62,7 +63,7 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
     courses = Courses(site, state, installation.code)
     set_addresses(c, site, state)
     set_proxy(c, site, state)
-    set_storage(c, state)
+    set_storage(c, site, state)
     set_login(c, site, state, audit, courses)
     set_roles(c, site, state, courses)
     members = set_sandboxes(c, site, state, audit)
@@ -75,6 +76,10 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     hub_socket = "http+unix://" + str(state.run / "hub.sock").replace("/", "%2F")
     c.JupyterHub.bind_url = f"http://{site.hub.bind}:{site.hub.port}"
     c.JupyterHub.subdomain_host = site.hub.address
+    if site.hub.https:
+        # Cookies become Secure, whatever a proxy in between says, and no host below the domain can set them.
+        c.JupyterHub.public_url = f"{site.hub.address}/"
+        c.JupyterHub.cookie_host_prefix_enabled = True
     c.JupyterHub.hub_bind_url = hub_socket
     c.JupyterHub.hub_connect_url = hub_socket
     c.JupyterHub.hub_socket_mode = 0o600
@@ -93,9 +98,12 @@ def set_proxy(c: Any, site: Site, state: State) -> None:
     c.JupyterHub.cleanup_servers = False
 
 
-def set_storage(c: Any, state: State) -> None:
-    """Database and cookie secret in the state folder."""
-    c.JupyterHub.db_url = f"sqlite:///{state.hub_database}"
+def set_storage(c: Any, site: Site, state: State) -> None:
+    """The hub's database; the cookie secret in the state folder."""
+    database = site.hub.database or f"sqlite:///{state.hub_database}"
+    c.JupyterHub.db_url = for_sqlalchemy(database)
+    if is_postgresql(database):
+        c.JupyterHub.db_kwargs = {"connect_args": {"connect_timeout": 10}}
     c.JupyterHub.cookie_secret_file = str(state.secrets / "cookie-secret")
 
 
@@ -108,7 +116,8 @@ def set_login(c: Any, site: Site, state: State, audit: Audit, courses: Courses) 
     names = [person.name for person in people]
     # A course may be published while the site runs.
     others = f"(?:{BOX_ACCOUNT}|{COURSE_NAME})"
-    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind), pattern=others)
+    hub = site.hub
+    hosts = Hosts.of(hub.domain, hub.port, names, str(hub.bind), pattern=others, https=hub.https)
     c.JupyterHub.authenticator_class = DemoAuthenticator
     c.GuardedHub.hosts = hosts
     c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record, given=courses.groups_of)
@@ -214,10 +223,12 @@ def set_pages(c: Any, site: Site) -> None:
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.GuardedHub.language = site.site.language
+    secure = {"secure": True} if site.hub.https else {}
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
         "leerlab_portal": site.portal,
         "leerlab_domain": site.hub.domain,
         "headers": SECURITY_HEADERS,
-        "cookie_options": {"SameSite": "Lax"},
+        "cookie_options": {"SameSite": "Lax", **secure},
+        "xsrf_cookie_kwargs": secure,
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from base.database_url import checked
 from base.settings import Section
 from hub_config.login.names import RESERVED, belongs_to_nobody
 from hub_config.login.settings import GroupName, OidcLoginSettings
@@ -25,15 +26,47 @@ class HubSettings(Section):
         description="Host name of the site; each person's server gets a name below it.",
     )
 
+    https: bool = Field(
+        default=False,
+        description="Whether a TLS proxy of the site's own, on this machine, stands in front: people then come to "
+        "`https://DOMAIN` and `https://NAME.DOMAIN`, and the proxy passes them on to `bind` and `port`.",
+    )
+
+    database: str | None = Field(
+        None,
+        max_length=400,
+        description="Where the hub keeps who runs what: a SQLite file with an absolute path, or PostgreSQL on a unix "
+        "socket with the account's own name; without it, a file in the state folder.",
+        examples=["postgresql:///leerlab_hub?host=/run/postgresql"],
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        return None if url is None else checked(url)
+
+    @property
+    def scheme(self) -> str:
+        """How a browser comes."""
+        return "https" if self.https else "http"
+
     @property
     def host(self) -> str:
         """What a browser sends as Host."""
-        return f"{self.domain}:{self.port}"
+        return self.domain if self.https else f"{self.domain}:{self.port}"
 
     @property
     def address(self) -> str:
         """The address of the site, without a path."""
-        return f"http://{self.host}"
+        return f"{self.scheme}://{self.host}"
+
+    def origin(self, name: str) -> str:
+        """The origin of a person's server or of a service.
+
+        Args:
+            name: the label below the domain.
+        """
+        return f"{self.scheme}://{name}.{self.host}"
 
 
 class DemoPersonSettings(Section):

@@ -1,4 +1,4 @@
-"""The ledger's tables, and bringing a database file up to them with Alembic's migrations."""
+"""The ledger's tables, and bringing a database up to them with Alembic's migrations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -19,22 +20,23 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Text,
     UniqueConstraint,
 )
+
+from ledger.columns import words
 
 metadata = MetaData()
 
 person_table = Table(
     "person",
     metadata,
-    Column("pseudonym", String(64), primary_key=True),
-    Column("provider", String(64), nullable=False),
-    Column("subject", String(255), nullable=False),
-    Column("title", String(255), nullable=False),
-    Column("first_seen", String(40), nullable=False),
+    Column("pseudonym", words(64), primary_key=True),
+    Column("provider", words(64), nullable=False),
+    Column("subject", words(255), nullable=False),
+    Column("title", words(255), nullable=False),
+    Column("first_seen", words(40), nullable=False),
     UniqueConstraint("provider", "subject"),
 )
 
@@ -42,100 +44,100 @@ entry_table = Table(
     "entry",
     metadata,
     Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("time", String(40), nullable=False),
-    Column("actor", String(255), nullable=False, index=True),
-    Column("action", String(255), nullable=False, index=True),
-    Column("subject", String(255), nullable=False, index=True),
+    Column("time", words(40), nullable=False),
+    Column("actor", words(255), nullable=False, index=True),
+    Column("action", words(255), nullable=False, index=True),
+    Column("subject", words(255), nullable=False, index=True),
     Column("details", Text, nullable=False),
-    Column("hash", String(64), nullable=False),
+    Column("hash", words(64), nullable=False),
 )
 
 head_table = Table(
     "head",
     metadata,
     Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("hash", String(64), nullable=False),
-    Column("seal", String(64), nullable=False),
+    Column("hash", words(64), nullable=False),
+    Column("seal", words(64), nullable=False),
 )
 
 sandbox_table = Table(
     "sandbox",
     metadata,
-    Column("id", String(8), primary_key=True),
-    Column("title", String(80), nullable=False),
+    Column("id", words(8), primary_key=True),
+    Column("title", words(80), nullable=False),
     Column("purpose", Text, nullable=False),
-    Column("sector", String(40), nullable=False),
-    Column("data_class", String(20), nullable=False),
-    Column("risk_class", String(20), nullable=False),
-    Column("state", String(20), nullable=False, index=True),
-    Column("owner", String(64), nullable=False),
-    Column("created", String(40), nullable=False),
-    Column("ends", String(40), nullable=False),
-    Column("ended", String(40)),
-    Column("erased", String(40)),
+    Column("sector", words(40), nullable=False),
+    Column("data_class", words(20), nullable=False),
+    Column("risk_class", words(20), nullable=False),
+    Column("state", words(20), nullable=False, index=True),
+    Column("owner", words(64), nullable=False),
+    Column("created", words(40), nullable=False),
+    Column("ends", words(40), nullable=False),
+    Column("ended", words(40)),
+    Column("erased", words(40)),
 )
 
 member_table = Table(
     "member",
     metadata,
-    Column("sandbox", String(8), ForeignKey("sandbox.id"), primary_key=True),
-    Column("person", String(64), primary_key=True, index=True),
-    Column("added", String(40), nullable=False),
-    Column("removed", String(40)),
+    Column("sandbox", words(8), ForeignKey("sandbox.id"), primary_key=True),
+    Column("person", words(64), primary_key=True, index=True),
+    Column("added", words(40), nullable=False),
+    Column("removed", words(40)),
 )
 
 invitation_table = Table(
     "invitation",
     metadata,
-    Column("code_hash", String(64), primary_key=True),
-    Column("sandbox", String(8), ForeignKey("sandbox.id"), nullable=False),
-    Column("made_by", String(64), nullable=False),
-    Column("expires", String(40), nullable=False),
+    Column("code_hash", words(64), primary_key=True),
+    Column("sandbox", words(8), ForeignKey("sandbox.id"), nullable=False),
+    Column("made_by", words(64), nullable=False),
+    Column("expires", words(40), nullable=False),
 )
 
 opening_table = Table(
     "opening",
     metadata,
-    Column("sandbox", String(8), ForeignKey("sandbox.id"), primary_key=True),
-    Column("host", String(255), primary_key=True),
-    Column("asked_by", String(64), nullable=False),
-    Column("asked", String(40), nullable=False),
-    Column("agreed_by", String(64)),
-    Column("agreed", String(40)),
+    Column("sandbox", words(8), ForeignKey("sandbox.id"), primary_key=True),
+    Column("host", words(255), primary_key=True),
+    Column("asked_by", words(64), nullable=False),
+    Column("asked", words(40), nullable=False),
+    Column("agreed_by", words(64)),
+    Column("agreed", words(40)),
 )
 
 transfer_table = Table(
     "transfer",
     metadata,
-    Column("id", String(16), primary_key=True),
-    Column("sandbox", String(8), ForeignKey("sandbox.id"), nullable=False, index=True),
-    Column("direction", String(10), nullable=False),
-    Column("name", String(255), nullable=False),
-    Column("size", Integer),
-    Column("sha256", String(64)),
-    Column("state", String(20), nullable=False),
-    Column("asked_by", String(64), nullable=False),
-    Column("asked", String(40), nullable=False),
-    Column("decided_by", String(64)),
-    Column("decided", String(40)),
-    Column("reason", String(255)),
+    Column("id", words(16), primary_key=True),
+    Column("sandbox", words(8), ForeignKey("sandbox.id"), nullable=False, index=True),
+    Column("direction", words(10), nullable=False),
+    Column("name", words(255), nullable=False),
+    Column("size", BigInteger),
+    Column("sha256", words(64)),
+    Column("state", words(20), nullable=False),
+    Column("asked_by", words(64), nullable=False),
+    Column("asked", words(40), nullable=False),
+    Column("decided_by", words(64)),
+    Column("decided", words(40)),
+    Column("reason", words(255)),
 )
 
 answer_table = Table(
     "answer",
     metadata,
-    Column("id", String(24), primary_key=True),
-    Column("person", String(64), nullable=False),
-    Column("place", String(20), nullable=False),
-    Column("place_id", String(64), nullable=False),
-    Column("model", String(64), nullable=False),
+    Column("id", words(24), primary_key=True),
+    Column("person", words(64), nullable=False),
+    Column("place", words(20), nullable=False),
+    Column("place_id", words(64), nullable=False),
+    Column("model", words(64), nullable=False),
     Column("asked", Float, nullable=False, index=True),
     Column("seconds", Float),
     Column("tokens_in", Integer, nullable=False),
     Column("tokens_out", Integer, nullable=False),
     Column("joules", Float),
     Column("measured", Boolean, nullable=False),
-    Column("state", String(20), nullable=False),
+    Column("state", words(20), nullable=False),
     Index("ix_answer_person_asked", "person", "asked"),
 )
 
@@ -150,7 +152,7 @@ def upgrade(engine: Engine, moved: Callable[[Connection], None]) -> None:
     configuration = Config()
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     newest = ScriptDirectory.from_config(configuration).get_current_head()
-    # The transaction holds SQLite's write lock from its first statement, so a second process waits and finds all done.
+    # The transaction holds the writers' lock from its first statement, so a second process waits and finds all done.
     with engine.begin() as connection:
         if MigrationContext.configure(connection).get_current_revision() == newest:
             return

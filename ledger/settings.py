@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from base.database_url import EXAMPLES, checked
 from base.settings import Section
 
 
@@ -13,17 +14,12 @@ class LedgerSettings(Section):
     url: str | None = Field(
         None,
         max_length=400,
-        description="SQLAlchemy URL of a SQLite file with an absolute path; without it, a file in the state folder.",
-        examples=["sqlite:////srv/leerlab/ledger.sqlite"],
+        description="A SQLite file with an absolute path, or PostgreSQL on a unix socket with the account's own name; "
+        "without it, a file in the state folder.",
+        examples=EXAMPLES,
     )
 
     @field_validator("url")
     @classmethod
-    def _is_a_local_file(cls, url: str | None) -> str | None:
-        # An address of another database would hold a password, and site.yaml holds no secrets.
-        if url is not None and (not url.startswith("sqlite:////") or "?" in url or url.endswith("/")):
-            raise ValueError(
-                "this is not the address of a SQLite file; several hosts need PostgreSQL, which is not supported yet "
-                "(allowed: sqlite:/// and an absolute path, such as sqlite:////srv/leerlab/ledger.sqlite)"
-            )
-        return url
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        return None if url is None else checked(url)

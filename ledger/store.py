@@ -1,4 +1,4 @@
-"""People and the audit trail in one SQLite database: short transactions, an append-only and hash-chained trail.
+"""People and the audit trail in one database: short transactions, an append-only and hash-chained trail.
 
 The head (sequence and hash of the last entry, 0 and zeros at first) is sealed with HMAC-SHA-256 and a key from outside
 the database, so that neither a cut tail, an emptied table nor a chain computed anew (`ledger.chain`) goes unnoticed.
@@ -21,10 +21,11 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 
+from base.database_url import EXAMPLES, is_postgresql
 from base.errors import InputError, LeerlabError
 from base.log import redact
 from ledger.chain import GENESIS, LedgerBroken, broken, checked_hash, entry_hash, plain_json
-from ledger.database import READS, bounded, engine_of
+from ledger.database import READS, bounded, engine_of, settle
 from ledger.schema import entry_table, head_table, person_table, upgrade
 
 __all__ = ["BUSY_SECONDS", "DEMO_PROVIDER", "GENESIS", "Entry", "Ledger", "LedgerBroken", "Person", "entry_hash"]
@@ -48,6 +49,7 @@ _SECRET_WORDS = frozenset(
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LONGEST = 4000
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -96,21 +98,21 @@ class Ledger:
     """The ledger of one site.
 
     Args:
-        url: SQLAlchemy URL of a SQLite file; the file is made when it does not exist.
+        url: of a SQLite file, made when it does not exist, or of PostgreSQL on a unix socket (`base.database_url`).
         key: at least 32 random bytes from outside the database: seals the trail's head and makes pseudonyms.
         busy_seconds: longest wait for another program's transaction.
 
     Raises:
-        InputError: the URL is not of SQLite, or the key is too short.
-        LeerlabError: the file cannot be opened, made or brought up to date.
+        InputError: the URL is of neither, or the key is too short.
+        LeerlabError: the database cannot be opened, made or brought up to date.
     """
 
     def __init__(self, url: str, key: bytes, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        if make_url(url).get_backend_name() != "sqlite":
+        if not is_postgresql(url) and make_url(url).get_backend_name() != "sqlite":
             raise InputError(
                 f"The ledger cannot be kept in {make_url(url).get_backend_name()}.",
-                "Only SQLite is supported so far.",
-                "Leave ledger.url out, or name a sqlite:/// address.",
+                "Only SQLite and PostgreSQL on a unix socket are supported.",
+                f"Leave ledger.url out, or name an address such as {EXAMPLES[1]}.",
             )
         if len(key) < 32:
             raise InputError("The ledger's key is too short.", do="Give at least 32 random bytes.")
@@ -124,7 +126,7 @@ class Ledger:
         """The ledger whose key stands in a file, in hexadecimal.
 
         Args:
-            url: SQLAlchemy URL of a SQLite file.
+            url: of a SQLite file, or of PostgreSQL on a unix socket.
             key_file: the file, readable by its owner only.
 
         Raises:
@@ -141,20 +143,13 @@ class Ledger:
         self._engine.dispose()
 
     def settle(self) -> None:
-        """Write everything into the database file and empty its journal, so that nothing deleted stays there.
+        """Leave nothing that was deleted in the database's own files (`ledger.database.settle`).
 
         Raises:
             LeerlabError: somebody reads for longer than the wait for other programs.
         """
-        with bounded(), self._engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None
-            cursor = raw.cursor()
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            answer = cursor.fetchone()
-            cursor.close()
-        if answer is None or answer[0]:
-            raise LeerlabError("The ledger's journal could not be emptied: another program reads it.", do="Try again.")
+        with bounded():
+            settle(self._engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -257,8 +252,13 @@ class Ledger:
             raise InputError(f"The detail {secret!r} would put a secret into the audit trail.", do="Leave it out.")
         _check_text(actor, action, subject, *facts, *facts.values())
         text = plain_json(facts)
-        if len(text) + len(actor) + len(action) + len(subject) > _LONGEST:
-            raise InputError(f"The entry {action[:80]} is longer than {_LONGEST} characters.", do="Record less.")
+        names = [len(name) for name in (actor, action, subject)]
+        if max(names) > _LONGEST_NAME or len(text) + sum(names) > _LONGEST:
+            raise InputError(
+                f"The entry {action[:80]} is longer than {_LONGEST} characters, or one of its names than "
+                f"{_LONGEST_NAME}.",
+                do="Record less.",
+            )
         last, previous = self._sealed_head(connection)
         moment, sequence = _now(), last + 1
         digest = entry_hash(
@@ -382,12 +382,14 @@ def _names_a_secret(name: str) -> bool:
 
 
 def _check_text(*texts: str) -> None:
-    """Refuse what cannot be written as UTF-8, such as file names that Python could not decode."""
+    """Refuse what is no UTF-8, such as file names that Python could not decode, and NUL, which PostgreSQL refuses."""
     for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise InputError(f"This is not text and cannot be recorded: {text[:80]!r}.") from error
+        if "\0" in text:
+            raise InputError(f"This is not text and cannot be recorded: {text[:80]!r}.")
 
 
 def _now() -> datetime:

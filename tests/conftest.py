@@ -125,6 +125,16 @@ def make_site(home: Path, **changes: object) -> RunningSite:
     return RunningSite(file, home, site, State(home / "leerlab" / site.site.name))
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A PostgreSQL for all tests that only use it (`tests/postgresql.py`)."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import postgresql
+
+    with postgresql.running() as server:
+        yield server
+
+
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A private folder with a path short enough for unix sockets."""

@@ -117,6 +117,47 @@ def test_the_wheel_holds_every_file_of_the_packages(clone: Clone) -> None:
             assert os.access(installed, os.X_OK) == os.access(path, os.X_OK)
 
 
+@pytest.fixture
+def stable() -> Iterator[Path]:
+    """The path that leads to what was installed last; it leads where it led before, afterwards."""
+    path = Path("/var/lib/leerlab/bin/leerlab")
+    before = path.readlink() if path.is_symlink() else None
+    yield path
+    path.unlink(missing_ok=True)
+    if before is not None:
+        path.symlink_to(before)
+
+
+def test_install_starts_nothing_and_leads_one_path_to_what_it_installed(clone: Clone, stable: Path) -> None:
+    installed = json.loads(clone.leerlab("install", "--json").stdout)
+    assert all(Path(path).exists() for path in installed.values()), installed
+    assert installed["command"] == str(stable)
+    assert stable.resolve().parent == Path(installed["code"])
+    assert stable.resolve().owner() == "root"
+    assert json.loads(clone.leerlab("install", "--json").stdout) == installed
+    assert processes_of_the_site() == []
+
+    # By root and by the account, without the clone and without installing anything.
+    for before in ([], ["/usr/bin/setpriv", "--reuid=leerlab", "--regid=leerlab", "--init-groups", "--"]):
+        done = subprocess.run(
+            [*before, str(stable), "check", "site.yaml"],
+            cwd=clone.open, env={"SECRET": "of-roots-shell"}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    refused = subprocess.run(
+        ["/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", str(stable), "check", "x"],
+        cwd="/", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2 and "account leerlab" in refused.stderr
+
+    # Another clone's command changes nothing for the site that runs.
+    clone.leerlab("check", "site.yaml")
+    assert stable.resolve().parent == Path(installed["code"])
+    node = json.loads(clone.leerlab("install", "--node", "--json").stdout)
+    assert (node["code"], node["notebook_env"]) == (installed["code"], installed["notebook_env"])
+    assert clone.leerlab("install", "--all", check=False).returncode == 2
+
+
 def test_a_site_file_that_only_root_can_read_is_refused_with_a_reason(clone: Clone) -> None:
     shutil.copy(clone.open / "site.yaml", clone.tree.parent / "site.yaml")
     result = clone.leerlab("up", "--site", "site.yaml", cwd=clone.tree.parent, check=False)

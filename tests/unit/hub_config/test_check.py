@@ -140,8 +140,10 @@ ONE_MISTAKE = [
     ("grading:\n", "grading:\n  notebook_time: 5h\n", "notebook_time", "longer than the profile klein runs"),
     ("grading:\n", "sandboxes: {profile: groot}\ngrading:\n", "sandboxes:", "does not exist: groot (allowed: klein"),
     ("grading:\n", "sandboxes: {profile: klein, gpu_hours: 2}\ngrading:\n", "sandboxes:", "counts nothing"),
-    ("grading:\n", "ledger: {url: 'postgresql://u:p@h/d'}\ngrading:\n", "ledger", "several hosts need PostgreSQL"),
-    ("grading:\n", "ledger: {url: 'sqlite://'}\ngrading:\n", "ledger", "not the address of a SQLite file"),
+    ("grading:\n", "ledger: {url: 'postgresql://u:p@h/d'}\ngrading:\n", "ledger", "an address with a password"),
+    ("grading:\n", "ledger: {url: 'sqlite://'}\ngrading:\n", "ledger", "neither the address of a SQLite file"),
+    ("grading:\n", "ledger: {url: 'postgresql:///d?host=/run&password=x'}\ngrading:\n", "ledger", "with a password"),
+    ("grading:\n", "ledger: {url: 'postgresql:///d?host=db.example'}\ngrading:\n", "ledger", "of another machine"),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,10 @@ from ledger.store import Ledger
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(place: Any, tmp_path: Path) -> Iterator[Ledger]:
     key = tmp_path / "key"
     key.write_text("a" * 64)
-    with closing(Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}", key)) as ledger:
+    with closing(Ledger.open(place.url, key)) as ledger:
         yield ledger
 
 

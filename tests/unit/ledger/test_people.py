@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,17 +16,18 @@ KEY = b"k" * 32
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(place: Any) -> Iterator[Ledger]:
     """An empty ledger."""
-    opened = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite", KEY)
+    opened = Ledger(place.url, KEY)
     yield opened
     opened.close()
 
 
-def test_a_person_is_the_same_at_every_login_and_after_a_restart(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.sqlite"
-    first = Ledger(url, KEY).person("oidc", "subject-1", "Sanne")
-    again = Ledger(url, KEY).person("oidc", "subject-1", "Sanne de Vries")
+def test_a_person_is_the_same_at_every_login_and_after_a_restart(place: Any) -> None:
+    with closing(Ledger(place.url, KEY)) as ledger:
+        first = ledger.person("oidc", "subject-1", "Sanne")
+    with closing(Ledger(place.url, KEY)) as ledger:
+        again = ledger.person("oidc", "subject-1", "Sanne de Vries")
     assert (again.pseudonym, again.first_seen) == (first.pseudonym, first.first_seen)
     assert again.title == "Sanne de Vries"
 
@@ -38,9 +41,11 @@ def test_the_border_between_provider_and_subject_cannot_be_moved(ledger: Ledger)
     assert ledger.person("a", "bc", "x").pseudonym != ledger.person("ab", "c", "x").pseudonym
 
 
-def test_a_pseudonym_tells_nothing_without_the_key(tmp_path: Path) -> None:
-    one = Ledger(f"sqlite:///{tmp_path}/one.sqlite", KEY).person("oidc", "sanne@example.nl", "x").pseudonym
-    other = Ledger(f"sqlite:///{tmp_path}/other.sqlite", b"o" * 32).person("oidc", "sanne@example.nl", "x").pseudonym
+def test_a_pseudonym_tells_nothing_without_the_key(place: Any) -> None:
+    with closing(Ledger(place.url, KEY)) as ledger:
+        one = ledger.person("oidc", "sanne@example.nl", "x").pseudonym
+    with closing(Ledger(place.another().url, b"o" * 32)) as ledger:
+        other = ledger.person("oidc", "sanne@example.nl", "x").pseudonym
     assert one != other
     assert "sanne" not in one
 

@@ -8,7 +8,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from base.errors import InputError, LeerlabError
@@ -19,29 +21,20 @@ ENTRIES = 6
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the ledger is."""
-    return tmp_path / "ledger.sqlite"
-
-
-@pytest.fixture
-def ledger(file: Path) -> Iterator[Ledger]:
+def ledger(place: Any) -> Iterator[Ledger]:
     """A ledger with some entries."""
-    opened = Ledger(f"sqlite:///{file}", KEY, busy_seconds=0.2)
+    opened = Ledger(place.url, KEY, busy_seconds=0.2)
     for number in range(ENTRIES):
         opened.record("sanne", "server.start", f"s{number}", {"profile": "cpu-small", "number": str(number)})
     yield opened
     opened.close()
 
 
-def change(file: Path, *statements: str, without_triggers: bool = True) -> None:
-    """Change the file as somebody with write access to it could."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        if without_triggers:
-            for trigger in ("entry_no_update", "entry_no_delete"):
-                connection.execute(f"DROP TRIGGER {trigger}")
-        for statement in statements:
-            connection.execute(statement)
+def change(place: Any, *statements: str, without_triggers: bool = True) -> None:
+    """Change the database as somebody with write access to it could."""
+    if without_triggers:
+        place.drop_triggers()
+    place.sql(*((statement, ()) for statement in statements))
 
 
 def test_entries_are_kept_in_order_and_found_again(ledger: Ledger) -> None:
@@ -55,43 +48,42 @@ def test_entries_are_kept_in_order_and_found_again(ledger: Ledger) -> None:
     assert ledger.entries(action="server_start") == []
 
 
-def test_opening_again_changes_nothing(ledger: Ledger, file: Path) -> None:
+def test_opening_again_changes_nothing(ledger: Ledger, place: Any) -> None:
     before = ledger.head()
     for _ in range(3):
-        with closing(Ledger(f"sqlite:///{file}", KEY)) as again:
+        with closing(Ledger(place.url, KEY)) as again:
             assert again.head() == before
             assert again.verify() == ENTRIES
 
 
-def test_a_ledger_of_the_first_version_is_brought_up_to_date(file: Path) -> None:
-    with closing(Ledger(f"sqlite:///{file}", KEY)):
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(place: Any) -> None:
+    with closing(Ledger(place.url, KEY)):
         pass
     later = [f"DROP TABLE {table}" for table in ("answer", "opening", "transfer", "invitation", "member", "sandbox")]
-    change(file, *later, "UPDATE alembic_version SET version_num = '0001'", "DELETE FROM head", without_triggers=False)
-    with closing(Ledger(f"sqlite:///{file}", KEY)) as again:
+    change(place, *later, "UPDATE alembic_version SET version_num = '0001'", "DELETE FROM head", without_triggers=False)
+    with closing(Ledger(place.url, KEY)) as again:
         assert again.verify() == 0
 
 
-def forged_chain(file: Path) -> None:
+def forged_chain(place: Any) -> None:
     """Change an entry and compute everything after it anew, as far as that goes without the key."""
-    with closing(sqlite3.connect(file)) as connection, connection:
-        for trigger in ("entry_no_update", "entry_no_delete"):
-            connection.execute(f"DROP TRIGGER {trigger}")
-        connection.execute("UPDATE entry SET actor = 'nobody' WHERE sequence = 3")
-        previous = GENESIS
-        rows = connection.execute("SELECT sequence, time, actor, action, subject, details FROM entry ORDER BY sequence")
-        for sequence, time, actor, action, subject, details in rows.fetchall():
-            previous = entry_hash(
-                previous, sequence, time=time, actor=actor, action=action, subject=subject, details=json.loads(details)
-            )
-            connection.execute("UPDATE entry SET hash = ? WHERE sequence = ?", (previous, sequence))
-        guess = hashlib.sha256(f"head:{ENTRIES}:{previous}".encode()).hexdigest()
-        connection.execute("UPDATE head SET hash = ?, seal = ?", (previous, guess))
+    place.drop_triggers()
+    place.sql(("UPDATE entry SET actor = 'nobody' WHERE sequence = 3", ()))
+    previous = GENESIS
+    columns = "sequence, time, actor, action, subject, details"
+    [rows] = place.sql((f"SELECT {columns} FROM entry ORDER BY sequence", ()))
+    for sequence, time, actor, action, subject, details in rows:
+        previous = entry_hash(
+            previous, sequence, time=time, actor=actor, action=action, subject=subject, details=json.loads(details)
+        )
+        place.sql(("UPDATE entry SET hash = ? WHERE sequence = ?", (previous, sequence)))
+    guess = hashlib.sha256(f"head:{ENTRIES}:{previous}".encode()).hexdigest()
+    place.sql(("UPDATE head SET hash = ?, seal = ?", (previous, guess)))
 
 
-def statements(*lines: str) -> Callable[[Path], None]:
+def statements(*lines: str) -> Callable[[Any], None]:
     """A change by SQL."""
-    return lambda file: change(file, *lines)
+    return lambda place: change(place, *lines)
 
 
 TAMPERINGS = {
@@ -133,49 +125,49 @@ TAMPERINGS = {
 
 @pytest.mark.attack
 @pytest.mark.parametrize("tampering", TAMPERINGS.values(), ids=TAMPERINGS)
-def test_every_tampering_is_found(ledger: Ledger, file: Path, tampering: Callable[[Path], None]) -> None:
+def test_every_tampering_is_found(ledger: Ledger, place: Any, tampering: Callable[[Any], None]) -> None:
     assert ledger.verify() == ENTRIES
-    before = dump(file)
-    tampering(file)
-    assert dump(file) != before, "the change did not reach the file"
-    with closing(Ledger(f"sqlite:///{file}", KEY)) as again, pytest.raises(LedgerBroken, match="audit trail is broken"):
+    before = dump(place)
+    tampering(place)
+    assert dump(place) != before, "the change did not reach the file"
+    with closing(Ledger(place.url, KEY)) as again, pytest.raises(LedgerBroken, match="audit trail is broken"):
         again.verify()
 
 
 @pytest.mark.attack
 @pytest.mark.parametrize("name", ["last deleted", "all deleted with the head", "chain computed anew without the key"])
-def test_nothing_is_appended_to_a_trail_whose_end_is_not_sealed(ledger: Ledger, file: Path, name: str) -> None:
-    TAMPERINGS[name](file)
+def test_nothing_is_appended_to_a_trail_whose_end_is_not_sealed(ledger: Ledger, place: Any, name: str) -> None:
+    TAMPERINGS[name](place)
     with pytest.raises(LedgerBroken):
         ledger.record("sanne", "server.stop", "s1", {})
 
 
 @pytest.mark.attack
-def test_a_forged_chain_is_accepted_only_by_who_has_no_key_to_check_with(ledger: Ledger, file: Path) -> None:
+def test_a_forged_chain_is_accepted_only_by_who_has_no_key_to_check_with(ledger: Ledger, place: Any) -> None:
     """Positive control: without the seal's check the same forgery passes, so the seal is what finds it."""
-    forged_chain(file)
+    forged_chain(place)
 
     class Unsealed(Ledger):
         def _seal(self, sequence: int, digest: str) -> str:
             return hashlib.sha256(f"head:{sequence}:{digest}".encode()).hexdigest()
 
-    with closing(Unsealed(f"sqlite:///{file}", KEY)) as trusting:
+    with closing(Unsealed(place.url, KEY)) as trusting:
         assert trusting.verify() == ENTRIES
 
 
 @pytest.mark.attack
 @pytest.mark.parametrize("statement", ["UPDATE entry SET actor = 'x'", "DELETE FROM entry"])
-def test_sql_alone_changes_no_entry(ledger: Ledger, file: Path, statement: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        change(file, statement, without_triggers=False)
+def test_sql_alone_changes_no_entry(ledger: Ledger, place: Any, statement: str) -> None:
+    with pytest.raises((sqlite3.IntegrityError, psycopg.errors.IntegrityError), match="append-only"):
+        change(place, statement, without_triggers=False)
     assert ledger.verify() == ENTRIES
-    change(file, statement)
+    change(place, statement)
     with pytest.raises(LedgerBroken):
         ledger.verify()
 
 
-def test_another_key_does_not_fit(ledger: Ledger, file: Path) -> None:
-    with closing(Ledger(f"sqlite:///{file}", b"o" * 32)) as other, pytest.raises(LedgerBroken, match="seal"):
+def test_another_key_does_not_fit(ledger: Ledger, place: Any) -> None:
+    with closing(Ledger(place.url, b"o" * 32)) as other, pytest.raises(LedgerBroken, match="seal"):
         other.verify()
 
 
@@ -194,14 +186,14 @@ def test_names_that_only_contain_such_a_word_are_taken(ledger: Ledger) -> None:
 
 
 @pytest.mark.attack
-def test_a_secret_in_a_value_is_not_kept(ledger: Ledger, file: Path) -> None:
+def test_a_secret_in_a_value_is_not_kept(ledger: Ledger, place: Any) -> None:
     secret = "s3cr3tVALUE99xyzQ"
     ledger.record("sanne", "x", "y", {"why": f"GET /?token={secret} failed"})
     assert ledger.verify() == ENTRIES + 1
-    assert not any(secret in str(row) for row in dump(file))
+    assert not any(secret in str(row) for row in dump(place))
 
 
-@pytest.mark.parametrize("actor", ["x" * 5000, "\udcff"])
+@pytest.mark.parametrize("actor", ["x" * 5000, "x" * 256, "\udcff", "a\0b"])
 def test_what_is_too_long_or_no_text_is_refused_whole(ledger: Ledger, actor: str) -> None:
     with pytest.raises(InputError):
         ledger.record(actor, "x", "y", {})
@@ -209,26 +201,30 @@ def test_what_is_too_long_or_no_text_is_refused_whole(ledger: Ledger, actor: str
 
 
 @pytest.mark.fault
-def test_a_locked_database_is_a_clear_error_after_a_bounded_wait(ledger: Ledger, file: Path) -> None:
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LeerlabError, match=r"cannot be read or written.*locked.*has not been recorded"):
+def test_a_locked_database_is_a_clear_error_after_a_bounded_wait(ledger: Ledger, place: Any) -> None:
+    with place.busy():
+        with pytest.raises(LeerlabError, match=r"cannot be read or written.*lock.*has not been recorded"):
             ledger.record("sanne", "server.stop", "s1", {})
         assert ledger.verify() == ENTRIES, "reading does not need the lock"
         assert len(ledger.entries()) == ENTRIES
-        other.execute("ROLLBACK")
     assert ledger.record("sanne", "server.stop", "s1", {}).sequence == ENTRIES + 1
 
 
 @pytest.mark.fault
-def test_a_file_that_is_no_database_is_a_clear_error(file: Path) -> None:
+def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
     file.write_text("this is not a database" * 100)
     with pytest.raises(LeerlabError, match="cannot be read or written"):
         Ledger(f"sqlite:///{file}", KEY)
 
 
-def dump(file: Path) -> list[str]:
-    """Everything in the file."""
-    with closing(sqlite3.connect(file)) as connection:
-        tables = ("entry", "head")
-        return [str(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}").fetchall()]
+@pytest.mark.fault
+def test_no_database_server_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LeerlabError, match=r"cannot be read or written.*Does PostgreSQL run") as told:
+        Ledger(f"postgresql:///leerlab?host={tmp_path}", KEY)
+    assert "Traceback" not in str(told.value)
+
+
+def dump(place: Any) -> list[str]:
+    """Everything in the tables of the trail."""
+    return [str(row) for rows in place.sql(("SELECT * FROM entry", ()), ("SELECT * FROM head", ())) for row in rows]
