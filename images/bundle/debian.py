@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
+from urllib.parse import unquote
 
 import yaml
 
-from base.errors import LeerlabError
 from images.bundle.fetching import fetched
 
 WHAT = "Debian's packages"
@@ -45,19 +45,17 @@ class Apt:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.archives = folder / "archives"
-        for made in (folder / "lists/partial", self.archives / "partial", folder / "preferences.d"):
+        for made in (folder / "lists/partial", folder / "archives/partial", folder / "preferences.d"):
             made.mkdir(parents=True)
         (folder / "status").touch()
         (folder / "preferences").write_text(ONLY_DEBIAN)
         settings = {
             "Dir::State::lists": folder / "lists", "Dir::State::status": folder / "status",
             "Dir::State::extended_states": folder / "extended", "Dir::Cache": folder,
-            "Dir::Cache::archives": self.archives, "Dir::Etc::preferences": folder / "preferences",
+            "Dir::Cache::pkgcache": folder / "pkgcache.bin", "Dir::Etc::preferences": folder / "preferences",
             "Dir::Etc::preferencesparts": folder / "preferences.d", "Dir::Log": folder,
-            "APT::Install-Recommends": "false", "APT::Sandbox::User": "", "APT::Keep-Downloaded-Packages": "true",
-            "Debug::NoLocking": "true", "Acquire::Languages": "none", "Acquire::Retries": "3",
-            "Acquire::http::Timeout": "60",
+            "APT::Install-Recommends": "false", "APT::Sandbox::User": "", "Debug::NoLocking": "true",
+            "Acquire::Languages": "none", "Acquire::Retries": "3", "Acquire::http::Timeout": "60",
         }  # fmt: skip
         self._argv = ["/usr/bin/apt-get", "-q", "-y"]
         for name, value in settings.items():
@@ -68,13 +66,18 @@ class Apt:
         fetched([*self._argv, "update"], "Debian's lists of packages")
 
     def needs(self, names: Sequence[str]) -> set[str]:
-        """The files of these packages and of all that they depend on."""
+        """These packages and all that they depend on, each as `name=version`."""
         said = fetched([*self._argv, "install", "--print-uris", *BARE, *names], WHAT)
-        return {line.split()[1] for line in said if line.startswith("'")}
+        return {_name_and_version(line.split()[1]) for line in said if line.startswith("'")}
 
-    def download(self, names: Sequence[str], each: Callable[[str], None]) -> None:
-        """Fetch them into `archives`."""
-        fetched([*self._argv, "install", "--download-only", *BARE, *names], WHAT, each=each)
+    def download(self, packages: Sequence[str], target: Path, each: Callable[[str], None]) -> None:
+        """Fetch them into `target`."""
+        fetched([*self._argv, "download", *packages], WHAT, cwd=target, each=each)
+
+
+def _name_and_version(file: str) -> str:
+    name, version, _ = file.split("_")
+    return f"{name}={unquote(version)}"
 
 
 def add_packages(
@@ -85,54 +88,49 @@ def add_packages(
     Args:
         target: an empty folder: `pool/` and `Packages` come in it.
         wanted: packages by role. Each role is worked out by itself, as two may exclude each other.
-        work: an empty folder, for apt.
+        work: a folder that does not exist, for apt.
         step: told what is being done.
     """
     apt = Apt(work)
     step("Debian's lists of packages")
     apt.update()
-    files: set[str] = set()
-    for names in wanted.values():
-        files |= apt.needs(names)
+    packages: set[str] = set()
+    for role, names in wanted.items():
+        step(f"what Debian's packages for {role} depend on")
+        packages |= apt.needs(names)
     done = 0
 
     def count(line: str) -> None:
         nonlocal done
         if line.startswith("Get:"):
             done += 1
-            step(f"Debian packages, {done} of {len(files)}")
+            step(f"Debian packages, {done} of {len(packages)}")
 
-    for names in wanted.values():
-        apt.download(names, count)
     pool = target / "pool"
     pool.mkdir()
+    apt.download(sorted(packages), pool, count)
     step("the index of the Debian packages")
+    return write_index(target)
+
+
+def write_index(target: Path) -> dict[str, str]:
+    """Write `Packages` (https://wiki.debian.org/DebianRepository/Format) of all in `pool/`; gives their versions."""
     index, versions = [], {}
-    for file in sorted(files):
-        # apt writes the colon of an epoch as %3a, and would decode it again.
-        deb = (apt.archives / file).rename(pool / file.replace("%3a", "_"))
-        fields = _fields(deb)
-        index.append(_entry(fields, deb, target))
+    for came in sorted((target / "pool").iterdir()):
+        # apt writes the colon of an epoch as %3a, and would decode that when it reads the index.
+        deb = came.rename(came.with_name(came.name.replace("%3a", "_")))
+        fields = subprocess.run(
+            ["/usr/bin/dpkg-deb", "--field", str(deb)],
+            capture_output=True, text=True, timeout=FIELD_SECONDS, check=True,
+        ).stdout.rstrip("\n")  # fmt: skip
+        with deb.open("rb") as opened:
+            digest = file_digest(opened, "sha256").hexdigest()
+        where = f"Filename: {deb.relative_to(target)}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+        index.append(f"{fields}\n{where}")
         versions[_value(fields, "Package")] = _value(fields, "Version")
     (target / "Packages").write_text("\n".join(index), encoding="utf-8")
     return versions
 
 
-def _fields(deb: Path) -> str:
-    return subprocess.run(
-        ["/usr/bin/dpkg-deb", "--field", str(deb)], capture_output=True, text=True, timeout=FIELD_SECONDS, check=True
-    ).stdout.rstrip("\n")
-
-
 def _value(fields: str, name: str) -> str:
-    for line in fields.splitlines():
-        if line.startswith(f"{name}: "):
-            return line.removeprefix(f"{name}: ")
-    raise LeerlabError(f"A Debian package has no {name}.", "It is no package.", "Look at the sources of apt.")
-
-
-def _entry(fields: str, deb: Path, target: Path) -> str:
-    """One paragraph of `Packages` (https://wiki.debian.org/DebianRepository/Format)."""
-    with deb.open("rb") as opened:
-        digest = file_digest(opened, "sha256").hexdigest()
-    return f"{fields}\nFilename: {deb.relative_to(target)}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+    return next(line.removeprefix(f"{name}: ") for line in fields.splitlines() if line.startswith(f"{name}: "))
