@@ -1,4 +1,4 @@
-"""Started by `unshare` in namespaces of its own: make a root file system the only one there is, and run a command in it.
+"""Started by `unshare` in namespaces of its own: make a root file system the only one, and run a command in it.
 
 A plain chroot would not do: the kernel gives no user namespaces there, and every lab has one. The network has a
 loopback and no route. Arguments: ROOT, a folder that it sees at /srv/bundle, and the command.

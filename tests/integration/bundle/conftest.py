@@ -13,19 +13,32 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_clone import TinyClone, make_clone
 
 
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> TinyClone:
+    """One to make copies of."""
+    return make_clone(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def archive(example: TinyClone) -> Path:
+    """The bundle of it."""
+    file = example.folder / "bundle.tar"
+    made = example.bundle(file)
+    assert made.returncode == 0, made.stderr
+    return file
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> TinyClone:
+    """A clone that the test may change, with sources of its own."""
     return make_clone(tmp_path)
 
 
 @pytest.fixture
-def unpacked(clone: TinyClone) -> Path:
+def unpacked(archive: Path, tmp_path: Path) -> Path:
     """The bundle's top folder, at a path with a space in it."""
-    file = clone.folder / "bundle.tar"
-    made = clone.bundle(file)
-    assert made.returncode == 0, made.stderr
-    target = clone.folder / "un packed"
+    target = tmp_path / "un packed"
     target.mkdir()
-    subprocess.run(["tar", "-xf", str(file), "-C", str(target)], timeout=60, check=True)
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(target)], timeout=60, check=True)
     (top,) = target.iterdir()
     return top

@@ -28,7 +28,13 @@ def test_a_bundle_holds_the_commit_its_packages_with_what_they_need_and_a_manife
     assert (unpacked / "code/a link").readlink() == Path("pyproject.toml")
     assert not (unpacked / "code/untracked").exists() and not (unpacked / "code/.git").exists()
     pool = sorted(path.name for path in (unpacked / "debian/pool").iterdir())
-    assert pool == ["apt_2_all.deb", "tiny-base_1_all.deb", "tiny-lib_1_1.0-1_all.deb", "tiny-tool_3_all.deb"]
+    assert pool == [
+        "apt_2_all.deb",
+        "git_9_all.deb",
+        "tiny-base_1_all.deb",
+        "tiny-lib_1_1.0-1_all.deb",
+        "tiny-tool_3_all.deb",
+    ]
     assert [path.name for path in (unpacked / "wheels").iterdir()] == ["tiny-1.0-py3-none-any.whl"]
     about = json.loads((unpacked / "BUNDLE.json").read_text())
     assert about["packages"]["tiny-lib"] == "1:1.0-1" and about["torch"] == "cpu" and not about["development"]

@@ -18,11 +18,13 @@ CODE = Path(__file__).resolve().parents[3]
 SECONDS = 60
 # Prints what the launcher hands over, and nothing else.
 COMMAND = "import os, sys\nprint('tiny', *sys.argv[1:], os.environ['LEERLAB_HUB_ENV'])\n"
+# The launcher needs git to make a bundle, and finds it installed.
 DEBS = (
     "Package: tiny-base\nVersion: 1\nEssential: yes", "Package: apt\nVersion: 2", "Package: tiny-lib\nVersion: 1:1.0-1",
-    "Package: tiny-tool\nVersion: 3\nDepends: tiny-lib (>= 1:1)", "Package: tiny-unwanted\nVersion: 4",
+    "Package: git\nVersion: 9", "Package: tiny-tool\nVersion: 3\nDepends: tiny-lib (>= 1:1)",
+    "Package: tiny-unwanted\nVersion: 4",
 )  # fmt: skip
-ROLES = "site:\n  - tiny-tool\nbundle:\n  - tiny-lib\ntest:\n  - tiny-unwanted\n"
+ROLES = "site:\n  - tiny-tool\nbundle:\n  - git\ntest:\n  - tiny-unwanted\n"
 PROXY_LOCK = {"name": "tiny", "lockfileVersion": 3, "packages": {"": {"name": "tiny"}}}
 
 
@@ -43,7 +45,8 @@ class TinyClone:
         """Leads apt and pip to the sources on this disk, and names the installation."""
         names = ("CODE", "HUB_ENV", "NOTEBOOK_ENV", "PROXY", "CATALOGUE_ENV", "ASSISTANT_ENV")
         return {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(CODE), "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(CODE),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "APT_CONFIG": str(self.folder / "apt.conf"), "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.folder / "wheels"), "PIP_NO_CACHE_DIR": "1",
             **{f"LEERLAB_{name}": str(self.tree if name == "CODE" else self.folder / name) for name in names},
@@ -84,6 +87,7 @@ def make_clone(folder: Path) -> TinyClone:
         "cli/__init__.py": "", "cli/__main__.py": COMMAND, "images/debian.yaml": ROLES,
         "images/proxy/package.json": json.dumps({"name": "tiny"}),
         "images/proxy/package-lock.json": json.dumps(PROXY_LOCK),
+        "images/test-tools/package-lock.json": json.dumps(PROXY_LOCK),
         **{f"images/locks/{name}.txt": lock for name in ("hub", "notebook", "catalogue", "assistant", "torch-cpu")},
         **{f"images/locks/{name}.txt": "missing==1.0 --hash=sha256:00\n" for name in ("development", "torch-cuda")},
     }.items():  # fmt: skip
@@ -118,19 +122,21 @@ def _debian(folder: Path) -> None:
     )
     (folder / "sources.list").write_text(f"deb [trusted=yes] file:{repository} ./\n")
     (folder / "apt.conf").write_text(
-        f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\nAPT::Architecture "amd64";\n'
+        f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
     )
 
 
 def _wheel(folder: Path) -> Path:
     folder.mkdir()
     wheel = folder / "tiny-1.0-py3-none-any.whl"
+    about = {
+        "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny.py", "")
-        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        archive.writestr(
-            "tiny-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+        # ZipInfo's own date, so that every clone has the same lock.
+        archive.writestr(zipfile.ZipInfo("tiny.py"), "")
+        for name, text in about.items():
+            archive.writestr(zipfile.ZipInfo(f"tiny-1.0.dist-info/{name}"), text)
     return wheel
