@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from base.errors import InputError
 from base.paths import State
 from base.settings import SiteSettings
+from cluster.command import COMMANDS
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
 from sandboxes.settings import SandboxSettings
@@ -70,6 +71,7 @@ class PortalConfiguration(BaseModel):
         profiles: the site's profiles, for how long a server may run.
         grading: the section of site.yaml: limits of the exchange.
         slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_commands: the folder that holds sbatch, squeue and the others.
         slurm_answer: seconds that one command of Slurm may take.
         accounting: whether Slurm counts what sandboxes use.
         ledger: URL of the ledger's database.
@@ -93,6 +95,7 @@ class PortalConfiguration(BaseModel):
     profiles: tuple[Profile, ...]
     grading: GradingSettings
     slurm_conf: Path
+    slurm_commands: Path = COMMANDS
     slurm_answer: float = 10.0
     accounting: bool = False
     ledger: str
