@@ -95,7 +95,7 @@ class Plans:
 
     def _pages(self, course: Offered) -> CoursePages:
         """What the course's grading pages say of the site."""
-        site, hub = self.site.site, self.site.hub
+        site = self.site.site
         about = Course.load(course.folder)
         return CoursePages(
             course={language: about.title(language) for language in LANGUAGES},
@@ -106,7 +106,7 @@ class Plans:
             site=site.title.model_dump(),
             language=site.language,
             time_zone=site.time_zone,
-            portal=f"http://portal.{hub.domain}:{hub.port}",
+            portal=self.site.portal,
             demo=self.site.login.kind == "demo",
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -53,6 +54,7 @@ INSTALL = "Run ./leerlab up, which installs what is missing."
 IMPORT_SECONDS = 60.0
 JOB_SECONDS = 60.0
 ASSISTANT_SECONDS = 5.0
+TLS_SECONDS = 10.0
 LEAST_FREE = Size.parse("2G")
 JOB_MEMORY = Size.parse("128M")
 
@@ -98,6 +100,8 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         *_of_slurm(site, state, installation),
         ("login", lambda: see_login(site, state)),
     ]
+    if site.hub.https:
+        examinations.append(("https", partial(see_tls, site)))
     if site.sandboxes is not None:
         real = isinstance(site.login, OidcLoginSettings)
         examinations.append(("scanner", partial(see_scanner, site.sandboxes, state, real_people=real)))
@@ -314,6 +318,29 @@ def see_login(site: Site, state: State) -> str:
             f"Look in {state.logs / 'hub.log'}.",
         )
     return f"{person.name} saw the home page in {took:.1f} s"
+
+
+def see_tls(site: Site) -> str:
+    """The way that people come: the site's own name, a certificate that browsers trust, for the names below it too."""
+    # The system's authorities, to which an operator can add one; httpx would take its own list.
+    with httpx.Client(verify=ssl.create_default_context(), trust_env=False, timeout=TLS_SECONDS) as client:
+        for address in (f"{site.hub.address}/hub/health", f"{site.portal}/status"):
+            try:
+                status = client.get(address).status_code
+            except httpx.TransportError as error:
+                raise LeerlabError(
+                    f"{address} does not answer: {error}.",
+                    "Nobody reaches the site.",
+                    "Does the name lead to this machine, does the TLS proxy run, and has it a certificate for the "
+                    "domain and for *.<domain>?",
+                ) from error
+            if status != httpx.codes.OK:
+                raise LeerlabError(
+                    f"{address} answers {status}.",
+                    "People do not see their pages.",
+                    f"Have the TLS proxy pass on to {site.hub.bind} port {site.hub.port}, with `Host` as it came.",
+                )
+    return f"{site.hub.address} and {site.portal} answer, with a certificate that is trusted here"
 
 
 def see_way_out(state: State) -> str:

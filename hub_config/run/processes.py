@@ -108,6 +108,7 @@ def portal_daemon(
         demo=site.login.kind == "demo",
         domain=site.hub.domain,
         port=site.hub.port,
+        https=site.hub.https,
         listen=ports.portal,
         hub=f"unix:{state.run / 'hub.sock'}",
         hub_id=hub_id(state),
