@@ -27,7 +27,9 @@ def main() -> int:
         app = assistant_gateway(
             configuration,
             installation=Installation.current(),
-            cluster=Slurm(configuration.slurm_conf, answer=configuration.slurm_answer),
+            cluster=Slurm(
+                configuration.slurm_conf, commands=configuration.slurm_commands, answer=configuration.slurm_answer
+            ),
             ledger=Ledger.open(configuration.ledger, configuration.ledger_key),
         )
     except (LeerlabError, OSError) as error:

@@ -132,6 +132,7 @@ def _local(
         installation=installation,
         confinement=configuration.confinement,
         account=configuration.account,
+        publish_on=configuration.publish_on,
     )
     local = LocalModel(
         job, hub=configuration.hub_id, cluster=cluster, folder=configuration.folders.secrets,

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from assistant.settings import AssistantSettings
 from base.errors import InputError
 from base.paths import State
+from base.ports import LOOPBACK
 from base.settings import BothLanguages
+from cluster.command import COMMANDS
 from confinement.settings import ConfinementSettings
 from spawners.settings import Profile
 
@@ -53,7 +55,9 @@ class GatewayConfiguration(BaseModel):
         sandboxes: whether the site has sandboxes.
         language: for who asks in no language of ours.
         slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_commands: the folder that holds sbatch, squeue and the others.
         slurm_answer: seconds that one command of Slurm may take.
+        publish_on: IP address on which jobs offer models, or the network in which their node has one.
         account: what models' jobs are charged to in Slurm; None where there is no accounting.
         silence: seconds in which a model must say its next word; less than a lab waits for one.
         body_seconds: seconds in which a question must have come in.
@@ -75,7 +79,9 @@ class GatewayConfiguration(BaseModel):
     sandboxes: bool = False
     language: Literal["nl", "en"] = "nl"
     slurm_conf: Path
+    slurm_commands: Path = COMMANDS
     slurm_answer: float = 10.0
+    publish_on: str = LOOPBACK
     account: str | None = None
     silence: float = 110.0
     body_seconds: float = 10.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assistant.model_server import VARIABLE, Served
 from base.paths import Installation, State
+from base.ports import LOOPBACK
 from cluster.jobs import JobRequest
 from cluster.script import job_script
 from confinement.settings import ConfinementSettings
@@ -43,6 +44,7 @@ class ModelJob:
         installation: the environments to use.
         confinement: the section of site.yaml.
         account: what the job is charged to; None where there is no accounting.
+        publish_on: IP address on which the job offers the model, or the network in which its node has one.
     """
 
     id: str
@@ -55,6 +57,7 @@ class ModelJob:
     installation: Installation
     confinement: ConfinementSettings
     account: str | None = None
+    publish_on: str = LOOPBACK
 
     def folder(self, start: str) -> Path:
         """Where a start's log and its wall's home are."""
@@ -89,7 +92,7 @@ class ModelJob:
             report_path=f"/starts/{start}",
             secret=secret,
             base="/",
-            publish_on="127.0.0.1",
+            publish_on=self.publish_on,
             log=folder / "model.log",
             log_limit=_LOG_LIMIT,
         )

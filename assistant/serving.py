@@ -23,6 +23,7 @@ from typing import Protocol
 from assistant.errors import Code, Refusal, unreachable
 from assistant.model_jobs import ModelJob
 from base.messages import Message
+from base.ports import LOOPBACK
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job, JobRequest
 
@@ -51,6 +52,7 @@ class Cluster(Protocol):
     async def submit(self, request: JobRequest) -> int: ...
     async def find(self, comment: str) -> Sequence[Job]: ...
     async def job(self, job_id: int) -> Job | None: ...
+    async def address(self, node: str) -> str: ...
     async def cancel(self, job_ids: Collection[int]) -> None: ...
 
 
@@ -64,6 +66,7 @@ class Start:
         secret_hash: SHA-256 of the one-time secret with which its wrapper reports the port.
         job: Slurm's number; None until Slurm has taken it.
         port: where it answers; None until it has reported.
+        host: the address of the node on which it answers; None until Slurm has told.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Start:
     secret_hash: str
     job: int | None = None
     port: int | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,8 @@ class LocalModel:
         """
         self._asked = self._clock()
         start = self._start
-        if start is not None and start.port is not None:
-            return Endpoint(f"http://127.0.0.1:{start.port}/v1", start.key, self._model.id)
+        if start is not None and start.port is not None and start.host is not None:
+            return Endpoint(f"http://{start.host}:{start.port}/v1", start.key, self._model.id)
         if self._failed is not None and self._clock() - self._failed[0] < PAUSE_SECONDS:
             raise unreachable(self._failed[1].code, again=PAUSE_SECONDS)
         if self._task is None or self._task.done():
@@ -174,7 +178,8 @@ class LocalModel:
         if known.port is not None:
             return HTTPStatus.NO_CONTENT if known.port == port else HTTPStatus.CONFLICT
         self._failed = None
-        self._keep(replace(known, port=port))
+        here = self._model.publish_on == LOOPBACK
+        self._keep(replace(known, port=port, host=LOOPBACK if here else None))
         log.info("Model %s answers", self._model.id)
         self._look_now.set()
         return HTTPStatus.NO_CONTENT
@@ -250,12 +255,24 @@ class LocalModel:
                 if await self._cancel(job):
                     self._give_up(Message("assistant.unreachable.failed"))
                     return
+        elif start.host is None and job.nodes:
+            await self._find_host(start, job.nodes[0])
         if not self._open and self._clock() - self._asked > self._idle:
             log.info("Model %s: nobody asks, it ends", self._model.id)
             if await self._cancel(job):
                 self._forget()
                 return
         await self._pause(start)
+
+    async def _find_host(self, start: Start, node: str) -> None:
+        """Ask Slurm where the model's node is: a job tells its port, never its host."""
+        try:
+            host = await self._cluster.address(node)
+        except SlurmUnavailable as error:
+            log.warning("Model %s: %s", self._model.id, error.what)
+            return
+        if self._start is start:
+            self._keep(replace(start, host=host))
 
     async def _job(self, start: Start) -> Job | None:
         comment = self._comment + start.id
@@ -301,7 +318,7 @@ class LocalModel:
 
     async def _pause(self, start: Start) -> None:
         """Until the next look is due, a report has come, or a question found nobody."""
-        serving = start.port is not None
+        serving = self._start is not None and self._start.host is not None
         seconds = min(WATCH_SECONDS, max(LOOK_SECONDS, self._idle / 4)) if serving else LOOK_SECONDS
         try:
             async with asyncio.timeout(seconds):

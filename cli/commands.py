@@ -9,16 +9,18 @@ from typing import Annotated
 import typer
 
 from base.errors import LeerlabError
-from base.paths import Installation
+from base.paths import Installation, State
 from cli import bundle, course, data, development, ledger, output, sandbox
 from cli.site import JsonOption, SiteOption, read_site, readable
 from hub_config import check as checks
 from hub_config.login import keys as login_keys
 from hub_config.run import doctor as doctors
+from hub_config.run import foreground as services
 from hub_config.run import start, stop
 from hub_config.run import status as statuses
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.schema import json_schema
+from hub_config.site import Site
 
 app = typer.Typer(
     name="leerlab",
@@ -37,9 +39,22 @@ app.add_typer(bundle.app)
 
 
 @app.command()
-def up(site: SiteOption = None, json: JsonOption = False) -> None:
+def up(
+    site: SiteOption = None,
+    json: JsonOption = False,
+    foreground: Annotated[
+        bool,
+        typer.Option(
+            "--foreground",
+            help="Stay until SIGTERM, which ends the daemons and no job: for systemd, told when everything answers.",
+        ),
+    ] = False,
+) -> None:
     """Start the site and return when everything answers; find it when it runs already."""
     settings, file, state = read_site(site)
+    if foreground:
+        _stay(settings, file, state)
+        return
     with output.steps("Starting") as step:
         try:
             started = start.up(settings, file, state, Installation.current(), step)
@@ -61,6 +76,19 @@ def up(site: SiteOption = None, json: JsonOption = False) -> None:
     output.out.print("  Stop       ./leerlab down")
     for problem in started.problems:
         output.err.print(f"\n{problem}", markup=False)
+
+
+def _stay(settings: Site, file: Path, state: State) -> None:
+    """The site in the foreground. No key is printed: what a service prints is kept in a journal."""
+
+    def ready(started: start.Started) -> None:
+        output.out.print(f"Leerlab runs at {started.address} ({started.seconds:.0f} s).", markup=False)
+        for problem in started.problems:
+            output.err.print(problem, markup=False)
+
+    ended = services.run(settings, file, state, Installation.current(), lambda phrase: None, ready=ready)
+    why = "as it was asked to" if ended.by_signal else "by leerlab down"
+    output.out.print(f"Leerlab ended, {why}.")
 
 
 @app.command()

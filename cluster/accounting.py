@@ -247,8 +247,8 @@ def _tres(text: str, program: str) -> dict[str, str]:
 
 
 def has_accounting(settings: EmbeddedCluster | ExistingCluster) -> bool:
-    """Whether jobs of this cluster are charged to accounts: only on our own Slurm, if it is told to."""
-    return isinstance(settings, EmbeddedCluster) and settings.accounting
+    """Whether jobs of this cluster are charged to accounts."""
+    return settings.accounting
 
 
 def course_account(settings: EmbeddedCluster | ExistingCluster) -> str | None:
@@ -264,7 +264,10 @@ def accounts_of(settings: EmbeddedCluster | ExistingCluster, state: State) -> Ac
     """
     if not has_accounting(settings):
         return None
-    return Accounts(slurm_conf(state), user=account_name(), answer=settings.interval.answer)
+    answer = settings.interval.answer
+    if isinstance(settings, EmbeddedCluster):
+        return Accounts(slurm_conf(state), user=account_name(), answer=answer)
+    return Accounts(settings.slurm_conf, user=account_name(), commands=settings.commands, answer=answer)
 
 
 async def establish(settings: EmbeddedCluster | ExistingCluster, state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from cluster.errors import SlurmUnavailable
 from cluster.jobs import ClusterNode, Job, JobState
 
 # squeue(1), --format: id, state, reason, nodes, submitted, started or expected start, ended, name, partition,
-# priority, comment.
-_LETTERS = "ATrNVSejPQk"
+# priority, user id, comment.
+_LETTERS = "ATrNVSejPQUk"
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class QueueFormat:
 
     Args:
         mark: what no job can have guessed.
+        own: number of the unix account whose jobs' comments count. Anybody can read a job's comment and give the same
+            to a job of theirs, so to us the jobs of other accounts have none.
     """
 
     mark: str
+    own: int
 
     @classmethod
     def fresh(cls) -> QueueFormat:
-        return cls(secrets.token_hex(8))
+        return cls(secrets.token_hex(8), os.geteuid())
 
     @property
     def format(self) -> str:
@@ -64,7 +68,7 @@ class QueueFormat:
     def _job(self, row: str) -> tuple[Job, int]:
         fields = row.removesuffix("\n").split(self._field)
         try:
-            number, word, reason, nodes, submitted, start, end, name, partition, priority, comment = fields
+            number, word, reason, nodes, submitted, start, end, name, partition, priority, user, comment = fields
             state = JobState.parse(word)
             begun = None if state.waiting else _time(start)
             job = Job(
@@ -72,7 +76,7 @@ class QueueFormat:
                 state=state,
                 reason="" if reason in ("None", "(null)") else reason,
                 nodes=tuple(expand_hosts(nodes)),
-                comment="" if comment == "(null)" else comment,
+                comment=comment if int(user) == self.own and comment != "(null)" else "",
                 name=name,
                 partition=partition,
                 submitted=_known_time(submitted),

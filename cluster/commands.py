@@ -62,6 +62,7 @@ class Slurm:
             f"--chdir={request.folder}",
             *(f"--gres={one}" for one in gres),
             *([f"--account={request.account}"] if request.account is not None else ()),
+            *([f"--nodelist={request.node}"] if request.node is not None else ()),
         ]
         output = await self._commands.run("sbatch", arguments, environment=request.environment, stdin=request.script)
         if output.code:

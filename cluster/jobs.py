@@ -182,6 +182,7 @@ class JobRequest:
         gpus: whole GPUs.
         shards: parts of one GPU; not together with gpus.
         account: the account of `cluster.accounting` that the job is charged to; None: the default of Slurm.
+        node: the only node on which it may run; None: any of the partition.
 
     Raises:
         InvalidRequest: a value is out of bounds or has a character that is not allowed.
@@ -200,19 +201,20 @@ class JobRequest:
     gpus: int = 0
     shards: int = 0
     account: str | None = None
+    node: str | None = None
 
     def __post_init__(self) -> None:
         for what, value, pattern in (
             ("name", self.name, _NAME),
             ("comment", self.comment, _COMMENT),
             ("partition", self.partition, _PARTITION),
+            ("account", self.account, ACCOUNT),
+            ("node", self.node, _NAME),
         ):
-            if not pattern.fullmatch(value):
+            if value is not None and not pattern.fullmatch(value):
                 raise _invalid(
                     f"{what} {value[:80]!r} has characters or a length that are not allowed", pattern.pattern
                 )
-        if self.account is not None and not ACCOUNT.fullmatch(self.account):
-            raise _invalid(f"account {self.account[:80]!r}", ACCOUNT.pattern)
         for what, number, least in (
             ("cpus", self.cpus, 1), ("memory", self.memory, 1), ("gpus", self.gpus, 0), ("shards", self.shards, 0),
             ("time in seconds", self.time.total_seconds(), 1),

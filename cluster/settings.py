@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
+from base.ports import LOOPBACK
 from base.quantities import Duration, Size
 
 # Beside the nodes' folders, which have the nodes' names.
@@ -172,6 +174,11 @@ class EmbeddedCluster(_Section):
         _check_partitions(self.partitions)
         return self
 
+    @property
+    def publish_on(self) -> str:
+        """Where jobs offer what they serve."""
+        return LOOPBACK
+
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.
 
@@ -217,6 +224,18 @@ class ExistingCluster(_Section):
     partitions: tuple[ExistingPartition, ...] = Field(
         min_length=1, max_length=64, description="Partitions that profiles use."
     )
+    network: IPv4Network | IPv6Network | None = Field(
+        None,
+        description="Network in which the hub's machine reaches the nodes: a notebook server is offered at its node's "
+        "address in it, and at no other. Without it the nodes are this very machine.",
+        examples=["10.20.0.0/16"],
+    )
+    accounting: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether this Slurm counts what jobs use and enforces GPU budgets: with slurmdbd, of which the "
+        "site's account is an administrator; `leerlab doctor` says what is missing.",
+    )
     interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
 
     @model_validator(mode="after")
@@ -224,8 +243,15 @@ class ExistingCluster(_Section):
         for name, path in (("slurm_conf", self.slurm_conf), ("commands", self.commands)):
             if not path.is_absolute():
                 raise ValueError(f"{name} {path} is not an absolute path (allowed: such as /etc/slurm/slurm.conf)")
+        if self.network is not None and self.network.is_loopback:
+            raise ValueError(f"network {self.network} reaches no other machine (allowed: none for this very machine)")
         _check_partitions(self.partitions)
         return self
+
+    @property
+    def publish_on(self) -> str:
+        """Where jobs offer what they serve: an address, or the network in which their node has one."""
+        return LOOPBACK if self.network is None else str(self.network)
 
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.

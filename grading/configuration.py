@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from base.errors import InputError
 from base.paths import State
+from cluster.command import COMMANDS
 from confinement.settings import ConfinementSettings
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
@@ -30,6 +31,7 @@ class ServiceConfiguration(BaseModel):
         profile: resources of one graded notebook's job.
         confinement: the section of site.yaml.
         slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_commands: the folder that holds sbatch, squeue and the others.
         slurm_answer: seconds that one command of Slurm may take (`cluster.interval.answer`).
         slurm_interval: seconds between two looks at a job that somebody waits for (`cluster.interval.starting`).
         account: what graded runs are charged to in Slurm; None where there is no accounting.
@@ -48,6 +50,7 @@ class ServiceConfiguration(BaseModel):
     profile: Profile
     confinement: ConfinementSettings = ConfinementSettings()
     slurm_conf: Path
+    slurm_commands: Path = COMMANDS
     slurm_answer: float = 10.0
     slurm_interval: float = 0.5
     account: str | None = None

@@ -21,7 +21,7 @@ from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
 from hub_config.run.keys import secret
 from hub_config.site import Site
-from hub_config.slurm import hub_id, slurm_conf_of
+from hub_config.slurm import commands_of, hub_id, slurm_conf_of
 from portal.configuration import AssistantShown
 
 ASSISTANT_TOKEN = "assistant-token"  # noqa: S105 - a file's name
@@ -71,7 +71,9 @@ def gateway_configuration(
         sandboxes=site.sandboxes is not None,
         language=site.site.language,
         slurm_conf=slurm_conf_of(site, state),
+        slurm_commands=commands_of(site),
         slurm_answer=site.cluster.interval.answer,
+        publish_on=site.cluster.publish_on,
         account=course_account(site.cluster),
         ledger=ledger_url(site, state),
         ledger_key=state.secrets / LEDGER_KEY,

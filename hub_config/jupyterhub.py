@@ -75,6 +75,10 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     hub_socket = "http+unix://" + str(state.run / "hub.sock").replace("/", "%2F")
     c.JupyterHub.bind_url = f"http://{site.hub.bind}:{site.hub.port}"
     c.JupyterHub.subdomain_host = site.hub.address
+    if site.hub.https:
+        # Cookies become Secure, whatever a proxy in between says, and no host below the domain can set them.
+        c.JupyterHub.public_url = f"{site.hub.address}/"
+        c.JupyterHub.cookie_host_prefix_enabled = True
     c.JupyterHub.hub_bind_url = hub_socket
     c.JupyterHub.hub_connect_url = hub_socket
     c.JupyterHub.hub_socket_mode = 0o600
@@ -108,7 +112,8 @@ def set_login(c: Any, site: Site, state: State, audit: Audit, courses: Courses) 
     names = [person.name for person in people]
     # A course may be published while the site runs.
     others = f"(?:{BOX_ACCOUNT}|{COURSE_NAME})"
-    hosts = Hosts.of(site.hub.domain, site.hub.port, names, str(site.hub.bind), pattern=others)
+    hub = site.hub
+    hosts = Hosts.of(hub.domain, hub.port, names, str(hub.bind), pattern=others, https=hub.https)
     c.JupyterHub.authenticator_class = DemoAuthenticator
     c.GuardedHub.hosts = hosts
     c.DemoAuthenticator.demo = DemoLogin(people, hosts, state, audit.record, given=courses.groups_of)
@@ -214,10 +219,12 @@ def set_pages(c: Any, site: Site) -> None:
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.GuardedHub.language = site.site.language
+    secure = {"secure": True} if site.hub.https else {}
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
         "leerlab_portal": site.portal,
         "leerlab_domain": site.hub.domain,
         "headers": SECURITY_HEADERS,
-        "cookie_options": {"SameSite": "Lax"},
+        "cookie_options": {"SameSite": "Lax", **secure},
+        "xsrf_cookie_kwargs": secure,
     }

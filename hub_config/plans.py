@@ -9,8 +9,8 @@ from assistant.configuration import SOCKET as ASSISTANT_SOCKET
 from base.i18n import LANGUAGES, translate
 from base.messages import Message
 from base.paths import Installation, State
+from base.ports import LOOPBACK
 from cluster.accounting import course_account, has_accounting
-from cluster.settings import EmbeddedCluster
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
 from courses.catalogue import Course
@@ -95,7 +95,7 @@ class Plans:
 
     def _pages(self, course: Offered) -> CoursePages:
         """What the course's grading pages say of the site."""
-        site, hub = self.site.site, self.site.hub
+        site = self.site.site
         about = Course.load(course.folder)
         return CoursePages(
             course={language: about.title(language) for language in LANGUAGES},
@@ -106,7 +106,7 @@ class Plans:
             site=site.title.model_dump(),
             language=site.language,
             time_zone=site.time_zone,
-            portal=f"http://portal.{hub.domain}:{hub.port}",
+            portal=self.site.portal,
             demo=self.site.login.kind == "demo",
         )
 
@@ -173,7 +173,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
     """All that the site's spawners share."""
     slurm = slurm_of(site, state)
     reserved: frozenset[int] = frozenset()
-    if isinstance(site.cluster, EmbeddedCluster):
+    if site.cluster.publish_on == LOOPBACK:
         ports = remembered(state)
         reserved = frozenset({site.hub.port, *ports.all})
     return Facility(
@@ -185,6 +185,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
         report_to=f"unix:{state.run / 'hub-api.sock'}",
         wrapper=("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/job.py")),
         say=lambda message: translate(message, site.site.language),
+        publish_on=site.cluster.publish_on,
         reserved_ports=reserved,
     )
 

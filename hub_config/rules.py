@@ -238,11 +238,29 @@ def client_secrets_are_readable(parts: Parts) -> Iterator[Fault]:
 
 
 def logins_are_encrypted_on_the_way(parts: Parts) -> Iterator[Fault]:
-    """Sessions travel over plain http: only within this machine, until the site speaks https itself."""
+    """Sessions travel over plain http within this machine only."""
     login = parts.document.find(("login", "kind"))
     if login.whole and login.node.value == "oidc" and parts.hub is not None and not parts.hub.bind.is_loopback:
         message = f"logins would cross the network unencrypted, and {parts.hub.bind} can be reached by others"
-        yield parts.fault(("hub", "bind"), message, "127.0.0.1 or ::1")
+        yield parts.fault(("hub", "bind"), message, "127.0.0.1 or ::1, and a TLS proxy with `hub.https: true`")
+
+
+def https_can_work(parts: Parts) -> Iterator[Fault]:
+    """A site behind a TLS proxy has a name that certificates are given for, and is reached through that proxy alone."""
+    hub = parts.hub
+    if hub is None or not hub.https:
+        return
+    if not hub.bind.is_loopback:
+        message = f"the TLS proxy stands on this machine, and {hub.bind} could be reached without it"
+        yield parts.fault(("hub", "bind"), message, "127.0.0.1 or ::1 with `hub.https: true`")
+    labels = hub.domain.split(".")
+    if len(labels) < 2 or labels[-1] == "localhost" or labels[-1].isdecimal() or not all(labels):
+        message = f"nobody gives a certificate for {hub.domain} and the names below it"
+        yield parts.fault(("hub", "domain"), message, "a name of the site's own, such as leer.example.nl")
+    login = parts.document.find(("login", "kind"))
+    if login.whole and login.node.value == "demo":
+        message = "people of the demo login need no password, and others can come through the TLS proxy"
+        yield parts.fault(("hub", "https"), message, "`login.kind: oidc` with `hub.https: true`")
 
 
 def demo_login_stays_here(parts: Parts) -> Iterator[Fault]:
@@ -332,6 +350,7 @@ RULES = (
     rules_give_known_groups,
     client_secrets_are_readable,
     logins_are_encrypted_on_the_way,
+    https_can_work,
     demo_login_stays_here,
     graded_runs_have_time,
     sandboxes_can_run,

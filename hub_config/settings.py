@@ -25,15 +25,34 @@ class HubSettings(Section):
         description="Host name of the site; each person's server gets a name below it.",
     )
 
+    https: bool = Field(
+        default=False,
+        description="Whether a TLS proxy of the site's own, on this machine, stands in front: people then come to "
+        "`https://DOMAIN` and `https://NAME.DOMAIN`, and the proxy passes them on to `bind` and `port`.",
+    )
+
+    @property
+    def scheme(self) -> str:
+        """How a browser comes."""
+        return "https" if self.https else "http"
+
     @property
     def host(self) -> str:
         """What a browser sends as Host."""
-        return f"{self.domain}:{self.port}"
+        return self.domain if self.https else f"{self.domain}:{self.port}"
 
     @property
     def address(self) -> str:
         """The address of the site, without a path."""
-        return f"http://{self.host}"
+        return f"{self.scheme}://{self.host}"
+
+    def origin(self, name: str) -> str:
+        """The origin of a person's server or of a service.
+
+        Args:
+            name: the label below the domain.
+        """
+        return f"{self.scheme}://{name}.{self.host}"
 
 
 class DemoPersonSettings(Section):

@@ -51,7 +51,7 @@ class Site(Section):
     @property
     def portal(self) -> str:
         """The portal's own origin."""
-        return f"http://{SERVICE}.{self.hub.host}"
+        return self.hub.origin(SERVICE)
 
     @classmethod
     def of_plain(cls, value: Any) -> Site:

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from base.paths import State
 from cluster import commands, embedded
+from cluster.command import COMMANDS
 from cluster.commands import Slurm
 from cluster.settings import EmbeddedCluster
 from hub_config.run.keys import secret
 from hub_config.site import Site
 
+HUB_ID = "hub-id"
+
 
 def hub_id(state: State) -> str:
     """Twelve hexadecimal digits, made once per site: the first part of the comment of every job of this hub."""
-    return secret(state, "hub-id")[:12]
+    return secret(state, HUB_ID)[:12]
 
 
 def slurm_conf_of(site: Site, state: State) -> Path:
@@ -22,6 +25,11 @@ def slurm_conf_of(site: Site, state: State) -> Path:
     if isinstance(site.cluster, EmbeddedCluster):
         return embedded.slurm_conf(state)
     return site.cluster.slurm_conf
+
+
+def commands_of(site: Site) -> Path:
+    """The folder that holds Slurm's commands on this site."""
+    return COMMANDS if isinstance(site.cluster, EmbeddedCluster) else site.cluster.commands
 
 
 def slurm_of(site: Site, state: State) -> Slurm:

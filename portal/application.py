@@ -189,7 +189,7 @@ class Application:
         answer = RedirectResponse(safe_return(request.query_params.get("next", ""), "/"), 302)
         answer.set_cookie(
             page_request.LANGUAGE_COOKIE, language, max_age=YEAR, path="/", httponly=True, samesite="lax",
-            domain=self._parts.configuration.domain,
+            domain=self._parts.configuration.domain, secure=self._parts.configuration.https,
         )  # fmt: skip
         return answer
 

@@ -49,7 +49,8 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     """
     site = SiteView(configuration)
     hub = Hub(hub_client(configuration.hub), configuration.token_file.read_text("ascii").strip())
-    slurm = Slurm(configuration.slurm_conf, answer=configuration.slurm_answer)
+    conf, commands, answer = configuration.slurm_conf, configuration.slurm_commands, configuration.slurm_answer
+    slurm = Slurm(conf, commands=commands, answer=answer)
     looks = Looks(hub, slurm)
     pages = Pages(site, looks)
     folders = configuration.folders
@@ -60,8 +61,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
     }
     accounts = None
     if configuration.accounting:
-        conf, answer = configuration.slurm_conf, configuration.slurm_answer
-        accounts = Accounts(conf, user=getpass.getuser(), answer=answer)
+        accounts = Accounts(conf, user=getpass.getuser(), commands=commands, answer=answer)
         parts[Part.ACCOUNTING] = awaited_answers(accounts.answers)
     boxes, keeper, taking = None, None, None
     acts: dict[str, Act] = {}

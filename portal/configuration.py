@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from base.errors import InputError
 from base.paths import State
 from base.settings import SiteSettings
+from cluster.command import COMMANDS
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
 from sandboxes.settings import SandboxSettings
@@ -62,6 +63,7 @@ class PortalConfiguration(BaseModel):
         demo: whether every page says that this is a demonstration.
         domain: the site's host name.
         port: the proxy's public port.
+        https: whether a TLS proxy stands in front, so that addresses have no port.
         listen: loopback port that the portal listens on, behind the proxy.
         hub: where the hub is reached: `unix:/path`, or a URL without a path.
         hub_id: id of this hub, the first part of its jobs' comments.
@@ -70,6 +72,7 @@ class PortalConfiguration(BaseModel):
         profiles: the site's profiles, for how long a server may run.
         grading: the section of site.yaml: limits of the exchange.
         slurm_conf: the slurm.conf that Slurm's commands use.
+        slurm_commands: the folder that holds sbatch, squeue and the others.
         slurm_answer: seconds that one command of Slurm may take.
         accounting: whether Slurm counts what sandboxes use.
         ledger: URL of the ledger's database.
@@ -85,6 +88,7 @@ class PortalConfiguration(BaseModel):
     demo: bool
     domain: str
     port: int
+    https: bool = False
     listen: int
     hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
     hub_id: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -93,6 +97,7 @@ class PortalConfiguration(BaseModel):
     profiles: tuple[Profile, ...]
     grading: GradingSettings
     slurm_conf: Path
+    slurm_commands: Path = COMMANDS
     slurm_answer: float = 10.0
     accounting: bool = False
     ledger: str
@@ -113,17 +118,25 @@ class PortalConfiguration(BaseModel):
     @property
     def host(self) -> str:
         """What a browser sends as `Host`."""
-        return f"{SERVICE}.{self.domain}:{self.port}"
+        return f"{SERVICE}.{self._hub_host}"
 
     @property
     def origin(self) -> str:
         """The portal's own origin, also what a browser sends as `Origin`."""
-        return f"http://{self.host}"
+        return f"{self._scheme}://{self.host}"
 
     @property
     def hub_origin(self) -> str:
         """The hub's origin, where people log in and start servers."""
-        return f"http://{self.domain}:{self.port}"
+        return f"{self._scheme}://{self._hub_host}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.https else "http"
+
+    @property
+    def _hub_host(self) -> str:
+        return self.domain if self.https else f"{self.domain}:{self.port}"
 
     @classmethod
     def current(cls) -> PortalConfiguration:

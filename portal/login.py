@@ -42,6 +42,8 @@ class Login:
         self._configuration = configuration
         self._hub = hub
         self._sessions = sessions
+        # Over https no other host of this domain can set a cookie of such a name (RFC 6265bis, section 4.1.3.2).
+        self._cookie = f"__Host-{SESSION_COOKIE}" if configuration.https else SESSION_COOKIE
         # Only for logins that are under way; after a restart they begin again.
         self._key = secrets.token_bytes(32)
 
@@ -83,7 +85,7 @@ class Login:
         answer.set_cookie(
             _LOGIN_COOKIE + state[:8],
             self._sealed([state, verifier, goal, int(time.time())]),
-            max_age=_LOGIN_SECONDS, path=CALLBACK, httponly=True, samesite="lax",
+            max_age=_LOGIN_SECONDS, path=CALLBACK, httponly=True, samesite="lax", secure=self._configuration.https,
         )  # fmt: skip
         return answer
 
@@ -110,7 +112,8 @@ class Login:
             self._sessions.close(old)
         session = self._sessions.open(person.name, token)
         answer = RedirectResponse(safe_return(begun[2], "/"), 302)
-        answer.set_cookie(SESSION_COOKIE, session.id, path="/", httponly=True, samesite="lax")
+        secure = self._configuration.https
+        answer.set_cookie(self._cookie, session.id, path="/", httponly=True, samesite="lax", secure=secure)
         answer.delete_cookie(cookie, path=CALLBACK)
         return answer
 
@@ -119,7 +122,7 @@ class Login:
         self._sessions.close(visitor.session)
         self._hub.forget(visitor.token)
         answer = RedirectResponse(f"{self._configuration.hub_origin}/hub/logout", 303)
-        answer.delete_cookie(SESSION_COOKIE, path="/")
+        answer.delete_cookie(self._cookie, path="/", secure=self._configuration.https)
         return answer
 
     def again(self, goal: str) -> Response:
@@ -141,7 +144,7 @@ class Login:
         for header in request.headers.getlist("cookie"):
             for part in header.split(";"):
                 name, _, value = part.strip().partition("=")
-                if name == SESSION_COOKIE:
+                if name == self._cookie:
                     values.append(value.strip('"'))
         return values[:8]
 

@@ -39,7 +39,7 @@ class Facility:
         report_to: the hub's inner API as jobs reach it: `unix:/path` or `tcp:host:port`.
         wrapper: argument list of the job's wrapper.
         say: a message in the site's language, for JupyterHub's own pages.
-        publish_on: IP address of the node on which its jobs offer their servers.
+        publish_on: IP address on which jobs offer their servers, or the network in which their node has one.
         reserved_ports: ports on the hub's machine that no server can have.
         ready_seconds: longest time from the job's start until its server answers.
         log_limit: most bytes of a server's output that are kept.

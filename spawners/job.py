@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from confinement.errors import WallRefused
 from confinement.run import Walled, start
 from confinement.wall import Wall
+from spawners.node_address import NoAddress, address_in
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -61,7 +62,7 @@ class Task:
         report_path: path of the report's URL.
         secret: one-time secret of the start.
         base: the server's base URL, ending in a slash.
-        publish_on: IP address of the node on which the server is offered.
+        publish_on: IP address on which the server is offered, or the network in which the node has one.
         log: file that gets the server's output.
         log_limit: most bytes of output kept in the folder of `log`.
     """
@@ -231,12 +232,18 @@ def run(task: Task) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
+    try:
+        offered_on = address_in(task.publish_on) if "/" in task.publish_on else task.publish_on
+    except NoAddress as error:
+        log.write(f"{error}\n".encode())
+        say(str(error))
+        return _NOT_STARTED
     environment = dict(task.wall.environment)
     environment |= {name: os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ}
     try:
         walled = start(
             replace(task.wall, environment=environment),
-            publish_on=task.publish_on, output=log.write, output_limit=_NO_LIMIT,
+            publish_on=offered_on, output=log.write, output_limit=_NO_LIMIT,
         )  # fmt: skip
     except WallRefused as error:
         log.write(f"{error}\n".encode())

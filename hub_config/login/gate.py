@@ -26,7 +26,7 @@ class GuardedApplication(PageApplication):
         rule = hosts.rule(request.host, request.path)
         if rule is HostRule.ANSWER:
             return delegate
-        return self.get_handler_delegate(request, OtherHostHandler, {"rule": rule, "home": f"http://{hosts.hub}"})
+        return self.get_handler_delegate(request, OtherHostHandler, {"rule": rule, "home": hosts.home})
 
 
 class OtherHostHandler(web.RequestHandler):

@@ -30,17 +30,28 @@ class Hosts:
         others: origins of people's servers and of services, such as `sanne.leerlab.localhost:8000`.
         bind: address that the public proxy listens on.
         pattern: regular expression of further first labels: people who are known only once they come. None: no others.
+        https: whether a TLS proxy stands in front, so that names have no port.
     """
 
     hub: str
     others: frozenset[str]
     bind: str
     pattern: str | None = None
+    https: bool = False
 
     @classmethod
-    def of(cls, domain: str, port: int, names: Collection[str], bind: str, pattern: str | None = None) -> Hosts:
+    def of(
+        cls, domain: str, port: int, names: Collection[str], bind: str, *,
+        pattern: str | None = None, https: bool = False,
+    ) -> Hosts:  # fmt: skip
         """The list for one domain and the names directly below it."""
-        return cls(f"{domain}:{port}", frozenset(f"{name}.{domain}:{port}" for name in names), bind, pattern)
+        hub = domain if https else f"{domain}:{port}"
+        return cls(hub, frozenset(f"{name}.{hub}" for name in names), bind, pattern, https)
+
+    @property
+    def home(self) -> str:
+        """The hub's own origin."""
+        return f"{'https' if self.https else 'http'}://{self.hub}"
 
     @property
     def on_loopback(self) -> bool:

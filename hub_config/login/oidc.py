@@ -174,4 +174,5 @@ def configure(c: Any, site: Site, settings: OidcLoginSettings, state: State, aud
 def hosts_of(site: Site) -> Hosts:
     """The host names of a site whose people are known only once they come."""
     people = f"(?:{PSEUDONYM}|{BOX_ACCOUNT}|{COURSE_ACCOUNT})"
-    return Hosts.of(site.hub.domain, site.hub.port, (), str(site.hub.bind), pattern=people)
+    hub = site.hub
+    return Hosts.of(hub.domain, hub.port, (), str(hub.bind), pattern=people, https=hub.https)

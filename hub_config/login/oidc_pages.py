@@ -43,7 +43,8 @@ class _OidcPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def _cookie(self) -> tuple[str, dict[str, Any]]:
         """Name and attributes of the cookie. Over https no other host of this domain can set one of this name."""
-        if get_browser_protocol(self.request) == "https":
+        public = self.settings.get("public_url")
+        if (public and public.scheme == "https") or get_browser_protocol(self.request) == "https":
             return f"__Host-{COOKIE}", {"path": "/", "secure": True}
         return COOKIE, {"path": self.hub.base_url}
 

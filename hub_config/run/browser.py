@@ -6,6 +6,7 @@ import re
 
 import httpx
 
+from hub_config.settings import HubSettings
 from hub_config.site import Site
 
 SECONDS = 10.0
@@ -13,18 +14,22 @@ _TOKEN = re.compile(r'name="_xsrf" value="([^"]+)"')
 
 
 class _AtAddress(httpx.BaseTransport):
-    """Connects to one address whatever the name; Host and cookies keep the name."""
+    """Connects to one address whatever the name; Host and cookies keep the name.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    Of a site behind a TLS proxy it does what that proxy does; `leerlab doctor` looks at the proxy itself.
+    """
+
+    def __init__(self, hub: HubSettings) -> None:
+        self._hub = hub
         self._inner = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url.copy_with(host=self._address)
+        url, headers = request.url.copy_with(host=str(self._hub.bind)), request.headers
+        if self._hub.https:
+            url = url.copy_with(scheme="http", port=self._hub.port)
+            headers = httpx.Headers({**headers, "X-Forwarded-Proto": "https"})
         return self._inner.handle_request(
-            httpx.Request(
-                request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
-            )
+            httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
         )
 
     def close(self) -> None:
@@ -40,9 +45,7 @@ class Browser(httpx.Client):
     """
 
     def __init__(self, site: Site, seconds: float = SECONDS) -> None:
-        super().__init__(
-            base_url=site.hub.address, transport=_AtAddress(str(site.hub.bind)), timeout=seconds, trust_env=False
-        )
+        super().__init__(base_url=site.hub.address, transport=_AtAddress(site.hub), timeout=seconds, trust_env=False)
 
     def submit(self, page: str, to: str, **fields: str) -> httpx.Response:
         """Open a page, then send its form.

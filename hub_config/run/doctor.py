@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -23,9 +24,11 @@ from base.paths import Installation, State
 from base.quantities import Size
 from catalogue.entries import entry_of
 from catalogue.shelf import Shelf
+from cluster.accounting import course_account
 from cluster.commands import Slurm
 from cluster.jobs import JobRequest
 from cluster.script import job_script
+from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from confinement.run import start as start_wall
 from confinement.wall import Wall
@@ -33,7 +36,7 @@ from hub_config.audit import open_ledger
 from hub_config.catalogue import entries_of
 from hub_config.login import keys as login_keys
 from hub_config.login.settings import OidcLoginSettings
-from hub_config.run import ports
+from hub_config.run import existing, ports
 from hub_config.run.browser import Browser
 from hub_config.run.folder import make_state
 from hub_config.run.processes import NODE, PROXY
@@ -43,12 +46,15 @@ from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from sandboxes.egress import see_egress
 
-PROGRAMS = tuple(f"/usr/bin/{name}" for name in ("sbatch", "squeue", "scancel", "scontrol", "bwrap", "unshare"))
+Examination = tuple[str, Callable[[], str]]
+PROGRAMS = ("/usr/bin/bwrap", "/usr/bin/unshare")
+OUR_SLURM = tuple(f"/usr/bin/{name}" for name in ("sbatch", "squeue", "scancel", "scontrol"))
 UP = "Run ./leerlab up."
 INSTALL = "Run ./leerlab up, which installs what is missing."
 IMPORT_SECONDS = 60.0
 JOB_SECONDS = 60.0
 ASSISTANT_SECONDS = 5.0
+TLS_SECONDS = 10.0
 LEAST_FREE = Size.parse("2G")
 JOB_MEMORY = Size.parse("128M")
 
@@ -86,14 +92,16 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         step: called with one English phrase at each step.
     """
     os.umask(0o077)
-    examinations: list[tuple[str, Callable[[], str]]] = [
+    examinations: list[Examination] = [
         ("write", lambda: see_write(site, state)),
-        ("installation", lambda: see_installation(installation)),
+        ("installation", lambda: see_installation(installation, site.cluster)),
         ("wall", lambda: see_wall(state)),
         ("daemons", lambda: see_daemons(state)),
-        ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state))),
+        *_of_slurm(site, state, installation),
         ("login", lambda: see_login(site, state)),
     ]
+    if site.hub.https:
+        examinations.append(("https", partial(see_tls, site)))
     if site.sandboxes is not None:
         real = isinstance(site.login, OidcLoginSettings)
         examinations.append(("scanner", partial(see_scanner, site.sandboxes, state, real_people=real)))
@@ -113,6 +121,22 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
     return findings
 
 
+def _of_slurm(site: Site, state: State, installation: Installation) -> list[Examination]:
+    """What is examined of Slurm: of one that is not ours also what it has, and each of its nodes."""
+    cluster = site.cluster
+    job: Examination = ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state)))
+    if isinstance(cluster, EmbeddedCluster):
+        return [job]
+    counts: Examination = ("accounting", lambda: asyncio.run(existing.see_accounting(cluster)))
+    return [
+        ("Slurm", lambda: asyncio.run(existing.see_slurm(cluster))),
+        ("partitions", lambda: asyncio.run(existing.see_partitions(site, cluster, state))),
+        *([counts] if cluster.accounting else []),
+        job,
+        ("nodes", lambda: asyncio.run(existing.see_nodes(site, cluster, state, installation))),
+    ]
+
+
 def _no_access(name: str, error: OSError) -> Finding:
     return Finding(
         name,
@@ -123,7 +147,7 @@ def _no_access(name: str, error: OSError) -> Finding:
     )
 
 
-def see_installation(installation: Installation) -> str:
+def see_installation(installation: Installation, cluster: EmbeddedCluster | ExistingCluster) -> str:
     """Both environments can load what they are for, the proxy is there, and so are Debian's programs."""
     for python, modules in (
         (installation.hub_env / "bin/python", "jupyterhub, batchspawner, supervisor"),
@@ -132,7 +156,9 @@ def see_installation(installation: Installation) -> str:
         _see_python(python, modules)
     if not os.access(installation.hub_env / NODE, os.X_OK) or not (installation.proxy / PROXY).is_file():
         raise LeerlabError("The proxy is not installed.", "No page can be served.", INSTALL)
-    missing = [program for program in PROGRAMS if not os.access(program, os.X_OK)]
+    # The commands of a Slurm that is not ours are examined with it.
+    wanted = (*PROGRAMS, *(OUR_SLURM if isinstance(cluster, EmbeddedCluster) else ()))
+    missing = [program for program in wanted if not os.access(program, os.X_OK)]
     if missing:
         raise LeerlabError(f"Missing on this machine: {', '.join(missing)}.", "No job can run.", INSTALL)
     return "environments, proxy and programs are there"
@@ -240,6 +266,7 @@ async def see_job(slurm: Slurm, site: Site, state: State) -> str:
         cpus=1,
         memory=JOB_MEMORY,
         time=profile.time,
+        account=course_account(site.cluster),
         script=job_script(("/usr/bin/printf", "well")),
         output=output,
         environment={},
@@ -291,6 +318,29 @@ def see_login(site: Site, state: State) -> str:
             f"Look in {state.logs / 'hub.log'}.",
         )
     return f"{person.name} saw the home page in {took:.1f} s"
+
+
+def see_tls(site: Site) -> str:
+    """The way that people come: the site's own name, a certificate that browsers trust, for the names below it too."""
+    # The system's authorities, to which an operator can add one; httpx would take its own list.
+    with httpx.Client(verify=ssl.create_default_context(), trust_env=False, timeout=TLS_SECONDS) as client:
+        for address in (f"{site.hub.address}/hub/health", f"{site.portal}/status"):
+            try:
+                status = client.get(address).status_code
+            except httpx.TransportError as error:
+                raise LeerlabError(
+                    f"{address} does not answer: {error}.",
+                    "Nobody reaches the site.",
+                    "Does the name lead to this machine, does the TLS proxy run, and has it a certificate for the "
+                    "domain and for *.<domain>?",
+                ) from error
+            if status != httpx.codes.OK:
+                raise LeerlabError(
+                    f"{address} answers {status}.",
+                    "People do not see their pages.",
+                    f"Have the TLS proxy pass on to {site.hub.bind} port {site.hub.port}, with `Host` as it came.",
+                )
+    return f"{site.hub.address} and {site.portal} answer, with a certificate that is trusted here"
 
 
 def see_way_out(state: State) -> str:

@@ -23,7 +23,7 @@ from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
 from hub_config.run.supervisor_client import SOCKET
 from hub_config.site import Site
-from hub_config.slurm import hub_id, slurm_conf_of
+from hub_config.slurm import commands_of, hub_id, slurm_conf_of
 from portal.configuration import VARIABLE as PORTAL_VARIABLE
 from portal.configuration import PortalConfiguration, PortalCourse
 from sandboxes.airlock import clamav
@@ -83,6 +83,7 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
         profile=site.profile(site.grading.profile),
         confinement=site.confinement,
         slurm_conf=slurm_conf_of(site, state),
+        slurm_commands=commands_of(site),
         slurm_answer=interval.answer,
         slurm_interval=interval.starting,
         account=course_account(site.cluster),
@@ -107,6 +108,7 @@ def portal_daemon(
         demo=site.login.kind == "demo",
         domain=site.hub.domain,
         port=site.hub.port,
+        https=site.hub.https,
         listen=ports.portal,
         hub=f"unix:{state.run / 'hub.sock'}",
         hub_id=hub_id(state),
@@ -126,6 +128,7 @@ def portal_daemon(
         sandboxes=site.sandboxes,
         sandbox_assistant=shown_in_sandboxes(site),
         slurm_conf=slurm_conf_of(site, state),
+        slurm_commands=commands_of(site),
         slurm_answer=site.cluster.interval.answer,
         ledger=ledger_url(site, state),
         ledger_key=state.secrets / LEDGER_KEY,

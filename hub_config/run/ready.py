@@ -14,7 +14,8 @@ from base.errors import LeerlabError
 from base.log import redact
 from base.paths import State
 from cluster.errors import SlurmError
-from cluster.settings import EmbeddedCluster
+from cluster.existing import ExistingSlurm
+from cluster.settings import EmbeddedCluster, ExistingCluster
 from hub_config.run import ports
 from hub_config.run.browser import Browser
 from hub_config.run.supervisor_client import Supervisor
@@ -25,6 +26,7 @@ READY_SECONDS = 120.0
 # A daemon may end once because another was not there yet; the second time it is taken to fail by itself.
 MOST_STARTS = 2
 LOG_LINES = 12
+SLURM = "Slurm"
 _LOG_BYTES = 16_384
 
 
@@ -100,7 +102,7 @@ def wait_until_ready(
     names = ("hub-api.sock", "grading.sock", *((SOCKET,) if site.assistant is not None else ()))
     sockets = [state.run / name for name in names]
     waits: list[tuple[str, Callable[[], bool]]] = [
-        ("Slurm", lambda: slurm_ready(site, state)),
+        (SLURM, lambda: slurm_ready(site, state)),
         ("the hub", lambda: hub_ready(site)),
         ("the portal", lambda: portal_ready(site)),
         ("the inner services", lambda: ports.listening_sockets(sockets) == sockets),
@@ -112,11 +114,16 @@ def wait_until_ready(
         while not ready():
             starts.check()
             if time.monotonic() > deadline:
-                raise _not_ready(what, state, supervisor)
+                raise _not_ready(what, site, state, supervisor)
             time.sleep(0.1)
 
 
-def _not_ready(what: str, state: State, supervisor: Supervisor) -> LeerlabError:
+def _not_ready(what: str, site: Site, state: State, supervisor: Supervisor) -> LeerlabError:
+    if what == SLURM and isinstance(site.cluster, ExistingCluster):
+        try:
+            asyncio.run(ExistingSlurm(site.cluster).see_controller())
+        except LeerlabError as error:
+            return error
     named = [process.name for process in supervisor.processes() if process.state != "RUNNING"]
     where = ", ".join(str(state.logs / f"{name}.log") for name in named) or str(state.logs)
     return LeerlabError(

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
 from cluster import accounting, embedded
-from cluster.settings import EmbeddedCluster
+from cluster.existing import ExistingSlurm
+from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from hub_config.catalogue import prepare_catalogue
 from hub_config.courses import release_courses
@@ -32,8 +34,10 @@ from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 
 SUPERVISORD_SECONDS = 30.0
+ENDING_SECONDS = 3.0
 SITE_COPY = "site.yaml"
 Step = Callable[[str], None]
+Stay = Callable[[subprocess.Popen[bytes]], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def site_digest(site: Site, installation: Installation) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def up(site: Site, site_file: Path, state: State, installation: Installation, step: Step) -> Started:
+def up(
+    site: Site, site_file: Path, state: State, installation: Installation, step: Step, *, stay: Stay | None = None
+) -> Started:
     """Start the site, or find it running; returns when everything answers.
 
     Args:
@@ -72,6 +78,8 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
         state: the site's state folder.
         installation: the environments to use.
         step: called with one English phrase at each step.
+        stay: gets supervisord as a child of this process, with which it ends; without it supervisord goes on alone, and
+            a site that runs already is found.
 
     Raises:
         LeerlabError: something does not start; says what, and where its log is.
@@ -81,7 +89,13 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
     make_state(state)
     with only_one(state):
         supervisor = Supervisor(state)
-        already = supervisor.running()
+        already = _still_runs(supervisor) if stay is not None else supervisor.running()
+        if already and stay is not None:
+            raise LeerlabError(
+                "The site runs already, and not in the foreground.",
+                "What was started otherwise cannot be taken over.",
+                "Run ./leerlab down, which ends running notebooks, and then start this.",
+            )
         digest_file = state.run / "digest"
         if already:
             if not digest_file.exists() or digest_file.read_text() != site_digest(site, installation):
@@ -96,7 +110,11 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
             configuration = _prepare(site, site_file, state, installation, step)
             digest_file.write_text(site_digest(site, installation))
             step("starting the daemons")
-            _start_supervisord(configuration, state, installation)
+            if stay is not None:
+                stay(_begin_supervisord(configuration, state, installation))
+                _await_supervisord(supervisor, state)
+            else:
+                _start_supervisord(configuration, state, installation)
         step("checking datasets and models")
         prepare_catalogue(site, state, installation, step)
         try:
@@ -113,6 +131,16 @@ def up(site: Site, site_file: Path, state: State, installation: Installation, st
     return Started(site.hub.address, link, already, time.monotonic() - begin, tuple(problems))
 
 
+def _still_runs(supervisor: Supervisor) -> bool:
+    """Whether supervisord runs and goes on running: one whose parent was killed just now is about to end."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while running := supervisor.running():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return running
+
+
 def _other_port(site_file: Path, installation: Installation) -> str:
     """How a person gives the site another port: in their own file, or in a copy of the one that came with Leerlab."""
     if site_file.is_relative_to(installation.code):
@@ -124,6 +152,8 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     """See that the site can start here, end what a crash left, and write the configuration; starts nothing."""
     step("checking this machine")
     see_wall(state)
+    if isinstance(site.cluster, ExistingCluster):
+        ExistingSlurm(site.cluster).see_files()
     # Without supervisord its daemons are nobody's: they would hold ports and sockets. Jobs go on and are found again.
     left = strays.strays_of(state)
     strays.end(left.daemons)
@@ -146,20 +176,47 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     return write_configuration(state, daemons(site, copy, state, installation, chosen))
 
 
+def _supervisord(configuration: Path, state: State, installation: Installation, *options: str) -> dict[str, Any]:
+    """What supervisord is started with, as words and options of `subprocess`."""
+    return {
+        "args": [*options, str(installation.hub_env / "bin/supervisord"), "-c", str(configuration)],
+        "cwd": state.root,
+        "env": {"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "LANG": "C.UTF-8", **environment_of_all(state)},
+        "stdin": subprocess.DEVNULL,
+        "stderr": subprocess.STDOUT,
+        # Ctrl-C is for `up`; what it has started is stopped in order.
+        "start_new_session": True,
+    }
+
+
 def _start_supervisord(configuration: Path, state: State, installation: Installation) -> None:
-    messages = state.logs / "supervisord.out"
-    with messages.open("wb") as log:
-        result = subprocess.run(
-            [str(installation.hub_env / "bin/supervisord"), "-c", str(configuration)],
-            cwd=state.root,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "LANG": "C.UTF-8", **environment_of_all(state)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for `up`; what it has started is stopped in order, by `down`.
-            start_new_session=True,
-            timeout=SUPERVISORD_SECONDS,
-            check=False,
-        )
+    """Have supervisord go on alone."""
+    with _messages(state).open("wb") as log:
+        how = _supervisord(configuration, state, installation)
+        result = subprocess.run(**how, stdout=log, timeout=SUPERVISORD_SECONDS, check=False)
     if result.returncode:
-        raise LeerlabError("supervisord did not start.", "Nothing is running.", f"Its message is in {messages}.")
+        raise _no_supervisord(state)
+
+
+def _begin_supervisord(configuration: Path, state: State, installation: Installation) -> subprocess.Popen[bytes]:
+    """supervisord as a child, which the kernel ends when this process is killed: nobody else would."""
+    with _messages(state).open("wb") as log:
+        how = _supervisord(configuration, state, installation, "/usr/bin/setpriv", "--pdeathsig", "TERM", "--")
+        how["args"] += ["--nodaemon", "--silent"]
+        return subprocess.Popen(**how, stdout=log)
+
+
+def _await_supervisord(supervisor: Supervisor, state: State) -> None:
+    deadline = time.monotonic() + SUPERVISORD_SECONDS
+    while not supervisor.running():
+        if time.monotonic() > deadline:
+            raise _no_supervisord(state)
+        time.sleep(0.05)
+
+
+def _messages(state: State) -> Path:
+    return state.logs / "supervisord.out"
+
+
+def _no_supervisord(state: State) -> LeerlabError:
+    return LeerlabError("supervisord did not start.", "Nothing is running.", f"Its message is in {_messages(state)}.")

@@ -13,13 +13,13 @@ from base.paths import State
 from cluster import embedded
 from cluster.errors import SlurmError
 from cluster.jobs import Job
-from cluster.settings import EmbeddedCluster
+from cluster.settings import EmbeddedCluster, ExistingCluster
 from hub_config.run import strays
 from hub_config.run.folder import make_state
 from hub_config.run.lock import only_one
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
-from hub_config.slurm import hub_id, slurm_of
+from hub_config.slurm import HUB_ID, hub_id, slurm_of
 
 JOBS_SECONDS = 60.0
 # How long our own Slurm may stay silent before its jobs are ended without it: a restart takes two seconds.
@@ -72,7 +72,9 @@ def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
             # A site without an assistant has no gateway to stop.
             there = {one.name for one in supervisor.processes()}
             supervisor.stop([name for name in SUBMITTERS if name in there])
-        if left.all:
+        # On a cluster that is not ours, jobs leave no trace on this machine.
+        elsewhere = isinstance(site.cluster, ExistingCluster) and (state.secrets / HUB_ID).exists()
+        if left.all or elsewhere:
             step("cancelling jobs")
             jobs = _end_jobs(site, state, supervisor if supervised else None)
         if supervised:
@@ -80,7 +82,7 @@ def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
             supervisor.shutdown()
         strays.end(strays.strays_of(state).all)
         shutil.rmtree(state.run)
-    return Stopped(bool(left.all), jobs, time.monotonic() - begin)
+    return Stopped(bool(left.all or jobs), jobs, time.monotonic() - begin)
 
 
 def _end_jobs(site: Site, state: State, supervisor: Supervisor | None) -> int:

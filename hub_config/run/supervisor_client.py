@@ -25,7 +25,7 @@ ANSWER_SECONDS = 10.0
 STOP_SECONDS = 45.0
 GONE = ("STOPPED", "EXITED", "FATAL")
 # supervisor.xmlrpc.Faults
-_ALREADY_STARTED, _NOT_RUNNING = 60, 70
+_SHUTDOWN_STATE, _ALREADY_STARTED, _NOT_RUNNING = 6, 60, 70
 
 
 class SupervisorSilent(LeerlabError):
@@ -78,6 +78,12 @@ class Supervisor:
                 with connection.getresponse() as response:
                     answer = response.read()
             return xmlrpc.client.loads(answer)[0][0]
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != _SHUTDOWN_STATE:
+                raise
+            raise SupervisorSilent(
+                "supervisord is ending.", "It answers nothing any more.", "Wait some seconds, then try again."
+            ) from fault
         except (OSError, http.client.HTTPException, ExpatError) as error:
             raise SupervisorSilent(
                 f"supervisord does not answer: {error}.",

@@ -11,12 +11,13 @@ from cluster.answers import QueueFormat
 from cluster.errors import SlurmUnavailable
 from cluster.jobs import JobState
 
-FORMAT = QueueFormat("mark")
+OURS = 990
+FORMAT = QueueFormat("mark", OURS)
 
 
 def row(*, number="7", state="RUNNING", reason="None", nodes="gpu01", start="1795396809", partition="cpu", priority="9",
-        comment="hub:1", end="N/A", submitted="1795396800"):  # fmt: skip
-    fields = (number, state, reason, nodes, submitted, start, end, "lab", partition, priority, comment)
+        comment="hub:1", end="N/A", submitted="1795396800", user=OURS):  # fmt: skip
+    fields = (number, state, reason, nodes, submitted, start, end, "lab", partition, priority, str(user), comment)
     return "<mark>" + "|mark|".join(fields) + "\n"
 
 
@@ -53,6 +54,15 @@ def test_places_in_the_queue_follow_priority_then_time_per_partition():
 def test_a_comment_is_only_ever_a_comment(text):
     jobs = FORMAT.parse(row(comment=text) + row(number="8"))
     assert [(job.id, job.comment) for job in jobs] == [(7, text), (8, "hub:1")]
+
+
+@pytest.mark.attack
+def test_a_job_of_another_account_bears_no_mark_of_ours():
+    """Everybody can read a comment, and on a shared cluster give the same to a job of theirs."""
+    copied = row(user=OURS + 1)
+    assert [job.comment for job in FORMAT.parse(copied)] == [""]
+    # The control: were the account not looked at, the copy would be taken for the hub's own job.
+    assert [job.comment for job in QueueFormat("mark", OURS + 1).parse(copied)] == ["hub:1"]
 
 
 def test_no_two_queries_share_a_separator():

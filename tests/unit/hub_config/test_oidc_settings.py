@@ -102,6 +102,7 @@ def test_the_issuer_of_a_preset_may_be_another(found: Check, good: str) -> None:
     )
 
 
+BIND = "bind: 127.0.0.1"
 ISSUER = "issuer: https://login.bedrijf.example"
 ONE_MISTAKE = [
     ("kind: oidc", "kind: saml", "kind: saml", "(allowed: kind: demo or oidc)"),
@@ -125,6 +126,8 @@ ONE_MISTAKE = [
     ("client_id: leerlab\n", "client_id: leerlab\n      scopes: [profile]\n", "scopes:", "lack openid"),
     ("client_id: leerlab\n", "client_id: leerlab\n      client_secret: abc\n", "client_secret: abc", "not known"),
     ("bind: 127.0.0.1", "bind: 0.0.0.0", "bind:", "logins would cross the network unencrypted"),
+    (BIND, f"{BIND}\n  https: true\n  domain: leer.localhost", "domain:", "nobody gives a certificate"),
+    (BIND, f"{BIND}\n  https: true\n  domain: 10.0.0.1", "domain:", "nobody gives a certificate"),
 ]  # fmt: skip
 
 

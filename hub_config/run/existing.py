@@ -1,0 +1,185 @@
+"""`leerlab doctor` beside an existing cluster: what that Slurm and its nodes lack for this site."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from assistant.configuration import SOCKET as ASSISTANT
+from assistant.model_jobs import REPORTS
+from base.errors import LeerlabError
+from base.paths import Installation, State
+from base.quantities import Size
+from cluster.accounting import course_account
+from cluster.commands import Slurm
+from cluster.existing import ExistingSlurm
+from cluster.jobs import ClusterNode, JobRequest
+from cluster.script import job_script
+from cluster.settings import ExistingCluster
+from grading.plans import seccomp_of
+from hub_config.site import Site
+from hub_config.slurm import hub_id, slurm_of
+from spawners.node_check import MARK, VARIABLE, Wanted
+
+JOBS_SECONDS = 60.0
+JOB_MEMORY = Size.parse("128M")
+_LOOK = 0.5
+# Of a large cluster these are looked at; the others were installed by the same role.
+MOST_NODES = 64
+_INSTALL = "Run ./leerlab install --node there, from the same version as on this machine."
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """One small job.
+
+    Args:
+        node: where it has to run.
+        job: its number.
+        output: what it prints.
+    """
+
+    node: str
+    job: int
+    output: Path
+
+
+async def see_slurm(settings: ExistingCluster) -> str:
+    """slurm.conf, the commands, munge and slurmctld.
+
+    Raises:
+        LeerlabError: one of them is not as it must be.
+    """
+    slurm = ExistingSlurm(settings)
+    files = slurm.see_files()
+    return f"{files}; {await slurm.see_controller()}"
+
+
+async def see_partitions(site: Site, settings: ExistingCluster, state: State) -> str:
+    """What site.yaml says of partitions is so.
+
+    Raises:
+        LeerlabError: something is not.
+    """
+    return await ExistingSlurm(settings).see_partitions(await slurm_of(site, state).nodes())
+
+
+async def see_accounting(settings: ExistingCluster) -> str:
+    """Budgets can be made and are kept.
+
+    Raises:
+        LeerlabError: something is missing.
+    """
+    return await ExistingSlurm(settings).see_accounting()
+
+
+async def see_nodes(site: Site, settings: ExistingCluster, state: State, installation: Installation) -> str:
+    """Every node that can take work has what notebooks need: a small job on each looks.
+
+    Raises:
+        LeerlabError: nodes lack something; says which and what.
+    """
+    slurm = slurm_of(site, state)
+    names = {partition.name for partition in settings.partitions}
+    nodes = [node for node in await slurm.nodes() if node.usable and names & set(node.partitions)][:MOST_NODES]
+    if not nodes:
+        raise LeerlabError("No node can take work.", "No notebook starts.", "See sinfo --list-reasons.")
+    shared = state.jobs / f"doctor-{secrets.token_hex(4)}"
+    content = secrets.token_hex(16)
+    shared.write_text(content)
+    visits: list[_Visit] = []
+    try:
+        wanted = _wanted(site, state, installation, shared, content)
+        for node in nodes:
+            request = _request(site, state, installation, node, names)
+            told = replace(request, environment={VARIABLE: wanted.to_json()})
+            visits.append(_Visit(node.name, await slurm.submit(told), request.output))
+        lacks, silent = await _told(slurm, visits)
+    finally:
+        await slurm.cancel([visit.job for visit in visits])
+        for path in (shared, *(visit.output for visit in visits)):
+            path.unlink(missing_ok=True)
+    if lacks:
+        first, do = lacks[0]
+        more = f" And {len(lacks) - 1} more: {'; '.join(what for what, _ in lacks[1:6])}." if len(lacks) > 1 else ""
+        raise LeerlabError(f"{first}.{more}", "Notebooks that Slurm puts there do not start.", do)
+    if len(silent) == len(visits):
+        raise LeerlabError(
+            f"No node could be looked at within {JOBS_SECONDS:.0f} s: {', '.join(silent)}.",
+            "Notebooks wait as long.",
+            "Look at squeue and sinfo: is the cluster full?",
+        )
+    busy = f"; too busy to be looked at: {', '.join(silent)}" if silent else ""
+    return f"{len(visits) - len(silent)} nodes have what notebooks need{busy}"
+
+
+def _wanted(site: Site, state: State, installation: Installation, shared: Path, content: str) -> Wanted:
+    programs = ["/usr/bin/bwrap", str(installation.notebook_env / "bin/python")]
+    sockets = ["hub-api.sock", "grading.sock"]
+    if site.assistant is not None:
+        programs.append(str(installation.assistant_env / "bin/python"))
+        sockets += [ASSISTANT, REPORTS]
+    return Wanted(
+        programs=tuple(programs),
+        folders=tuple(str(folder) for folder in (state.homes, state.jobs)),
+        shared=str(shared),
+        content=content,
+        seccomp=str(seccomp_of(state)),
+        sockets=tuple(str(state.run / name) for name in sockets),
+        publish_on=site.cluster.publish_on,
+    )
+
+
+def _request(
+    site: Site, state: State, installation: Installation, node: ClusterNode, partitions: set[str]
+) -> JobRequest:
+    return JobRequest(
+        name="leerlab-doctor",
+        comment=f"{hub_id(state)}:doctor",
+        partition=next(name for name in node.partitions if name in partitions),
+        cpus=1,
+        memory=JOB_MEMORY,
+        time=timedelta(minutes=1),
+        script=job_script(("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/node_check.py"))),
+        output=state.jobs / f"doctor-{secrets.token_hex(8)}.log",
+        account=course_account(site.cluster),
+        node=node.name,
+    )
+
+
+async def _told(slurm: Slurm, visits: Sequence[_Visit]) -> tuple[list[tuple[str, str]], list[str]]:
+    """What every visit found, and the names of nodes that did not get to run theirs."""
+    deadline = time.monotonic() + JOBS_SECONDS
+    left = {visit.job: visit for visit in visits}
+    lacks: list[tuple[str, str]] = []
+    while left and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK)
+        for number, job in (await slurm.jobs(list(left))).items():
+            if job.state.ended:
+                visit = left.pop(number)
+                lacks += _lacks(visit, job.state.name)
+    return lacks, sorted(visit.node for visit in left.values())
+
+
+def _lacks(visit: _Visit, ended: str) -> list[tuple[str, str]]:
+    try:
+        text = visit.output.read_text(errors="replace")
+    except OSError:
+        what = f"{visit.node}: what a job writes to {visit.output.parent} does not arrive here ({ended})"
+        return [(what, "Mount the site's shared storage on that node, at the same path and for the same account.")]
+    for line in text.splitlines():
+        if line.startswith(MARK):
+            found = json.loads(line.removeprefix(MARK))
+            return [(f"{visit.node}: {lack['what']}", _sentence(lack["do"])) for lack in found]
+    last = (text.strip().splitlines() or ["it printed nothing"])[-1]
+    return [(f"{visit.node}: the job could not look ({ended}): {last}", _INSTALL)]
+
+
+def _sentence(phrase: str) -> str:
+    return phrase[0].upper() + phrase[1:] + "."
