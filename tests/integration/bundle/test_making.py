@@ -88,7 +88,9 @@ def test_a_full_disk_ends_it_with_a_reason_and_nothing_left(clone: TinyClone) ->
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGINT, signal.SIGKILL))]
+)
 def test_interrupted_it_leaves_nothing_and_the_next_run_clears_what_a_kill_left(
     clone: TinyClone, number: signal.Signals
 ) -> None:
