@@ -44,6 +44,7 @@ def test_a_bundle_holds_the_commit_its_packages_with_what_they_need_and_a_manife
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=unpacked, timeout=60, check=True)
 
 
+@pytest.mark.slow
 def test_the_same_commit_and_packages_give_the_same_bytes(clone: TinyClone) -> None:
     first, second = clone.folder / "first", clone.folder / "second"
     digests = [json.loads(clone.bundle(file).stdout)["sha256"] for file in (first, second)]
@@ -123,6 +124,7 @@ def test_interrupted_it_leaves_nothing_and_the_next_run_clears_what_a_kill_left(
     assert left_over(out / "bundle.tar") == ["bundle.tar"]
 
 
+@pytest.mark.slow
 def test_two_at_once_of_one_file_are_kept_apart(clone: TinyClone) -> None:
     out = clone.folder / "out"
     out.mkdir()
