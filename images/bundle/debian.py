@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import file_digest
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from hashlib import file_digest, sha256
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -81,14 +83,15 @@ def _name_and_version(file: str) -> str:
 
 
 def add_packages(
-    target: Path, wanted: Mapping[str, Sequence[str]], work: Path, step: Callable[[str], None]
+    target: Path, wanted: Mapping[str, Sequence[str]], work: Path, epoch: int, step: Callable[[str], None]
 ) -> dict[str, str]:
     """Make the repository; gives the version of each package in it.
 
     Args:
-        target: an empty folder: `pool/` and `Packages` come in it.
+        target: an empty folder: `pool/`, `Packages` and `Release` come in it.
         wanted: packages by role. Each role is worked out by itself, as two may exclude each other.
         work: a folder that does not exist, for apt.
+        epoch: the date of the repository, in seconds since 1970.
         step: told what is being done.
     """
     apt = Apt(work)
@@ -110,11 +113,14 @@ def add_packages(
     pool.mkdir()
     apt.download(sorted(packages), pool, count)
     step("the index of the Debian packages")
-    return write_index(target)
+    return write_index(target, epoch)
 
 
-def write_index(target: Path) -> dict[str, str]:
-    """Write `Packages` (https://wiki.debian.org/DebianRepository/Format) of all in `pool/`; gives their versions."""
+def write_index(target: Path, epoch: int) -> dict[str, str]:
+    """Write `Packages` and `Release` of all in `pool/`; gives the packages' versions.
+
+    Both as https://wiki.debian.org/DebianRepository/Format says.
+    """
     index, versions = [], {}
     for came in sorted((target / "pool").iterdir()):
         # apt writes the colon of an epoch as %3a, and would decode that when it reads the index.
@@ -128,7 +134,13 @@ def write_index(target: Path) -> dict[str, str]:
         where = f"Filename: {deb.relative_to(target)}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
         index.append(f"{fields}\n{where}")
         versions[_value(fields, "Package")] = _value(fields, "Version")
-    (target / "Packages").write_text("\n".join(index), encoding="utf-8")
+    packages = "\n".join(index).encode()
+    (target / "Packages").write_bytes(packages)
+    date = format_datetime(datetime.fromtimestamp(epoch, UTC))
+    (target / "Release").write_text(
+        f"Origin: Leerlab\nSuite: stable\nCodename: bookworm\nDate: {date}\n"
+        f"SHA256:\n {sha256(packages).hexdigest()} {len(packages)} Packages\n"
+    )
     return versions
 
 

@@ -79,7 +79,7 @@ def make_bundle(
         images = top / CODE / "images"
         roles = debian.roles(images / "debian.yaml")
         wanted = {role: names for role, names in roles.items() if development or role != DEVELOPMENT_ROLE}
-        packages = debian.add_packages(top / "debian", wanted, work / "apt", step)
+        packages = debian.add_packages(top / "debian", wanted, work / "apt", epoch, step)
         locks = wheels.locks_for(images / "locks", torch, development=development)
         wheels.add_wheels(top / "wheels", locks, step)
         for name in TOOLS + (DEVELOPMENT_TOOLS if development else ()):

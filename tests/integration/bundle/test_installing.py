@@ -52,12 +52,13 @@ def test_started_in_a_bundle_the_launcher_installs_from_it_without_any_network(
     assert again.returncode == 0 and again.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_clone_with_the_same_locks_installs_from_a_bundle_that_it_is_told_of(
     clone: TinyClone, unpacked: Path
 ) -> None:
     started = start(clone, clone.tree / "leerlab", LEERLAB_BUNDLE=os.path.relpath(unpacked))
     assert started.returncode == 0 and started.stdout.startswith(INSTALLED), started.stderr
-    without = start(clone, clone.tree / "leerlab", LEERLAB_DATA=str(clone.folder / "other"))
+    without = start(clone, clone.tree / "leerlab", LEERLAB_DATA=str(clone.folder / "other"), PIP_RETRIES="0")
     assert without.returncode == 1, "without the bundle there is nowhere to install from"
 
 
@@ -95,7 +96,7 @@ def add_a_file(top: Path) -> None:
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("attempt", [change_a_byte, add_a_file])
+@pytest.mark.parametrize("attempt", [change_a_byte, pytest.param(add_a_file, marks=pytest.mark.slow)])
 def test_nothing_is_installed_from_a_bundle_that_was_changed_on_the_way(
     clone: TinyClone, unpacked: Path, attempt: Callable[[Path], None]
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_bundle_holds_the_commit_its_packages_with_what_they_need_and_a_manife
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=unpacked, timeout=60, check=True)
 
 
+@pytest.mark.slow
 def test_the_same_commit_and_packages_give_the_same_bytes(clone: TinyClone) -> None:
     first, second = clone.folder / "first", clone.folder / "second"
     digests = [json.loads(clone.bundle(file).stdout)["sha256"] for file in (first, second)]
@@ -88,7 +89,9 @@ def test_a_full_disk_ends_it_with_a_reason_and_nothing_left(clone: TinyClone) ->
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGINT, signal.SIGKILL))]
+)
 def test_interrupted_it_leaves_nothing_and_the_next_run_clears_what_a_kill_left(
     clone: TinyClone, number: signal.Signals
 ) -> None:
@@ -121,6 +124,7 @@ def test_interrupted_it_leaves_nothing_and_the_next_run_clears_what_a_kill_left(
     assert left_over(out / "bundle.tar") == ["bundle.tar"]
 
 
+@pytest.mark.slow
 def test_two_at_once_of_one_file_are_kept_apart(clone: TinyClone) -> None:
     out = clone.folder / "out"
     out.mkdir()

@@ -114,12 +114,9 @@ def _debian(folder: Path) -> None:
             capture_output=True, timeout=SECONDS, check=True,
         )  # fmt: skip
         shutil.rmtree(build)
-    write_index(repository)
-    index = (repository / "Packages").read_bytes()
-    (repository / "Release").write_text(
-        "Origin: Debian\nSuite: stable\nCodename: bookworm\nDate: Sat, 28 Nov 2026 10:00:00 UTC\n"
-        f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
-    )
+    write_index(repository, 0)
+    release = repository / "Release"
+    release.write_text(release.read_text().replace("Origin: Leerlab", "Origin: Debian"))
     (folder / "sources.list").write_text(f"deb [trusted=yes] file:{repository} ./\n")
     (folder / "apt.conf").write_text(
         f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
