@@ -14,6 +14,7 @@ from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
 from hub_config.course_accounts import CourseAccounts
 from hub_config.courses import Courses
+from hub_config.https import cookie_settings, set_https
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
@@ -76,10 +77,7 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     hub_socket = "http+unix://" + str(state.run / "hub.sock").replace("/", "%2F")
     c.JupyterHub.bind_url = f"http://{site.hub.bind}:{site.hub.port}"
     c.JupyterHub.subdomain_host = site.hub.address
-    if site.hub.https:
-        # Cookies become Secure, whatever a proxy in between says, and no host below the domain can set them.
-        c.JupyterHub.public_url = f"{site.hub.address}/"
-        c.JupyterHub.cookie_host_prefix_enabled = True
+    set_https(c, site)
     c.JupyterHub.hub_bind_url = hub_socket
     c.JupyterHub.hub_connect_url = hub_socket
     c.JupyterHub.hub_socket_mode = 0o600
@@ -223,12 +221,10 @@ def set_pages(c: Any, site: Site) -> None:
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False
     c.GuardedHub.language = site.site.language
-    secure = {"secure": True} if site.hub.https else {}
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
         "leerlab_portal": site.portal,
         "leerlab_domain": site.hub.domain,
         "headers": SECURITY_HEADERS,
-        "cookie_options": {"SameSite": "Lax", **secure},
-        "xsrf_cookie_kwargs": secure,
+        **cookie_settings(site),
     }

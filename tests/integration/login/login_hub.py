@@ -20,6 +20,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets.config import Config
 
 from base.paths import State
+from hub_config import https
 from hub_config.audit import Audit, open_ledger
 from hub_config.login import claims, id_token, login_state, oidc, oidc_pages, provider, standing, strict_json
 from hub_config.login.gate import GuardedHub
@@ -147,6 +148,7 @@ def described() -> Site:
     """The demo site with this login."""
     plain = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
     plain["hub"] = {"bind": "127.0.0.1", "port": SETTINGS["port"], "domain": SETTINGS["domain"]}
+    plain["hub"]["https"] = SETTINGS.get("https", False)
     return Site.of_plain({**plain, "login": SETTINGS["login"]})
 
 
@@ -159,6 +161,7 @@ def settings() -> Config:
     c.JupyterHub.template_vars = template_vars({"nl": "Leerlab", "en": "Leerlab"}, demo=False)
     c.JupyterHub.bind_url = f"http://127.0.0.1:{site.hub.port}"
     c.JupyterHub.subdomain_host = site.hub.address
+    https.set_https(c, site)
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{SETTINGS['hub_port']}"
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{SETTINGS['proxy_api']}"
@@ -170,7 +173,7 @@ def settings() -> Config:
     c.JupyterHub.spawner_class = TinySpawner
     c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
     c.JupyterHub.default_url = "/hub/token"
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "cookie_options": {"SameSite": "Lax"}}
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, **https.cookie_settings(site)}
     c.Spawner.cmd = [sys.executable, str(HERE / "tiny_server.py")]
     c.Spawner.env_keep = ["PATH"]
     c.Spawner.poll_interval = 1

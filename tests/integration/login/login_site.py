@@ -266,7 +266,7 @@ class LoginSite:
 
     @property
     def address(self) -> str:
-        return f"http://{DOMAIN}:{self.port}"
+        return address_of(self.settings)
 
     @property
     def state(self) -> State:
@@ -326,7 +326,7 @@ class LoginSite:
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError), httpx.Client(transport=ToLoopback()) as client:
-            return client.get(f"{self.address}/hub/health").status_code == 200
+            return client.get(f"http://{DOMAIN}:{self.port}/hub/health").status_code == 200
         return False
 
     def stop_hub(self) -> None:
@@ -400,11 +400,17 @@ def base64url(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
+def address_of(settings: Mapping[str, Any]) -> str:
+    """The address of a site with these settings."""
+    domain = settings.get("domain", DOMAIN)
+    return f"https://{domain}" if settings.get("https") else f"http://{domain}:{settings['port']}"
+
+
 def start_site(**changes: Any) -> LoginSite:
     """A site of its own; `changes` replace settings of the hub and, by name, of the certified provider."""
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     port, hub_port, proxy_api, provider_port = free_ports(4)
-    address = f"http://{DOMAIN}:{port}"
+    address = address_of({"port": port, **changes})
     secret = "a secret: with/odd+characters%25"
     (root / "secret").write_text(secret + "\n")
     (root / "secret").chmod(0o600)
@@ -428,7 +434,8 @@ def start_site(**changes: Any) -> LoginSite:
         {"id": "rogue", "title": elsewhere, "issuer": rogue.issuer, "client_id": "rogue-client", **common},
     ]
     settings = {
-        "root": str(root), "domain": DOMAIN, "port": port, "hub_port": hub_port, "proxy_api": proxy_api,
+        "root": str(root), "domain": changes.pop("domain", DOMAIN),
+        "port": port, "hub_port": hub_port, "proxy_api": proxy_api,
         "proxy_token": secrets.token_hex(16), "look_token": secrets.token_hex(16),
         "login": {"kind": "oidc", "providers": providers, **changes.pop("login", {})}, **changes,
     }  # fmt: skip

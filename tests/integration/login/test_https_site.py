@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from login_site import PEOPLE, RULES, Browser, CertifiedProvider, wait_for
+from login_site import PEOPLE, RULES, Browser, CertifiedProvider, LoginSite, start_site, stop_site, wait_for
 
 from base.ports import free_ports
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 DOMAIN = "leer.example"
 NAMES = f"DNS:{DOMAIN},DNS:*.{DOMAIN}"
 
@@ -37,6 +37,10 @@ class ThroughTls(httpx.BaseTransport):
             request.method, here, headers=request.headers, stream=request.stream, extensions=extensions
         )
         return (self._tls if encrypted else self._plain).handle_request(sent)
+
+    def close(self) -> None:
+        self._tls.close()
+        self._plain.close()
 
 
 @pytest.fixture
@@ -87,6 +91,32 @@ def tls(certificate: Path, tmp_path: Path) -> Iterator[Callable[[int], int]]:
         process.wait(20)
 
 
+@pytest.fixture
+def hub() -> Iterator[LoginSite]:
+    """A hub alone, without Slurm."""
+    site = start_site(https=True, domain=DOMAIN)
+    yield site
+    stop_site(site)
+
+
+def test_a_login_by_https_leaves_cookies_that_only_https_brings_back(
+    hub: LoginSite, certificate: Path, tls: Callable[[int], int]
+) -> None:
+    port = tls(hub.port)
+    with hub.browser() as browser:
+        browser._transport = ThroughTls(port, certificate)
+        assert browser.log_in("anna-7f3a").status_code == 302
+        assert browser.logged_in
+        ours = [cookie for cookie in browser.cookies.jar if DOMAIN in cookie.domain]
+        assert {cookie.name for cookie in ours} >= {"__Host-jupyterhub-hub-login", "jupyterhub-session-id"}
+        assert all(cookie.secure for cookie in ours), [cookie.name for cookie in ours if not cookie.secure]
+        away = browser.get(f"https://{browser.name}.{DOMAIN}/hub/token")
+        assert away.headers["location"] == f"https://{DOMAIN}/hub/token"
+        foreign = browser.get("/hub/login", headers={"Host": f"{DOMAIN}:{hub.port}"})
+        assert foreign.status_code == 403
+
+
+@pytest.mark.slow
 def test_a_student_comes_by_https_and_every_cookie_is_for_https_alone(
     new_site: Callable[..., Any], provider: CertifiedProvider, tmp_path: Path, certificate: Path,
     tls: Callable[[int], int],
