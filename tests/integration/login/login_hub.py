@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets.config import Config
 
+from base.database_url import for_sqlalchemy
 from base.paths import State
 from hub_config import https
 from hub_config.audit import Audit, open_ledger
@@ -168,7 +169,7 @@ def settings() -> Config:
     c.ConfigurableHTTPProxy.auth_token = SETTINGS["proxy_token"]
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
-    c.JupyterHub.db_url = f"sqlite:///{ROOT}/hub.sqlite"
+    c.JupyterHub.db_url = for_sqlalchemy(SETTINGS.get("database") or f"sqlite:///{ROOT}/hub.sqlite")
     c.JupyterHub.cookie_secret_file = str(ROOT / "cookie")
     c.JupyterHub.spawner_class = TinySpawner
     c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
