@@ -60,7 +60,7 @@ def test_a_notebook_runs_there_a_restarted_hub_finds_it_and_down_leaves_other_jo
     school: RealCluster, new_site: NewSite
 ) -> None:
     foreign = school.foreign_job()
-    site = new_site(cluster=school.section())
+    site = new_site(cluster=school.section(), sandboxes=None)
     site.leerlab("up")
     person = Visitor(site)
     person.start_notebook()

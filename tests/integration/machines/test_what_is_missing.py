@@ -127,6 +127,7 @@ async def test_a_node_without_the_code_the_wall_or_the_way_to_the_hub(beside: An
     assert [path.name for path in beside.state.jobs.iterdir()] == [], "the doctor leaves nothing behind"
 
 
+@pytest.mark.slow
 async def test_a_node_that_writes_to_other_storage(beside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = existing._wanted
 
@@ -138,6 +139,7 @@ async def test_a_node_that_writes_to_other_storage(beside: Any, monkeypatch: pyt
     assert "is another file than on the hub's machine" in error.what and "shared storage" in error.do
 
 
+@pytest.mark.slow
 async def test_a_node_without_an_address_in_the_network(beside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = existing._wanted
 
