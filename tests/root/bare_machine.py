@@ -56,6 +56,8 @@ def main() -> None:
     mount(root, top, "", "", "bind")
     mount("proc", top / "proc", "proc")
     mount("sysfs", top / "sys", "sysfs")
+    # slurmd looks for them, as on every machine that an init has started, and does not begin without.
+    mount("/sys/fs/cgroup", top / "sys/fs/cgroup", "", "", "bind", "rec")
     make_devices(top / "dev")
     mount("tmpfs", top / "run", "tmpfs", "mode=755")
     mount(bundle, top / "srv/bundle", "", "", "bind")
