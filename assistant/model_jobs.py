@@ -15,6 +15,8 @@ from cluster.script import job_script
 from confinement.settings import ConfinementSettings
 from confinement.wall import Bind, Wall
 from grading.plans import CATALOGUE, OFFLINE, SERVER_PORT, seccomp_of
+from ledger.use import Place, Purpose
+from spawners import use
 from spawners.job import VARIABLE as TASK
 from spawners.job import Task
 from spawners.settings import Profile
@@ -86,6 +88,8 @@ class ModelJob:
         folder = self.folder(start)
         folder.mkdir(mode=0o700)
         (folder / "home").mkdir(mode=0o700)
+        purpose = Purpose("", Place.ASSISTANT, self.id)
+        counted = use.begin(self.state, folder.name, comment + start, purpose, self.profile)
         task = Task(
             wall=self._wall(folder / "home", key),
             report_to=f"unix:{self.state.run / REPORTS}",
@@ -95,6 +99,7 @@ class ModelJob:
             publish_on=self.publish_on,
             log=folder / "model.log",
             log_limit=_LOG_LIMIT,
+            use=counted,
         )
         return JobRequest(
             name="assistant",

@@ -73,6 +73,11 @@ class State:
         return self.root / "jobs"
 
     @property
+    def use(self) -> Path:
+        """What jobs used, until it is in the ledger: `jobs/use/<job's folder>`, which outlives the job's own folder."""
+        return self.jobs / "use"
+
+    @property
     def courses(self) -> Path:
         """One nbgrader course folder per course: `courses/<id>` with source, release, submitted, gradebook.db."""
         return self.root / "courses"
@@ -109,7 +114,8 @@ class State:
         """Create the folders, private to their owner."""
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
-            self.homes, self.jobs, self.courses, self.exchange, self.sandboxes, self.catalogue, self.published,
+            self.homes, self.jobs, self.use, self.courses, self.exchange, self.sandboxes, self.catalogue,
+            self.published,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)

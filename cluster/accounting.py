@@ -31,8 +31,8 @@ COURSES = "courses"
 """The account of everything that people do for courses; without a budget."""
 
 MOST_MINUTES = 100_000_000
-# Before any Leerlab.
-_ALWAYS = "2020-01-01T00:00:00"
+ALWAYS = "2020-01-01T00:00:00"
+"""Before any Leerlab."""
 _UNLIMITED = -1
 # Seconds between two looks whether a change is in force; it mostly is at the first.
 _LOOK = 0.05
@@ -160,7 +160,7 @@ class Accounts:
             "sacct",
             [
                 *("--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
-                *(f"--accounts={account}", f"--starttime={_ALWAYS}", "--format=Start,ElapsedRaw,AllocTRES"),
+                *(f"--accounts={account}", f"--starttime={ALWAYS}", "--format=Start,ElapsedRaw,AllocTRES"),
             ],
         )
         return parse_usage(output)
@@ -228,7 +228,7 @@ def parse_usage(text: str) -> Usage:
     for line in text.splitlines():
         try:
             start, elapsed, tres = line.split("|")
-            given = _tres(tres, "sacct")
+            given = amounts(tres, "sacct")
             cpu += int(elapsed) * int(given.get("cpu", 0))
             gpu += int(elapsed) * int(given.get("billing", 0))
             if start.isdecimal():
@@ -238,8 +238,12 @@ def parse_usage(text: str) -> Usage:
     return Usage(cpu, gpu // GPU, datetime.fromtimestamp(min(starts), UTC) if starts else None)
 
 
-def _tres(text: str, program: str) -> dict[str, str]:
-    """The amounts in a list such as `billing=250,cpu=1,gres/shard=1,mem=64M,node=1`."""
+def amounts(text: str, program: str) -> dict[str, str]:
+    """The amounts in a list such as `billing=250,cpu=1,gres/shard=1,mem=64M,node=1`.
+
+    Raises:
+        SlurmUnavailable: it is no such list.
+    """
     pairs = [part.partition("=") for part in text.split(",") if part]
     if any(not equals for _, equals, _ in pairs):
         raise answers.not_understood(program, text)

@@ -88,7 +88,15 @@ class Slurm:
         Raises:
             SlurmUnavailable: no answer.
         """
-        return [job for job in await self._squeue(["--states=all"]) if job.comment == comment]
+        return [job for job in await self.recent() if job.comment == comment]
+
+    async def recent(self) -> tuple[Job, ...]:
+        """All jobs, also those that ended a short while ago (Slurm's MinJobAge), in one query.
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        return await self._squeue(["--states=all"])
 
     async def jobs(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Those of the given jobs that Slurm knows, ended ones with their exit codes; it forgets them after MinJobAge.

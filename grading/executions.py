@@ -35,6 +35,8 @@ from grading.names import file_path
 from grading.plans import EXECUTED, FILES, NOTEBOOK, execution_wall
 from grading.store import Incoming
 from grading.tree import TreeLimits, remove
+from ledger.use import Place, Purpose
+from spawners import use
 from spawners.settings import Profile
 
 LARGEST_RESULT = 64 * 2**20
@@ -187,13 +189,14 @@ class Executions:
         asked = Asked(id=execution, course=course, by=by, time=datetime.now(UTC))
         await asyncio.to_thread(self._write, asked)
         try:
-            job = await self._cluster.submit(self._request(execution))
+            job = await self._cluster.submit(await asyncio.to_thread(self._request, asked))
         except (SlurmUnavailable, SlurmRefused) as error:
             raise Unavailable(
                 f"The cluster did not take the notebook: {error.what}", "Nothing was graded.", "Try again later."
             ) from error
         asked = asked.model_copy(update={"job": job})
         await asyncio.to_thread(self._write, asked)
+        await asyncio.to_thread(use.submitted, self._state, execution, job)
         log.info("Execution %s of %s is job %d", execution, course, job)
         return asked
 
@@ -338,7 +341,8 @@ class Executions:
         except (SlurmUnavailable, SlurmRefused) as error:
             raise _not_known(error) from error
 
-    def _request(self, execution: str) -> JobRequest:
+    def _request(self, asked: Asked) -> JobRequest:
+        execution = asked.id
         folder = self._folder(execution)
         wall = execution_wall(
             folder / "home",
@@ -348,7 +352,9 @@ class Executions:
             self._confinement,
         )
         seconds = self._limits.notebook_seconds
-        task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log")
+        purpose = Purpose("", Place.COURSE, asked.course)
+        counted = use.begin(self._state, execution, self._comment + execution, purpose, self._profile)
+        task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", counted)
         return JobRequest(
             name="grading",
             comment=self._comment + execution,

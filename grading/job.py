@@ -20,6 +20,7 @@ from types import FrameType
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from confinement import gpu
 from confinement.errors import WallRefused
 from confinement.run import Walled, start
 from confinement.wall import Wall
@@ -38,12 +39,14 @@ class Task:
         seconds: most time for the notebook as a whole, from the wall's start.
         outcome: file outside the wall that says at the end how it went.
         log: file that gets what was written to standard output and error inside, cut at `LOG_BYTES`.
+        use: file that gets what the job uses (`confinement.meter`); None: nobody counts.
     """
 
     wall: Wall
     seconds: int
     outcome: Path
     log: Path
+    use: Path | None = None
 
     def to_json(self) -> str:
         """As the value of LEERLAB_JOB."""
@@ -52,6 +55,7 @@ class Task:
             "seconds": self.seconds,
             "outcome": str(self.outcome),
             "log": str(self.log),
+            "use": str(self.use) if self.use is not None else None,
         }
         return json.dumps(plain)
 
@@ -64,7 +68,8 @@ class Task:
             confinement.errors.WallInvalid: the wall is not one that may be built.
         """
         raw = json.loads(text)
-        return cls(Wall.from_json(raw["wall"]), int(raw["seconds"]), Path(raw["outcome"]), Path(raw["log"]))
+        use = Path(raw["use"]) if raw.get("use") is not None else None
+        return cls(Wall.from_json(raw["wall"]), int(raw["seconds"]), Path(raw["outcome"]), Path(raw["log"]), use)
 
 
 def run(task: Task) -> int:
@@ -86,18 +91,23 @@ def run(task: Task) -> int:
         signal.signal(number, on_signal)
     log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        walled = start(task.wall, output=log, output_limit=LOG_BYTES)
+        wall, devices = gpu.admit(task.wall, os.environ)
+        walled = start(wall, output=log, output_limit=LOG_BYTES)
     except WallRefused as error:
         _write(task.outcome, {"outcome": "not_started", "reason": str(error)})
         sys.stderr.write(f"{error}\n")
         return NOT_STARTED
     if asked_to_end.is_set():
         walled.terminate()
-    try:
-        code = walled.wait(task.seconds)
-        outcome = "done" if code == 0 else "ended"
-    except TimeoutError:
-        code, outcome = walled.terminate(), "time"
+    # Imported now that the wall has started: nobody waits for it.
+    from confinement.meter import Meter  # noqa: PLC0415
+
+    with Meter(task.use, devices):
+        try:
+            code = walled.wait(task.seconds)
+            outcome = "done" if code == 0 else "ended"
+        except TimeoutError:
+            code, outcome = walled.terminate(), "time"
     if asked_to_end.is_set():
         # Slurm or an operator ended the job; Slurm itself knows why.
         return 0

@@ -22,6 +22,7 @@ from hub_config.course_accounts import CourseAccounts
 from hub_config.login.gate import GuardedHub
 from hub_config.quota import Quota
 from hub_config.sandboxes import HANDLERS, Accounts
+from hub_config.use import Collector
 from spawners.spawner import LeerlabSpawner
 
 # What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
@@ -71,6 +72,7 @@ class LeerlabHub(GuardedHub):
         config=True
     )
     quota = Instance(Quota, allow_none=True, help="Keeps sandboxes to their size.").tag(config=True)
+    use = Instance(Collector, allow_none=True, help="Brings what jobs used into the ledger.").tag(config=True)
     route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(
         config=True
     )
@@ -125,6 +127,8 @@ class LeerlabHub(GuardedHub):
         if self.sandboxes is not None and self.quota is not None:
             self.sandboxes.begin(self)
             self.quota.begin(self)
+        if self.use is not None:
+            self.use.begin()
 
     async def _watch_routes(self) -> None:
         """Give a restarted proxy its routes back within seconds; JupyterHub itself looks every five minutes."""
@@ -148,6 +152,8 @@ class LeerlabHub(GuardedHub):
         if self.sandboxes is not None and self.quota is not None:
             await self.sandboxes.close()
             await self.quota.close()
+        if self.use is not None:
+            await self.use.close()
         await LeerlabSpawner.close()
         await super().cleanup()
 

@@ -9,6 +9,7 @@ from assistant.configuration import SERVICE as ASSISTANT
 from base.database_url import for_sqlalchemy, is_postgresql
 from base.paths import Installation, State
 from cluster.accounting import accounts_of
+from cluster.records import records_of
 from grading.plans import HUB_PORT
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
@@ -29,8 +30,11 @@ from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Accounts, Members, WayOut
 from hub_config.site import Site
+from hub_config.slurm import slurm_of
+from hub_config.use import Collector
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
+from ledger.use import UseLedger
 from portal import request as page_request
 from portal.configuration import CALLBACK, CLIENT, SERVICE
 from portal.hub_pages import template_vars
@@ -69,6 +73,7 @@ def configure(c: Any, site: Site, state: State, installation: Installation) -> N
     set_roles(c, site, state, courses)
     members = set_sandboxes(c, site, state, audit)
     set_starts(c, site, state, installation, audit=audit, members=members, courses=courses)
+    set_use(c, site, state, audit)
     set_pages(c, site)
 
 
@@ -173,6 +178,14 @@ def set_starts(
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
     LeerlabSpawner.facility = facility(site, state, installation, members, courses)
+
+
+def set_use(c: Any, site: Site, state: State, audit: Audit) -> None:
+    """What jobs use, collected into the ledger."""
+    c.LeerlabHub.use = Collector(
+        state, UseLedger(audit.ledger), site.energy, site.cluster,
+        slurm=slurm_of(site, state), records=records_of(site.cluster, state),
+    )  # fmt: skip
 
 
 def profile_choices(site: Site, spawner: Any) -> str:

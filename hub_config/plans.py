@@ -37,12 +37,13 @@ from hub_config.run.ports import remembered
 from hub_config.sandboxes import Members, slurm_account
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
+from ledger.use import Place, Purpose
 from portal import request as page_request
 from sandboxes.egress_ports import port_of
 from sandboxes.plans import sandbox_wall
 from spawners.facility import Facility, Person
 from spawners.failures import StartRefused
-from spawners.options import choose_profile
+from spawners.options import choose_profile, course_of
 from spawners.plan import ServerPlan
 
 
@@ -75,12 +76,15 @@ class Plans:
             spawners.failures.StartRefused: the options are not allowed.
         """
         if person.name.startswith(COURSE_ACCOUNT):
-            return self._formgrader(person.name.removeprefix(COURSE_ACCOUNT))
+            course = person.name.removeprefix(COURSE_ACCOUNT)
+            return replace(self._formgrader(course), purpose=Purpose("", Place.COURSE, course))
         if person.name.startswith(BOX_PREFIX):
             return self._sandbox(person.name)
         groups = [group.name for group in person.groups]
         profile = choose_profile(self.site.profiles, groups, options)
-        return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account)
+        of_course = course_of(groups, options)
+        purpose = Purpose(person.name, Place.COURSE if of_course else Place.OWN, of_course or "")
+        return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account, purpose)
 
     def _formgrader(self, course: str) -> ServerPlan:
         """A course's own server; none of a course that the site does not give now."""
@@ -128,7 +132,8 @@ class Plans:
         profile = self.site.profile(self.site.sandboxes.profile)
         charged = slurm_account(membership.sandbox) if has_accounting(self.site.cluster) else None
         wall = self._told(replace(wall, environment=language), offer_in_sandbox(self.site))
-        return ServerPlan(profile, wall, HUB_PORT, charged)
+        purpose = Purpose(membership.person, Place.SANDBOX, membership.sandbox)
+        return ServerPlan(profile, wall, HUB_PORT, charged, purpose)
 
     def _lab(self, name: str, groups: Collection[str]) -> Wall:
         role = role_of(tuple(groups))

@@ -18,7 +18,7 @@ from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.settings import HubSettings, LoginSettings
-from ledger.settings import LedgerSettings
+from ledger.settings import EnergySettings, LedgerSettings
 from portal.configuration import SERVICE
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
@@ -47,6 +47,9 @@ class Site(Section):
         None, description="Language models that people may ask; without it there are none."
     )
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
+    energy: EnergySettings = Field(
+        EnergySettings(), description="How the energy of what people use is reckoned, where no meter tells it."
+    )
 
     @property
     def portal(self) -> str:

@@ -141,6 +141,30 @@ answer_table = Table(
     Index("ix_answer_person_asked", "person", "asked"),
 )
 
+use_table = Table(
+    "job_use",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("job", BigInteger),
+    Column("person", String(64), nullable=False),
+    Column("place", String(20), nullable=False),
+    Column("place_id", String(64), nullable=False),
+    Column("begun", Float, nullable=False, index=True),
+    Column("seconds", BigInteger, nullable=False),
+    Column("core_seconds", BigInteger, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("gpu_thousandths", BigInteger, nullable=False),
+    Column("joules", Float, nullable=False),
+    Column("least", Float, nullable=False),
+    Column("most", Float, nullable=False),
+    Column("gpu_joules", Float),
+    Column("measured", Boolean, nullable=False),
+    Column("source", String(10), nullable=False),
+    Column("final", Boolean, nullable=False),
+    Index("ix_job_use_person_begun", "person", "begun"),
+    Index("ix_job_use_place_begun", "place", "place_id", "begun"),
+)
+
 
 def upgrade(engine: Engine, moved: Callable[[Connection], None]) -> None:
     """Run the migrations that the database has not seen; two processes may do this at once.

@@ -1,4 +1,4 @@
-"""The section `ledger:` of site.yaml: where people and the audit trail are kept."""
+"""The sections `ledger:` and `energy:` of site.yaml: where what must be remembered is kept, and how use is reckoned."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from base.database_url import EXAMPLES, checked
 from base.settings import Section
+from ledger.energy import WATTS_PER_CORE
 
 
 class LedgerSettings(Section):
@@ -23,3 +24,18 @@ class LedgerSettings(Section):
     @classmethod
     def _holds_no_secret(cls, url: str | None) -> str | None:
         return None if url is None else checked(url)
+
+
+class EnergySettings(Section):
+    """How the energy of what people use is reckoned, and how long it is known whose it was."""
+
+    watts_per_core: float = Field(
+        WATTS_PER_CORE,
+        gt=0,
+        le=100,
+        description="Power of one busy processor core with its share of the machine, in watts; the true energy is "
+        "taken to lie between half and double.",
+    )
+    days_kept: int = Field(
+        400, ge=30, le=4000, description="Days after which the ledger forgets who used it; courses and sandboxes stay."
+    )

@@ -64,21 +64,24 @@ class SiteView:
         """How long a server of this profile may run; None for a profile that the site no longer has."""
         return next((one.time for one in self.configuration.profiles if one.id == profile), None)
 
-    def start_url(self, owner: str, path: str = "", profile: str = "") -> str:
+    def start_url(self, owner: str, path: str = "", profile: str = "", course: str = "") -> str:
         """The hub's address that starts a user's server when needed and then opens a page in it.
 
         Args:
             owner: whose server.
             path: below the server's own address; empty for its first page.
             profile: profile to start it with; empty for the owner's first.
+            course: the course that it is started for; empty for none.
         """
-        query = {"next": f"/user/{quote(owner)}/{path}", **({"profile": profile} if profile else {})}
+        chosen = {"profile": profile, "course": course}
+        query = {"next": f"/user/{quote(owner)}/{path}", **{name: value for name, value in chosen.items() if value}}
         return f"{self.configuration.hub_origin}/hub/spawn/{quote(owner)}?{urlencode(query)}"
 
     def open_url(self, course: str, person: str, path: str = "lab") -> str:
         """Opens a page in a person's own server, started with the course's profile."""
         published = self._in_force.now().get(course)
-        return self.start_url(person, path, published.profile if published else self._profiles.get(course, ""))
+        profile = published.profile if published else self._profiles.get(course, "")
+        return self.start_url(person, path, profile, course)
 
     def assignment_url(self, course: str, assignment: str, person: str) -> str:
         """Opens an assignment's notebook in a person's own server."""

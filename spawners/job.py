@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from confinement import gpu
 from confinement.errors import WallRefused
 from confinement.run import Walled, start
 from confinement.wall import Wall
@@ -48,8 +49,6 @@ _REFUSED = {
 }
 _NOT_STARTED = 70
 _NO_LIMIT = 2**62
-# What Slurm tells a job about the devices it got; the server inside needs it to find them.
-_DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Task:
         publish_on: IP address on which the server is offered, or the network in which the node has one.
         log: file that gets the server's output.
         log_limit: most bytes of output kept in the folder of `log`.
+        use: file that gets what the job uses (`confinement.meter`); None: nobody counts.
     """
 
     wall: Wall
@@ -75,10 +75,12 @@ class Task:
     publish_on: str
     log: Path
     log_limit: int
+    use: Path | None = None
 
     def to_json(self) -> str:
         """As the value of LEERLAB_JOB."""
-        plain: dict[str, Any] = {**self.__dict__, "wall": self.wall.to_json(), "log": str(self.log)}
+        use = str(self.use) if self.use is not None else None
+        plain: dict[str, Any] = {**self.__dict__, "wall": self.wall.to_json(), "log": str(self.log), "use": use}
         return json.dumps(plain)
 
     @classmethod
@@ -90,7 +92,8 @@ class Task:
             confinement.errors.WallInvalid: the wall is not one that may be built.
         """
         raw = json.loads(text)
-        return cls(**{**raw, "wall": Wall.from_json(raw["wall"]), "log": Path(raw["log"])})
+        use = Path(raw["use"]) if raw.get("use") is not None else None
+        return cls(**{**raw, "wall": Wall.from_json(raw["wall"]), "log": Path(raw["log"]), "use": use})
 
 
 class RotatingLog:
@@ -238,13 +241,9 @@ def run(task: Task) -> int:
         log.write(f"{error}\n".encode())
         say(str(error))
         return _NOT_STARTED
-    environment = dict(task.wall.environment)
-    environment |= {name: os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ}
     try:
-        walled = start(
-            replace(task.wall, environment=environment),
-            publish_on=offered_on, output=log.write, output_limit=_NO_LIMIT,
-        )  # fmt: skip
+        wall, devices = gpu.admit(task.wall, os.environ)
+        walled = start(wall, publish_on=offered_on, output=log.write, output_limit=_NO_LIMIT)
     except WallRefused as error:
         log.write(f"{error}\n".encode())
         say(str(error))
@@ -258,8 +257,12 @@ def run(task: Task) -> int:
     announcement = Announcement(task, walled, *walled.published)
     thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
     thread.start()
+    # Imported now that the wall has started: nobody waits for it.
+    from confinement.meter import Meter  # noqa: PLC0415
+
     try:
-        code = walled.wait()
+        with Meter(task.use, devices):
+            code = walled.wait()
     finally:
         announcement.end()
     return _NOT_STARTED if announcement.refused else code

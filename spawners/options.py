@@ -1,4 +1,4 @@
-"""What a person may ask for when starting a server: the id of one profile among their own, and nothing else."""
+"""What a person may ask for when starting a server: one profile among their own, and for which course it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from spawners.failures import StartRefused
 from spawners.settings import Profile
 
 _SHOWN = 40
+_KNOWN = ("profile", "course")
+_OF_COURSES = ("nbgrader-", "formgrade-")
 
 
 def profiles_of(profiles: Sequence[Profile], groups: Collection[str]) -> list[Profile]:
@@ -25,10 +27,10 @@ def requested_profile(options: Mapping[str, object]) -> str | None:
     Raises:
         StartRefused: anything else is in it, or the id is not text.
     """
-    if unknown := sorted(str(key)[:_SHOWN] for key in options if key != "profile"):
+    if unknown := sorted(str(key)[:_SHOWN] for key in options if key not in _KNOWN):
         raise StartRefused(
             Message("start.refused.option", {"option": unknown[0]}),
-            f"Unknown option {unknown[0]!r}: only 'profile' can be chosen.",
+            f"Unknown option {unknown[0]!r}: only 'profile' and 'course' can be chosen.",
         )
     wanted = options.get("profile")
     if wanted is not None and not isinstance(wanted, str):
@@ -61,6 +63,24 @@ def choose_profile(profiles: Sequence[Profile], groups: Collection[str], options
     )
 
 
+def course_of(groups: Collection[str], options: Mapping[str, object]) -> str | None:
+    """The course that a server is started for: the one that the request names, else the only one there is.
+
+    Args:
+        groups: the person's groups.
+        options: JupyterHub's `user_options`, which it also keeps for the next start. A course that is not, or no
+            longer, one of this person's counts as none, so that nobody's work is charged to others.
+
+    Returns:
+        The course's id; None for what is for no course, or for several.
+    """
+    own = {group.partition("-")[2] for group in groups if group.startswith(_OF_COURSES)}
+    wanted = options.get("course")
+    if isinstance(wanted, str) and wanted in own:
+        return wanted
+    return next(iter(own)) if len(own) == 1 else None
+
+
 def form_options(form: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """The start page's form as options: a single `profile`, other fields kept so that they are refused by name."""
+    """The start page's form as options, each a single one; other fields are kept so that they are refused by name."""
     return {key: values[0] if len(values) == 1 else list(values) for key, values in form.items() if key != "_xsrf"}

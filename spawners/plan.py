@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from confinement.wall import Wall
+from ledger.use import Purpose
 from spawners.settings import Profile
 
 
@@ -18,9 +19,11 @@ class ServerPlan:
             the variables that JupyterHub gives to its servers (`JUPYTERHUB_*`) to the environment, nothing else.
         api_port: port on loopback inside on which a relay leads to the hub's API.
         account: what the job is charged to, of `cluster.accounting`; None where there is no accounting.
+        purpose: for whom and for what the server is; None: the person's own work.
     """
 
     profile: Profile
     wall: Wall
     api_port: int = 8081
     account: str | None = None
+    purpose: Purpose | None = None

@@ -32,6 +32,7 @@ from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
 from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
+from spawners.use import submitted
 
 NO_LIMIT = 10**9
 """Seconds for JupyterHub's own start timeout, which would count the time in Slurm's queue: ours begins with the job."""
@@ -162,6 +163,7 @@ class LeerlabSpawner(RememberingSpawner):
                     self._next_start()
                     continue
                 job = found
+            submitted(self.facility.state, start.id, job)
             self._keep(self._current.with_job(job))
             return
 
@@ -180,8 +182,9 @@ class LeerlabSpawner(RememberingSpawner):
         base, hub_prefix = self.server.base_url, self.hub.base_url
         environment = inside_environment(plan, self.get_env(), base, hub_prefix)
         return job_request(
-            self.facility, plan, start, secret, environment=environment, base=base, hub_prefix=hub_prefix
-        )
+            self.facility, plan, start, secret,
+            person=self.user.name, environment=environment, base=base, hub_prefix=hub_prefix,
+        )  # fmt: skip
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """BatchSpawner would look up a unix account of the person's name; the wall has its own."""

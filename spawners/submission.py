@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cluster.jobs import JobRequest
 from cluster.script import job_script
+from ledger.use import Place, Purpose
+from spawners import use
 from spawners.facility import Facility
 from spawners.job import VARIABLE, Task
 from spawners.plan import ServerPlan
@@ -44,20 +46,23 @@ def job_folder(facility: Facility, start_id: str) -> Path:
 
 def job_request(
     facility: Facility, plan: ServerPlan, start: Start, secret: str, *,
-    environment: Mapping[str, str], base: str, hub_prefix: str,
+    person: str, environment: Mapping[str, str], base: str, hub_prefix: str,
 ) -> JobRequest:  # fmt: skip
-    """The job of one start.
+    """The job of one start; writes down for whom and for what it will be.
 
     Args:
         facility: the hub's surroundings.
         plan: what to start.
         start: the start that is committed already.
         secret: its one-time secret.
+        person: whose server it is.
         environment: of `inside_environment`.
         base: the server's base URL.
         hub_prefix: base URL of the hub.
     """
     profile, folder = plan.profile, job_folder(facility, start.id)
+    purpose = plan.purpose or Purpose(person, Place.OWN)
+    counted = use.begin(facility.state, start.id, start.comment(facility.hub), purpose, profile)
     task = Task(
         wall=replace(plan.wall, environment=dict(environment)),
         report_to=facility.report_to,
@@ -67,6 +72,7 @@ def job_request(
         publish_on=facility.publish_on,
         log=folder / LOG,
         log_limit=facility.log_limit,
+        use=counted,
     )
     return JobRequest(
         name="leerlab-server",

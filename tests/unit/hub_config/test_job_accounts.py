@@ -13,7 +13,7 @@ from cluster.commands import Slurm
 from cluster.settings import Interval
 from cluster.watcher import Watcher
 from grading.configuration import VARIABLE, ServiceConfiguration
-from grading.executions import ExecutionLimits, Executions
+from grading.executions import Asked, ExecutionLimits, Executions
 from hub_config.courses import Courses
 from hub_config.plans import Plans
 from hub_config.run.processes import grading_daemon
@@ -53,7 +53,7 @@ def test_a_lab_and_a_formgrader(site, state, installation, name):
         "0" * 12, plans.plan_for, slurm, Watcher(slurm, Interval()), state, "unix:/x", ("/bin/true",), str
     )
     start, secret = Start.new("cpu-small", None, datetime.now(UTC))
-    request = job_request(facility, plan, start, secret, environment={}, base="/", hub_prefix="/hub/")
+    request = job_request(facility, plan, start, secret, person=name, environment={}, base="/", hub_prefix="/hub/")
     assert request.account == ("courses" if site.cluster.accounting else None)
 
 
@@ -71,4 +71,5 @@ def test_a_graded_run(site, state, installation):
         interval=configuration.slurm_interval,
         account=configuration.account,
     )
-    assert executions._request("0" * 24).account == ("courses" if site.cluster.accounting else None)
+    asked = Asked(id="0" * 24, course="klein", by="course-klein", time=datetime.now(UTC))
+    assert executions._request(asked).account == ("courses" if site.cluster.accounting else None)
