@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -105,6 +105,9 @@ class Total:
     least: float = 0.0
     most: float = 0.0
     unmetered: int = 0
+
+    def __add__(self, other: Total) -> Total:
+        return Total(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @property
     def gpu_seconds(self) -> int:

@@ -13,6 +13,7 @@ from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from ledger.store import Ledger
 from ledger.transfers import TransferLedger
+from ledger.use import UseLedger
 from portal.application import Act, Application, Parts
 from portal.box_pages import OperatorActs, RequestPage, SandboxPage
 from portal.boxes import Boxes
@@ -29,6 +30,7 @@ from portal.pages import LivePage, Pages
 from portal.sessions import Sessions
 from portal.site import SiteView
 from portal.snapshot import Looks
+from portal.use import Used
 from portal.work import Exchange
 from sandboxes.airlock.clamav import Scanner
 from sandboxes.airlock.outgoing import Outgoing
@@ -59,6 +61,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         Part.GRADING: page_answers(folders.run / "grading.sock", "/status"),
         Part.LEDGER: call_answers(ledger.head),
     }
+    used = Used(UseLedger(ledger))
     accounts = None
     if configuration.accounting:
         accounts = Accounts(conf, user=getpass.getuser(), commands=commands, answer=answer)
@@ -78,7 +81,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
         files = FilePages(boxes, transfers, quarantine=quarantine, outgoing=outgoing, scanner=scanner, taking=taking)
         outside = OutsidePages(boxes, OpeningLedger(ledger))
         request = RequestPage(boxes, pages)
-        sandbox = SandboxPage(boxes, site, pages, files=files, outside=outside)
+        sandbox = SandboxPage(boxes, site, pages, files=files, outside=outside, used=used)
         keeper = Keeper(
             life, ledger, folders, days_kept=settings.days_kept, follow=hub.follow_sandboxes,
             living=lambda: living(slurm, folders.jobs), quarantine=quarantine,
@@ -91,7 +94,7 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove,
             "oversee": OperatorActs(boxes, taking).act,
         }  # fmt: skip
-    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes)
+    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes, used)
     return Application(
         Parts(
             configuration=configuration,
@@ -102,8 +105,8 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             pages=pages,
             live={
                 "home": home.page,
-                "course": CoursePage(site, home).page,
-                "operator": OperatorPage(site, hub, Checks(parts), boxes=boxes, taking=taking).page,
+                "course": CoursePage(site, home, used).page,
+                "operator": OperatorPage(site, hub, Checks(parts), boxes=boxes, taking=taking, used=used).page,
                 **live,
             },
             acts=acts,

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from base.messages import Message
 from ledger.sandboxes import DataClass, SandboxState
+from ledger.use import Place
 from portal import request as page_request
 from portal.boxes import Boxes
 from portal.errors import Refused, absent
@@ -22,6 +23,7 @@ from portal.people import Visitor
 from portal.servers import running
 from portal.site import SiteView
 from portal.snapshot import Snapshot
+from portal.use import Used
 from sandboxes.life import LONGEST_PURPOSE, LONGEST_TITLE, SECTORS, SandboxRefused
 from sandboxes.life import Request as Wish
 from sandboxes.risk import SelfCheck
@@ -120,19 +122,25 @@ class SandboxPage:
         pages: draws.
         files: what goes in and out.
         outside: what it may reach.
+        used: what was used.
     """
 
-    def __init__(self, boxes: Boxes, site: SiteView, pages: Pages, *, files: FilePages, outside: OutsidePages) -> None:
+    def __init__(
+        self, boxes: Boxes, site: SiteView, pages: Pages, *, files: FilePages, outside: OutsidePages, used: Used
+    ) -> None:
         self._boxes = boxes
         self._site = site
         self._pages = pages
         self._files = files
         self._outside = outside
+        self._used = used
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("sandbox.html", ("seen", "servers", "boxstate", "usage", "transfers", "outside"), self.fill)
+        return LivePage(
+            "sandbox.html", ("seen", "servers", "boxstate", "usage", "use", "transfers", "outside"), self.fill
+        )
 
     async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -142,6 +150,8 @@ class SandboxPage:
             "owner": box.sandbox.owner == visitor.name,
             "members": await self._boxes.members(box.sandbox.id),
             "usage": await self._boxes.usage(box.sandbox.id),
+            "use": await self._used.of_place(Place.SANDBOX, box.sandbox.id),
+            "watts": self._site.configuration.watts_per_core,
             "open_url": self._site.start_url(box.account, "lab"),
             "servers": running(snapshot, [box.account], self._site),
             "titles": {box.sandbox.id: box.sandbox.title},

@@ -13,6 +13,7 @@ from base.settings import SiteSettings
 from cluster.command import COMMANDS
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
+from ledger.energy import WATTS_PER_CORE
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 
@@ -78,6 +79,7 @@ class PortalConfiguration(BaseModel):
         ledger: URL of the ledger's database.
         ledger_key: file with the ledger's key.
         sandboxes: the section of site.yaml; None when the site has no sandboxes.
+        watts_per_core: with which the electricity of processors is reckoned.
         sandbox_assistant: what pages of sandboxes say of the assistant; None when the site has none.
     """
 
@@ -102,6 +104,7 @@ class PortalConfiguration(BaseModel):
     accounting: bool = False
     ledger: str
     ledger_key: Path
+    watts_per_core: float = WATTS_PER_CORE
     sandboxes: SandboxSettings | None = None
     sandbox_assistant: AssistantShown | None = None
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from courses.catalogue import in_language
+from ledger.use import Place
 from portal import request as page_request
 from portal.cards import Role
 from portal.errors import absent
@@ -15,6 +16,7 @@ from portal.people import Visitor
 from portal.servers import own_accounts, running
 from portal.site import SiteView
 from portal.snapshot import Snapshot
+from portal.use import Used
 
 
 class CoursePage:
@@ -23,16 +25,18 @@ class CoursePage:
     Args:
         site: the site.
         home: makes the cards.
+        used: what was used; shown to teachers, of the whole course together.
     """
 
-    def __init__(self, site: SiteView, home: Home) -> None:
+    def __init__(self, site: SiteView, home: Home, used: Used) -> None:
         self._site = site
         self._home = home
+        self._used = used
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("course.html", ("seen", "servers", "assignments"), self.fill)
+        return LivePage("course.html", ("seen", "servers", "assignments", "use"), self.fill)
 
     async def fill(self, visitor: Visitor, parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows. Who may see the course has been decided before."""
@@ -55,4 +59,6 @@ class CoursePage:
             },
             "servers": running(snapshot, own_accounts(visitor, [course_id]), self._site),
             "titles": {course_id: card.title},
+            "use": await self._used.of_place(Place.COURSE, course_id) if role is Role.TEACHER else None,
+            "watts": self._site.configuration.watts_per_core,
         }

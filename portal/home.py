@@ -13,6 +13,7 @@ from portal.people import Visitor
 from portal.servers import own_accounts, running, state_of
 from portal.site import COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
+from portal.use import Used
 from portal.work import Exchange, Work
 
 
@@ -23,17 +24,19 @@ class Home:
         site: the site.
         exchange: how far people are.
         boxes: the sandboxes; None when the site has none.
+        used: what was used.
     """
 
-    def __init__(self, site: SiteView, exchange: Exchange, boxes: Boxes | None) -> None:
+    def __init__(self, site: SiteView, exchange: Exchange, boxes: Boxes | None, used: Used) -> None:
         self._site = site
         self._exchange = exchange
         self._boxes = boxes
+        self._used = used
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("home.html", ("seen", "servers", "courses", "boxes"), self.fill)
+        return LivePage("home.html", ("seen", "servers", "courses", "boxes", "use"), self.fill)
 
     async def fill(self, visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -52,6 +55,8 @@ class Home:
             "box_urls": {box.sandbox.id: self._site.start_url(box.account, "lab") for box in boxes},
             "shows_boxes": self._boxes is not None and (visitor.company or bool(boxes)),
             "titles": titles,
+            "use": await self._used.of_person(visitor.name),
+            "watts": self._site.configuration.watts_per_core,
         }
 
     def _cards(self, visitor: Visitor, snapshot: Snapshot, language: str) -> list[CourseCard]:

@@ -19,6 +19,7 @@ from base.messages import Message
 from portal import request
 from portal.assets import TEMPLATES, version
 from portal.failures import failure
+from portal.use import WORDS
 
 # JupyterHub builds its own Jinja2 environments; the extension brings all that our templates need into them.
 JINJA_OPTIONS = {"extensions": ["portal.language.PageLanguage"]}
@@ -132,6 +133,7 @@ class PageLanguage(InternationalizationExtension):
             until=until,
             amount=amount,
             number=number,
+            **WORDS,
         )
         environment.tests["starting_with"] = str.startswith
 

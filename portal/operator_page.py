@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ledger.sandboxes import SandboxState
+from ledger.use import Total
 from portal import request as page_request
 from portal.boxes import BoxCard, Boxes, card
 from portal.errors import HubSilent
@@ -16,6 +17,7 @@ from portal.people import COMPANIES, OPERATORS, STUDENTS, TEACHERS, Visitor
 from portal.servers import Running, running
 from portal.site import BOX_ACCOUNT, COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
+from portal.use import Used
 from sandboxes.taking import Export, Taking
 
 MOST_PEOPLE = 200
@@ -47,21 +49,24 @@ class OperatorPage:
         checks: whether each part answers.
         boxes: the sandboxes; None when the site has none.
         taking: the exports of ended sandboxes; None when the site has none.
+        used: what was used.
     """
 
     def __init__(
-        self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None = None, *, taking: Taking | None = None
-    ) -> None:
+        self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None = None, *, taking: Taking | None = None,
+        used: Used,
+    ) -> None:  # fmt: skip
         self._site = site
         self._hub = hub
         self._checks = checks
         self._boxes = boxes
         self._taking = taking
+        self._used = used
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("operator.html", ("seen", "health", "allservers", "allboxes", "people"), self.fill)
+        return LivePage("operator.html", ("seen", "health", "allservers", "alluse", "allboxes", "people"), self.fill)
 
     async def fill(self, _visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -69,13 +74,16 @@ class OperatorPage:
         language = page_request.current().language
         boxes = await self._living() if self._boxes else []
         exports = await self._exports(boxes)
-        servers = self._servers(snapshot)
+        servers, uses = self._servers(snapshot), await self._used.of_all()
         return {
             "has_boxes": self._boxes is not None,
             "boxes": sorted(boxes, key=lambda one: not _waits(one, exports)),
             "exports": exports,
             "health": await self._checks.look(snapshot),
             "servers": servers,
+            "uses": uses,
+            "use": sum(uses.values(), Total()),
+            "watts": self._site.configuration.watts_per_core,
             "people": people,
             "more": more,
             "titles": {name: course.title(language) for name, course in self._site.courses.items()}

@@ -125,6 +125,7 @@ def portal_daemon(
         profiles=site.profiles,
         grading=site.grading,
         accounting=has_accounting(site.cluster),
+        watts_per_core=site.energy.watts_per_core,
         sandboxes=site.sandboxes,
         sandbox_assistant=shown_in_sandboxes(site),
         slurm_conf=slurm_conf_of(site, state),

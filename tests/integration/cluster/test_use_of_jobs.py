@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from itertools import count
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from base.quantities import Duration, Size
-from base.settings import BothLanguages
 from cluster.embedded import slurm_conf
 from cluster.errors import SlurmUnavailable
 from cluster.records import records_of
 from cluster.script import job_script
 from confinement import seccomp
+from confinement.gpu import allotted
 from confinement.wall import Wall
 from grading.job import VARIABLE, Task
 from hub_config.use import Collector
@@ -29,7 +29,7 @@ from ledger.settings import EnergySettings
 from ledger.store import Ledger
 from ledger.use import By, Place, Purpose, UseLedger
 from spawners import use
-from spawners.settings import Profile
+from spawners.settings import Profile, Title
 
 JOB = Path(__file__).resolve().parents[3] / "grading" / "job.py"
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
@@ -68,7 +68,7 @@ def run(site, request_for):
         name = f"{os.getpid():012x}{next(numbers):012x}"
         comment = f"0123456789ab:grading:{name}"
         profile = Profile(
-            id="p", title=BothLanguages(nl="p", en="p"), partition=partition, cpus=cpus, memory=Size.parse("128M"),
+            id="p", title=Title(nl="p", en="p"), partition=partition, cpus=cpus, memory=Size.parse("128M"),
             time=Duration.parse("10m"), gpus=gpus, shards=shards,
         )  # fmt: skip
         counted = use.begin(site.state, name, comment, purpose, profile)
@@ -168,7 +168,13 @@ async def test_a_job_that_was_cancelled_while_it_waited_used_nothing(site, run, 
     first = await run("import time; time.sleep(60)", Purpose("sanne", Place.OWN), cpus=16)
     await site.running(first[0])
     second = await run("pass", Purpose("sanne", Place.OWN), cpus=16)
-    await collector(site, ledger).look()
+    made = collector(site, ledger)
+
+    async def seen() -> list[Any]:
+        await made.look()
+        return ledger.rows()
+
+    await site.until(seen, lambda rows: bool(rows) and rows[0].seconds >= 1)
     await site.slurm.cancel([second[0], first[0]])
     await site.ended(first[0])
     await site.ended(second[0])
@@ -241,11 +247,9 @@ async def answering(site) -> bool:
     return True
 
 
-async def test_without_accounting_slurm_tells_as_long_as_it_remembers(
-    cluster, request_for, ledger: UseLedger, tmp_path: Path
-) -> None:
+async def test_without_accounting_slurm_tells_as_long_as_it_remembers(cluster, request_for, ledger: UseLedger) -> None:
     state, profile = cluster.state, Profile(
-        id="p", title=BothLanguages(nl="p", en="p"), partition="gpu", cpus=1, memory=Size.parse("64M"),
+        id="p", title=Title(nl="p", en="p"), partition="gpu", cpus=1, memory=Size.parse("128M"),
         time=Duration.parse("10m"), shards=2,
     )  # fmt: skip
     name = f"{os.getpid():012x}{next(numbers):012x}"
@@ -263,18 +267,12 @@ async def test_without_accounting_slurm_tells_as_long_as_it_remembers(
     assert (row.joules, row.least) == (0, 0) and row.most == row.seconds * 6 * 2
 
 
-Environment = Callable[..., Any]
-
-
 @pytest.mark.parametrize("asked", [{"gpus": 1}, {"gpus": 2}, {"shards": 2}, {}])
-async def test_what_slurmd_says_of_gpus_is_what_the_wall_goes_by(cluster, request_for, tmp_path: Path, asked) -> None:
-    from confinement.gpu import allotted
-
+async def test_what_slurmd_says_of_gpus_is_what_the_wall_goes_by(cluster, request_for, asked) -> None:
     output = cluster.state.jobs / f"environment-{next(numbers)}"
     request = request_for(
         "/usr/bin/env", partition="gpu", output=output, environment={"CUDA_VISIBLE_DEVICES": "0,1,2"}, **asked
     )
     await cluster.ended(await cluster.slurm.submit(request))
     environment = dict(line.partition("=")[::2] for line in output.read_text().splitlines() if "=" in line)
-    print({name: value for name, value in environment.items() if "GPU" in name or "SHARD" in name or "CUDA" in name})
     assert len(allotted(environment)) == (asked.get("gpus") or min(1, asked.get("shards", 0)))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from portal_site import MARKUP, Pages
 
 from grading.store import Store
 from grading.tree import TreeLimits
-from hub_config.login import keys
 
 pytestmark = pytest.mark.integration
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
@@ -29,42 +27,6 @@ VISITS = {
     "gast": ["/"],
     "bakker": ["/", "/sandboxes/new", "/sandboxes/{box}"],
 }
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    tools = os.environ.get("LEERLAB_TEST_TOOLS", "")
-    script = Path(tools, "node_modules/axe-core/axe.min.js")
-    assert tools and script.is_file(), "LEERLAB_TEST_TOOLS does not hold axe-core"
-    return script.read_text()
-
-
-@pytest.fixture(scope="module")
-def screenshots() -> Path:
-    build = os.environ.get("LEERLAB_BUILD") or Path(__file__).resolve().parents[3] / "build"
-    folder = Path(build) / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture
-def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
-    """Opens a browser of a person's own that has come to the portal."""
-    contexts: list[BrowserContext] = []
-
-    def log_in(name: str, **options: Any) -> Page:
-        context = chromium.new_context(**{"locale": "nl-NL", "viewport": DESKTOP, **options})
-        context.set_default_timeout(20_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(keys.link(pages.address, pages.key()))
-        page.click(f"button[value={name}]")
-        page.wait_for_url(f"{pages.portal}/")
-        return page
-
-    yield log_in
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture
@@ -104,7 +66,7 @@ def a_sandbox(page: Page, pages: Pages) -> str:
         old.first.click()
         if not page.locator("details form[action$='/end']").count():
             break
-        page.locator("details summary").click()
+        page.locator("details:has(form[action$='/end']) summary").click()
         page.check("input[name=sure]")
         page.locator("form[action$='/end'] button").click()
         page.wait_for_url("**changed=1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,8 @@ from spawners.use import counted_in
 JOB = Path(__file__).resolve().parents[3] / "grading" / "job.py"
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 
+SLURM = {"SLURM_JOB_ID": "42", "SLURM_CPUS_ON_NODE": "2"}
+
 pytestmark = pytest.mark.integration
 
 
@@ -40,9 +41,7 @@ def folder() -> Iterator[Path]:
 def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(
-        program: str, *, seconds: int = 60, binds: tuple[Bind, ...] = (), **slurm: str
-    ) -> subprocess.Popen[bytes]:
+    def begin(program: str, *, seconds: int = 60, binds: tuple[Bind, ...] = ()) -> subprocess.Popen[bytes]:
         wall = Wall(
             command=("/usr/bin/python3", "-I", "-c", program), home=folder / "home", seccomp=folder / "seccomp.bpf",
             binds=binds,
@@ -50,7 +49,7 @@ def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", folder / "use" / "use.jsonl")
         process = subprocess.Popen(
             ["/usr/bin/python3", "-I", "-S", str(JOB)],
-            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), "SLURM_JOB_ID": "42", "SLURM_CPUS_ON_NODE": "2", **slurm},
+            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **SLURM},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
         )  # fmt: skip
         started.append(process)
@@ -188,7 +187,7 @@ def test_the_control_a_lab_that_has_the_folder_inside_does_forge_it(begin: Calla
 @pytest.mark.attack
 def test_a_link_in_place_of_the_file_is_not_followed(begin: Callable[..., Any], folder: Path) -> None:
     (folder / "victim").write_text("kept")
-    os.symlink(folder / "victim", folder / "use" / "use.jsonl")
+    (folder / "use" / "use.jsonl").symlink_to(folder / "victim")
     process = begin("pass")
     output, _ = process.communicate(timeout=30)
     assert b"not measured" in output and (folder / "victim").read_text() == "kept"

@@ -21,7 +21,7 @@ class Nothing:
 
 
 async def test_the_account_of_a_sandbox_is_called_as_its_member_also_with_a_hyphen_in_the_name() -> None:
-    page = OperatorPage(None, Named(), None, None)  # type: ignore[arg-type]
+    page = OperatorPage(None, Named(), None, None, used=None)  # type: ignore[arg-type]
     accounts = ["box-h2pwpde3-mila", "box-h2pwpde3-p-v5cnbaug54lczwtp"]
     servers = [Running(one, Kind.SANDBOX, "h2pwpde3", ServerState.RUNNING, None, "/") for one in accounts]
     assert await page._names(servers, Nothing()) == {  # type: ignore[arg-type]

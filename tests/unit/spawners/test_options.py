@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spawners.failures import StartRefused
-from spawners.options import choose_profile, form_options, profiles_of
+from spawners.options import choose_profile, course_of, form_options, profiles_of
 from spawners.settings import Profile
 
 ALL = [
@@ -61,3 +61,21 @@ def test_a_form_field_besides_the_profile_is_kept_so_that_it_is_refused_by_name(
     assert form_options({"profile": ["gpu"], "_xsrf": ["x"]}) == {"profile": "gpu"}
     with pytest.raises(StartRefused, match="cmd"):
         choose_profile(ALL, (), form_options({"profile": ["small"], "cmd": ["sh"]}))
+
+
+STUDENT = ["nbgrader-klein", "nbgrader-groot", "companies"]
+
+
+def test_a_server_is_for_the_course_that_it_was_started_from() -> None:
+    assert course_of(STUDENT, {"course": "groot"}) == "groot"
+    assert course_of(["formgrade-klein"], {}) == "klein"
+    assert course_of(STUDENT, {}) is None
+    assert course_of(["companies"], {"course": "klein"}) is None
+
+
+@pytest.mark.attack
+def test_nobody_charges_a_server_to_a_course_that_is_not_theirs() -> None:
+    for wanted in ("ander", "", "nbgrader-klein", ["klein"], None, 3):
+        assert course_of(STUDENT, {"course": wanted}) is None
+    # The control: a member of that course may.
+    assert course_of([*STUDENT, "nbgrader-ander"], {"course": "ander"}) == "ander"
