@@ -42,6 +42,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ["sandbox", "verify"],
         ["ledger", "list"],
         ["ledger", "verify"],
+        ["ledger", "use"],
     ],
 )
 def test_every_command_has_help(command: list[str]) -> None:
