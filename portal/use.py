@@ -93,8 +93,8 @@ def electricity(joules: float) -> str:
     """An amount as people read it on their bill: 0,4 Wh, 35 Wh or 1,2 kWh, in the language of the current request."""
     language, hours = page_request.current().language, joules / _WATT_HOUR
     if hours >= 1000:
-        return f"{format_decimal(hours / 1000, '#,##0.#', locale=language)} kWh"
-    return f"{format_decimal(hours, '#,##0.#' if hours < 10 else '#,##0', locale=language)} Wh"
+        return f"{format_decimal(hours / 1000, '#,##0.#', locale=language)}\N{NO-BREAK SPACE}kWh"
+    return f"{format_decimal(hours, '#,##0.#' if hours < 10 else '#,##0', locale=language)}\N{NO-BREAK SPACE}Wh"
 
 
 def hours(seconds: float) -> str:

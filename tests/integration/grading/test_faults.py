@@ -209,7 +209,7 @@ def test_a_slurm_that_is_away_refuses_an_execution_and_says_so(site: Site, slurm
                 timeout=60,
             )
         assert answer.status_code == 503 and "cluster" in answer.json()["what"]
-        assert list(site.state.jobs.iterdir()) == []
+        assert [folder.name for folder in site.state.jobs.iterdir()] == ["use"]
     finally:
         slurm.start("slurmctld")
         wait_until(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").strip(), 30)

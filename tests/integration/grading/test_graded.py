@@ -31,7 +31,7 @@ print(json.dumps({s["student"]: s["score"] for s in api.get_submissions("week-1"
         )
     )
     assert marks == {"anna": 3, "bram": 1}
-    assert list(site.state.jobs.iterdir()) == []
+    assert [folder.name for folder in site.state.jobs.iterdir()] == ["use"]
     graded = (course / "autograded" / "bram" / "week-1" / "kwadraten.ipynb").read_text()
     assert "AssertionError" in graded
 

@@ -58,7 +58,7 @@ def box(pages: Pages) -> Iterator[str]:
             state=SandboxState.ACTIVE, most=50,
         )  # fmt: skip
         # What its page measures; `Sandboxes.request` would have made it.
-        Folders(pages.state, made.id).root.mkdir(parents=True)
+        Folders(pages.state, made.id).make()
         UseLedger(ledger).put(
             [
                 used(1, "sanne", Place.COURSE, "ai-in-je-vak", hours=3.25, wh=70),
