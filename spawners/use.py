@@ -98,10 +98,16 @@ def begin(state: State, name: str, comment: str, purpose: Purpose, profile: Prof
 
 
 def submitted(state: State, name: str, job: int) -> None:
-    """Write down which number Slurm gave a job; nothing when that has been collected already."""
+    """Write down which number Slurm gave a job; nothing when that has been collected already.
+
+    Raises nothing: the job runs, and its wrapper and its comment tell the number, too.
+    """
     folder = state.use / name
-    if (about := about_of(folder)) is not None:
-        _write(folder, replace(about, job=job))
+    try:
+        if (about := about_of(folder)) is not None:
+            _write(folder, replace(about, job=job))
+    except OSError as error:
+        log.warning("The number of job %d is not written down: %s", job, error)
 
 
 def uncollected(state: State) -> Iterator[Path]:
@@ -132,6 +138,9 @@ def counted_in(folder: Path) -> Counted | None:
     try:
         descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s cannot be read: %s", folder / FILE, error)
         return None
     with os.fdopen(descriptor, "rb") as file:
         file.seek(max(0, os.fstat(descriptor).st_size - _TAIL))
