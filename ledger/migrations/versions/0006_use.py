@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ledger.columns import words
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -13,11 +15,11 @@ def upgrade() -> None:
     """Make the table."""
     op.create_table(
         "job_use",
-        sa.Column("id", sa.String(80), primary_key=True),
+        sa.Column("id", words(80), primary_key=True),
         sa.Column("job", sa.BigInteger),
-        sa.Column("person", sa.String(64), nullable=False),
-        sa.Column("place", sa.String(20), nullable=False),
-        sa.Column("place_id", sa.String(64), nullable=False),
+        sa.Column("person", words(64), nullable=False),
+        sa.Column("place", words(20), nullable=False),
+        sa.Column("place_id", words(64), nullable=False),
         sa.Column("begun", sa.Float, nullable=False, index=True),
         sa.Column("seconds", sa.BigInteger, nullable=False),
         sa.Column("core_seconds", sa.BigInteger, nullable=False),
@@ -28,7 +30,7 @@ def upgrade() -> None:
         sa.Column("most", sa.Float, nullable=False),
         sa.Column("gpu_joules", sa.Float),
         sa.Column("measured", sa.Boolean, nullable=False),
-        sa.Column("source", sa.String(10), nullable=False),
+        sa.Column("source", words(10), nullable=False),
         sa.Column("final", sa.Boolean, nullable=False),
     )
     op.create_index("ix_job_use_person_begun", "job_use", ["person", "begun"])
