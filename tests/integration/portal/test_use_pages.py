@@ -20,6 +20,7 @@ from ledger.sandboxes import DataClass, RiskClass, SandboxLedger, SandboxState
 from ledger.schema import use_table
 from ledger.store import Ledger
 from ledger.use import Place, Use, UseLedger
+from portal.use import KEPT_SECONDS
 from sandboxes.folders import Folders
 
 pytestmark = pytest.mark.integration
@@ -68,6 +69,7 @@ def box(pages: Pages) -> Iterator[str]:
                 used(5, "", Place.ASSISTANT, f"klein-{MARKUP}"[:64], hours=2, wh=12),
             ]
         )
+        time.sleep(KEPT_SECONDS)  # Other tests of this folder have looked at these pages.
         yield made.id
         with ledger.transaction() as connection:
             connection.execute(delete(use_table))
