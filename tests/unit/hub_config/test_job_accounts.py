@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from traitlets.config import Config
 
 from base.paths import Installation, State
 from cluster.commands import Slurm
@@ -14,11 +15,15 @@ from cluster.settings import Interval
 from cluster.watcher import Watcher
 from grading.configuration import VARIABLE, ServiceConfiguration
 from grading.executions import Asked, ExecutionLimits, Executions
+from hub_config.app import LeerlabHub
+from hub_config.audit import Audit, open_ledger
 from hub_config.courses import Courses
+from hub_config.jupyterhub import set_use
 from hub_config.plans import Plans
 from hub_config.run.processes import grading_daemon
 from hub_config.sandboxes import Members
 from hub_config.site import load
+from hub_config.use import Collector
 from spawners.facility import Facility
 from spawners.starts import Start
 from spawners.submission import job_request
@@ -73,3 +78,12 @@ def test_a_graded_run(site, state, installation):
     )
     asked = Asked(id="0" * 24, course="klein", by="course-klein", time=datetime.now(UTC))
     assert executions._request(asked).account == ("courses" if site.cluster.accounting else None)
+
+
+def test_the_hub_collects_what_its_jobs_used(site, state):
+    config = Config()
+    set_use(config, site, state, Audit(open_ledger(site, state)))
+    collector = LeerlabHub(config=config).use
+    assert isinstance(collector, Collector)
+    # traitlets copies what it is configured with; there is one collector.
+    assert collector is config.LeerlabHub.use
