@@ -147,6 +147,7 @@ async def test_rows_agree_with_sacct_to_the_second(site, run, ledger: UseLedger)
     assert list(use.uncollected(site.state)) == []
 
 
+@pytest.mark.slow
 async def test_a_job_that_runs_is_in_the_ledger_and_counted_anew_at_its_end(site, run, ledger: UseLedger) -> None:
     job, _ = await run("import time; time.sleep(60)", Purpose("sanne", Place.OWN))
     await site.running(job)
@@ -164,6 +165,7 @@ async def test_a_job_that_runs_is_in_the_ledger_and_counted_anew_at_its_end(site
     assert [one.seconds for one in ledger.rows()] == [sacct(site, job)[0]]
 
 
+@pytest.mark.slow
 async def test_a_job_that_was_cancelled_while_it_waited_used_nothing(site, run, ledger: UseLedger) -> None:
     first = await run("import time; time.sleep(60)", Purpose("sanne", Place.OWN), cpus=16)
     await site.running(first[0])
@@ -183,6 +185,7 @@ async def test_a_job_that_was_cancelled_while_it_waited_used_nothing(site, run, 
     assert [row.job for row in ledger.rows()] == [first[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 async def test_a_hub_killed_between_reading_and_writing_counts_each_job_once(
     site, run, ledger: UseLedger, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +217,7 @@ async def test_a_hub_killed_between_reading_and_writing_counts_each_job_once(
     assert list(use.uncollected(site.state)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 async def test_while_sacct_is_away_nothing_is_lost_and_nothing_is_final(site, run, ledger: UseLedger) -> None:
     job, _ = await run(BUSY.format(0.3), Purpose("sanne", Place.OWN))

@@ -140,8 +140,9 @@ def test_nobody_reads_the_use_of_others(page_of: Callable[..., str], box: str) -
     assert all(words in own for words in theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("language", ["nl", pytest.param("en", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("language", ["nl", "en"])
 def test_axe_finds_nothing_serious_where_use_is_shown(
     person: Callable[..., Page], pages: Pages, box: str, axe: str, screenshots: Path, language: str
 ) -> None:
