@@ -10,7 +10,7 @@ import typer
 
 from base.errors import LeerlabError
 from base.paths import Installation
-from cli import course, data, development, ledger, output, sandbox
+from cli import course, data, development, image, ledger, output, sandbox
 from cli.site import JsonOption, SiteOption, read_site, readable
 from hub_config import check as checks
 from hub_config.login import keys as login_keys
@@ -33,6 +33,7 @@ app.add_typer(sandbox.app)
 app.add_typer(ledger.app)
 app.add_typer(course.app)
 app.add_typer(data.app)
+app.add_typer(image.app)
 
 
 @app.command()

@@ -1,0 +1,60 @@
+"""The image that a site's labs and graded runs run from: where it stands, and putting it there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from base.errors import LeerlabError
+from base.paths import Installation, State
+from confinement import seccomp
+from grading.plans import seccomp_of
+from hub_config.site import Site
+from images.unpack import Step, forget_others, root_of, unpack
+
+
+def with_image(site: Site, state: State, installation: Installation) -> Installation:
+    """The installation with the root file system that the site's walls run from; it need not be there yet.
+
+    Raises:
+        ImageRefused: the image's manifest is not signed by the site's key, or is another image's.
+    """
+    if site.images is None:
+        return replace(installation, image=None)
+    root, _ = root_of(state.images, site.images.files, site.images.key)
+    return replace(installation, image=root)
+
+
+def unpacked(site: Site, state: State, installation: Installation) -> Installation:
+    """As `with_image`, for what runs beside a site that was started: the image is there.
+
+    Raises:
+        LeerlabError: it is not.
+    """
+    found = with_image(site, state, installation)
+    if found.image is not None and not found.image.is_dir():
+        raise LeerlabError(
+            f"The site's image {site.images.notebook if site.images else ''} is not unpacked yet.",
+            "Labs and graded work of this site run from it.",
+            "Start the site once: leerlab up.",
+        )
+    return found
+
+
+def prepare_image(site: Site, state: State, step: Step, *, jobs_run: bool) -> None:
+    """Unpack the site's image where it is not yet, and remove the ones that nothing runs from.
+
+    Args:
+        site: the checked settings.
+        state: the site's state folder, which no other `up` or `down` works on.
+        step: called with one English phrase at each step.
+        jobs_run: whether jobs of an earlier start go on: they may run from an earlier image.
+
+    Raises:
+        ImageRefused: the image is not what its signature says, or cannot be unpacked.
+    """
+    root = None
+    if site.images is not None:
+        seccomp.write_filter(seccomp_of(state))
+        root = unpack(state.images, site.images.files, site.images.key, seccomp_of(state), step)
+    if not jobs_run:
+        forget_others(state.images, root)
