@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
 from confinement import seccomp
-from grading.plans import seccomp_of
+from confinement.run import start
+from confinement.wall import Wall
+from grading.plans import NOTEBOOK_ENV, seccomp_of
 from hub_config.site import Site
+from images.settings import ImageSettings
+from images.shelf import verify
 from images.unpack import Step, forget_others, root_of, unpack
+
+LOOK_SECONDS = 60.0
+LOOK = "import jupyterhub, jupyterlab, nbgrader"
 
 
 def with_image(site: Site, state: State, installation: Installation) -> Installation:
@@ -58,3 +67,31 @@ def prepare_image(site: Site, state: State, step: Step, *, jobs_run: bool) -> No
         root = unpack(state.images, site.images.files, site.images.key, seccomp_of(state), step)
     if not jobs_run:
         forget_others(state.images, root)
+
+
+def see_image(images: ImageSettings, state: State) -> str:
+    """Every byte of the site's image is what was signed, and what is unpacked of it starts in a wall.
+
+    Raises:
+        LeerlabError: one of the two is not so.
+    """
+    manifest = verify(images.files, images.key)
+    root = state.images / manifest.sha256
+    if not root.is_dir():
+        raise LeerlabError(
+            "The image is not unpacked.", "No lab runs from it.", "Run ./leerlab down, then ./leerlab up."
+        )
+    with tempfile.TemporaryDirectory(prefix="doctor-", dir=state.run) as home:
+        command = (f"{NOTEBOOK_ENV}/bin/python", "-I", "-c", LOOK)
+        with start(Wall(command, Path(home), seccomp_of(state), root=root)) as walled:
+            try:
+                code = walled.wait(LOOK_SECONDS)
+            except TimeoutError:
+                code = walled.terminate()
+            said = walled.output.decode(errors="replace").strip().split("\n")[-1]
+    if code:
+        raise LeerlabError(
+            f"The image does not start: {said or f'exit code {code}'}.", "Notebooks do not start.",
+            f"Run ./leerlab down, remove {root}, run ./leerlab up.",
+        )  # fmt: skip
+    return f"{manifest.label} is what was signed, and starts"

@@ -102,18 +102,21 @@ def _listed(tree: Path) -> dict[str, os.stat_result]:
 
 
 def _how(one: Path, left: os.stat_result, other: Path, right: os.stat_result) -> str:
-    if left.st_mode != right.st_mode:
-        return f"mode {stat.filemode(left.st_mode)} and {stat.filemode(right.st_mode)}"
-    if stat.S_ISLNK(left.st_mode):
+    """All that differs in one path, the contents first; empty where it is the same."""
+    if stat.S_IFMT(left.st_mode) != stat.S_IFMT(right.st_mode):
+        return f"{stat.filemode(left.st_mode)} and {stat.filemode(right.st_mode)}"
+    found = []
+    if stat.S_ISREG(left.st_mode):
+        sizes = f"{left.st_size} and {right.st_size} bytes" if left.st_size != right.st_size else ""
+        found.append(sizes or _first_byte(one, other))
+    elif stat.S_ISLNK(left.st_mode):
         first, second = one.readlink(), other.readlink()
-        return "" if first == second else f"leads to {first} and to {second}"
+        found.append("" if first == second else f"leads to {first} and to {second}")
+    if left.st_mode != right.st_mode:
+        found.append(f"mode {stat.filemode(left.st_mode)} and {stat.filemode(right.st_mode)}")
     if int(left.st_mtime) != int(right.st_mtime):
-        return f"time {int(left.st_mtime)} and {int(right.st_mtime)}"
-    if not stat.S_ISREG(left.st_mode):
-        return ""
-    if left.st_size != right.st_size:
-        return f"{left.st_size} and {right.st_size} bytes"
-    return _first_byte(one, other)
+        found.append(f"time {int(left.st_mtime)} and {int(right.st_mtime)}")
+    return ", ".join(filter(None, found))
 
 
 def _first_byte(one: Path, other: Path) -> str:

@@ -31,6 +31,7 @@ from confinement.run import start as start_wall
 from confinement.wall import Wall
 from hub_config.audit import open_ledger
 from hub_config.catalogue import entries_of
+from hub_config.images import see_image
 from hub_config.login import keys as login_keys
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.run import ports
@@ -94,6 +95,8 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
         ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state))),
         ("login", lambda: see_login(site, state)),
     ]
+    if site.images is not None:
+        examinations.append(("image", partial(see_image, site.images, state)))
     if site.sandboxes is not None:
         real = isinstance(site.login, OidcLoginSettings)
         examinations.append(("scanner", partial(see_scanner, site.sandboxes, state, real_people=real)))

@@ -67,9 +67,10 @@ class Key:
 
 def pack(tree: Path, squashfs: Path, pseudo: Sequence[str] = ()) -> Path:
     """Pack a tree; `pseudo` adds what an ordinary account cannot make (see mksquashfs)."""
+    further = [word for line in pseudo for word in ("-p", line)]
     _run(
         "/usr/bin/mksquashfs", tree, squashfs, "-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs",
-        "-comp", "zstd", "-Xcompression-level", "1", "-mkfs-time", "0", *(word for line in pseudo for word in ("-p", line)),
+        "-comp", "zstd", "-Xcompression-level", "1", "-mkfs-time", "0", *further,
     )  # fmt: skip
     return squashfs
 
