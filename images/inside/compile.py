@@ -1,9 +1,9 @@
 """Runs inside the new root file system: compiles all Python anew, so that two builds give the same bytes.
 
 Compiled files as Debian's and pip's own steps make them differ from build to build: they hold the time of their source,
-and the order of constant sets follows the seed of hashes and the places of objects in memory. Here the source's digest
-stands in for its time, the seed is fixed, and each folder is compiled by a process of its own without address
-randomisation (setarch -R), so that what was compiled before it, or beside it, does not matter.
+and how a constant is written down follows what else the same process holds (marshal marks what is referred to twice).
+Here the source's digest stands in for its time, and each folder is compiled by a process of its own in a fixed order:
+what was compiled before it, or beside it, does not matter.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"
 
 
 def parts(root: Path) -> list[tuple[Path, bool]]:
-    """Folders to compile, each with whether what lies below it belongs to it: packages one by one."""
+    """Folders to compile, each with whether all below it belongs to it: packages one by one."""
     found = [(root, False)]
     for entry in sorted(root.iterdir()):
         if entry.is_symlink() or not entry.is_dir():
             continue
-        if entry.name in ("lib", "lib64", "python3.11", "site-packages") or entry == Path("/opt/notebook/lib"):
+        if entry.name in ("lib", "python3.11", "site-packages"):
             found += parts(entry)
         else:
             found.append((entry, True))
@@ -36,13 +36,12 @@ def parts(root: Path) -> list[tuple[Path, bool]]:
 def compile_part(part: tuple[Path, bool]) -> str:
     """Compile one part; gives what was said of files that are no Python of this version."""
     folder, whole = part
-    # -R: no address randomisation. -f: whatever is there. unchecked-hash: nobody looks at the source again (PEP 552).
-    done = subprocess.run(
-        ["/usr/bin/setarch", "-R", PYTHON, "-E", "-S", "-m", "compileall", "-q", "-f", "--invalidation-mode",
-         "unchecked-hash", *([] if whole else ["-l"]), str(folder)],
-        env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-    )  # fmt: skip
-    if done.returncode not in (0, 1) or done.stderr:
+    # -f: whatever is there. unchecked-hash: nobody looks at the source again (PEP 552).
+    argv = [PYTHON, "-S", "-m", "compileall", "-q", "-f"]
+    argv += ["--invalidation-mode", "unchecked-hash", *([] if whole else ["-l"]), str(folder)]
+    done = subprocess.run(argv, env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    # 1: a file is no Python of this version, such as a template or an example of an error.
+    if done.returncode not in (0, 1):
         raise SystemExit(f"{folder} could not be compiled: {done.stderr.decode(errors='replace')}")
     return done.stdout.decode(errors="replace")
 

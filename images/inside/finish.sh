@@ -14,7 +14,9 @@ rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/etc
     "$root"/tmp/* "$root"/run/* "$root"/root/.[!.]* "$root"/etc/.pwd.lock
 # Passwords of accounts: there are none inside a wall.
 rm -f "$root"/etc/shadow* "$root"/etc/gshadow* "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/subuid* "$root"/etc/subgid*
-find "$root" -xdev \( -type f -o -type d \) -perm /6000 -exec chmod ug-s {} +
-find "$root" -xdev \( -type f -o -type d \) ! -perm -0444 -exec chmod a+r {} +
-find "$root" -xdev -type d ! -perm -0111 -exec chmod a+x {} +
-find "$root" -xdev ! \( -type f -o -type d -o -type l \) -delete
+# /dev, /proc and /sys are mmdebstrap's while hooks run; nothing of them gets into the image.
+each() { find "$root" -xdev \( -path "$root/dev" -o -path "$root/proc" -o -path "$root/sys" \) -prune -o "$@"; }
+each \( -type f -o -type d \) -perm /6000 -exec chmod ug-s {} +
+each \( -type f -o -type d \) ! -perm -0444 -exec chmod a+r {} +
+each -type d ! -perm -0111 -exec chmod a+x {} +
+each ! \( -type f -o -type d -o -type l \) -exec rm -f {} +
