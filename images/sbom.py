@@ -20,6 +20,7 @@ _SECONDS = 900.0
 # For one serial number per image: CycloneDX wants a UUID, and a random one would make two builds differ.
 _SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "images.leerlab")
 _CLASSIFIER = "License :: "
+OWN_TEXT = "a text without a name"
 
 
 def bill_of_materials(tree: Path, label: tuple[str, str], epoch: str, syft: Path, home: Path) -> dict[str, Any]:
@@ -55,11 +56,14 @@ def bill_of_materials(tree: Path, label: tuple[str, str], epoch: str, syft: Path
     for component in components:
         # Guesses of names in a vulnerability database, up to twenty a package; `cpe` keeps the first.
         component["properties"] = [each for each in component.get("properties", ()) if each["name"] != "syft:cpe23"]
-        if not component.get("licenses") and (named := _of_classifiers(tree, component)):
+        texts = any(_is_text(each) for each in component.get("licenses", ()))
+        if (texts or not component.get("licenses")) and (named := _of_classifiers(tree, component)):
             component["licenses"] = [{"license": {"name": name}} for name in named]
     components.sort(key=lambda each: (each["name"], each.get("version", ""), each["bom-ref"]))
     raw["serialNumber"] = f"urn:uuid:{uuid.uuid5(_SPACE, json.dumps(components, sort_keys=True))}"
     raw["metadata"]["timestamp"] = epoch
+    # syft makes it of the folder's path, which is another for each build.
+    raw["metadata"]["component"]["bom-ref"] = "-".join(label)
     if isinstance(raw.get("dependencies"), list):
         raw["dependencies"].sort(key=lambda each: each["ref"])
     return raw
@@ -117,8 +121,13 @@ def _named(component: dict[str, Any]) -> Iterator[str]:
         if "expression" in each:
             yield str(each["expression"])
         elif named := each.get("license", {}).get("id") or each.get("license", {}).get("name"):
-            # Some packages put the whole text where a name belongs.
-            yield str(named).strip().split("\n")[0][:120]
+            first = str(named).strip().split("\n")[0]
+            yield first if not _is_text(each) or "Licen" in first else OWN_TEXT
+
+
+def _is_text(licence: dict[str, Any]) -> bool:
+    """Whether somebody put a licence's whole text where its name belongs."""
+    return "\n" in str(licence.get("license", {}).get("name", "")).strip()
 
 
 def to_json(value: Any) -> bytes:

@@ -112,6 +112,7 @@ def test_what_the_bill_of_materials_leaves_out_is_noticed_and_licences_are_liste
             {"name": "bash", "version": "5.2.15-2+b8", "licenses": [{"license": {"id": "GPL-3.0-or-later"}}]},
             {"name": "Jinja2", "version": "3.1", "licenses": [{"expression": "BSD-3-Clause"}]},
             {"name": "torch", "version": "2.13.0+cpu", "licenses": []},
+            {"name": "longer", "version": "1", "licenses": [{"license": {"name": "Copyright me\nDo what you want"}}]},
             {"name": "long", "version": "1", "licenses": [{"license": {"name": "MIT License\n\nCopyright ..."}}]},
         ]
     }
@@ -125,4 +126,5 @@ def test_what_the_bill_of_materials_leaves_out_is_noticed_and_licences_are_liste
     found = licences(bom)
     assert found["licences"]["GPL-3.0-or-later"] == ["bash 5.2.15-2+b8"]
     assert found["licences"]["MIT License"] == ["long 1"]
+    assert found["licences"]["a text without a name"] == ["longer 1"]
     assert found["unnamed"] == ["torch 2.13.0+cpu"]
