@@ -173,8 +173,9 @@ def _work_folder(store: Path) -> Iterator[Path]:
             work = store / f"{_WORK}{secrets.token_hex(8)}"
             # Accounts of the new system pass through on the way to their own folder below; they cannot list this one.
             work.mkdir(mode=0o711)
-            held.callback(shutil.rmtree, work)
+            # Locked until it is gone, so that no other build takes it for one that was left.
             held.enter_context(_locked(work))
+            held.callback(shutil.rmtree, work)
         yield work
 
 

@@ -170,9 +170,10 @@ def unsquash(copy: Path, home: Path, label: str, seccomp: Path) -> Path:
     if code:
         if os.strerror(errno.ENOSPC) in said:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        last = [line for line in said.split("\n") if line.strip()][-1:] or ["it gave no reason"]
+        lines = [line for line in said.split("\n") if line.strip()] or ["it gave no reason"]
+        why = next((line for line in lines if line.startswith("FATAL ERROR")), lines[-1])
         raise ImageRefused(
-            f"The image {label} cannot be unpacked: {last[0].strip()} (unsquashfs ended with {code}).",
+            f"The image {label} cannot be unpacked: {why.strip()} (unsquashfs ended with {code}).",
             "Nothing of it was left.",
             "It holds what an ordinary account may not make, or it is no squashfs file: ask who built it.",
         )
