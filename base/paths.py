@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import LeerlabError
@@ -103,6 +103,11 @@ class State:
         return self.root / "published"
 
     @property
+    def images(self) -> Path:
+        """Unpacked images that walls run from: `images/<SHA-256 of the squashfs file>`; see images/unpack.py."""
+        return self.root / "images"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
 
@@ -115,7 +120,7 @@ class State:
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
             self.homes, self.jobs, self.use, self.courses, self.exchange, self.sandboxes, self.catalogue,
-            self.published,
+            self.published, self.images,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
@@ -130,11 +135,17 @@ INSTALLED = {
     "LEERLAB_CATALOGUE_ENV": "catalogue_env",
     "LEERLAB_ASSISTANT_ENV": "assistant_env",
 }
+IMAGE = "LEERLAB_IMAGE"
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What `./leerlab` installed: passed on in environment variables, so that one launcher decides."""
+    """What `./leerlab` installed: passed on in environment variables, so that one launcher decides.
+
+    Args:
+        image: root file system that walls of labs and graded work run from, where the site names an image; `up` passes
+            it on to the daemons. None: they run from `notebook_env` and the machine's own software.
+    """
 
     code: Path
     hub_env: Path
@@ -142,6 +153,7 @@ class Installation:
     proxy: Path
     catalogue_env: Path
     assistant_env: Path
+    image: Path | None = None
 
     @classmethod
     def current(cls) -> Installation:
@@ -158,7 +170,8 @@ class Installation:
                 "Leerlab does not know where its own environments are.",
                 "Start it with ./leerlab, which sets them.",
             )
-        return cls(*(Path(os.environ[name]) for name in names))
+        image = os.environ.get(IMAGE)
+        return replace(cls(*(Path(os.environ[name]) for name in names)), image=Path(image) if image else None)
 
     @property
     def packages(self) -> Path:
@@ -167,4 +180,5 @@ class Installation:
 
     def environment(self) -> dict[str, str]:
         """The variables that tell another process of this installation."""
-        return {name: str(getattr(self, field)) for name, field in INSTALLED.items()}
+        told = {name: str(getattr(self, field)) for name, field in INSTALLED.items()}
+        return {**told, IMAGE: str(self.image)} if self.image is not None else told

@@ -31,6 +31,7 @@ from grading.plans import seccomp_of
 from grading.release import Done
 from hub_config.catalogue import entries_of, prepare_catalogue
 from hub_config.courses import Courses
+from hub_config.images import unpacked
 from hub_config.publishing import NotProven, Press, Published, Wishes
 from hub_config.site import Site
 
@@ -136,7 +137,7 @@ def publish(
 
     try:
         with output.steps("Publishing") as step:
-            done = Press(settings, state, installation).publish(
+            done = Press(settings, state, walls.installation).publish(
                 readable(course).resolve(), wishes, None if unproven else prove, step
             )
     except NotProven as error:
@@ -155,7 +156,7 @@ def withdraw(
     """Take a published course back, or put an earlier version of it in force; everybody's work stays."""
     settings, _, state = read_site(site)
     with output.steps("Withdrawing") as step:
-        done = Press(settings, state, Installation.current()).withdraw(course, to, step)
+        done = Press(settings, state, unpacked(settings, state, Installation.current())).withdraw(course, to, step)
     _tell(done, json=json)
 
 
@@ -242,7 +243,7 @@ def _walls(settings: Site, state: State, installation: Installation) -> Walls:
     with output.steps("Preparing") as step:
         prepare_catalogue(settings, state, installation, step)
     seccomp.write_filter(seccomp_of(state))
-    return Walls(state, installation, settings.confinement)
+    return Walls(state, unpacked(settings, state, installation), settings.confinement)
 
 
 def _language(language: str) -> str:

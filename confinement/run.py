@@ -22,6 +22,7 @@ from confinement import inner
 from confinement.errors import WallRefused
 from confinement.machine import PROGRAMS, bubblewrap, check_kernel, check_machine, read_filter
 from confinement.relay import Address, Control, Listener, Loop, Pair, connect, control_line, listen
+from confinement.root import check_root
 from confinement.wall import CODE, DEFAULT_ENVIRONMENT, Relay, Wall, bwrap_arguments, etc_files
 
 __all__ = ["OUTPUT_LIMIT", "START_SECONDS", "Output", "Walled", "check_machine", "start"]
@@ -357,6 +358,8 @@ def start(
         WallRefused: something that the wall needs is missing, so nothing was started.
     """
     check_kernel()
+    if wall.root is not None:
+        check_root(wall.root)
     walled = Walled(wall, read_filter(wall.seccomp), publish_on, output, output_limit)
     walled.begin(timeout)
     return walled

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from confinement.errors import WallInvalid
+from confinement.root import NOTEBOOK, software
 
 HOME = "/home/nb"
 # Where inner.py and what it imports appear inside.
@@ -32,12 +33,6 @@ _RESERVED = ("bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "pr
 _HOSTNAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _ADDRESS = re.compile(r"^(?:unix:(?P<path>/.{1,106})|tcp:(?P<host>[A-Za-z0-9.:_-]{1,253}):(?P<port>[1-9][0-9]{0,4}))$")
-
-# Files of the host that programs look up in /etc; left out where the host lacks them.
-_ETC_FROM_HOST = (
-    "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-)  # fmt: skip
 
 
 def etc_files(hostname: str) -> dict[str, str]:
@@ -160,6 +155,8 @@ class Wall:
         hostname: host name inside.
         devices: device nodes below /dev that are usable inside: those of the allotted GPUs.
         umask: file mode creation mask of the command.
+        root: root file system whose `/usr`, `/opt/notebook` and software settings of `/etc` take the place of the
+            host's; see `confinement.root`. None is the host's own.
 
     Raises:
         WallInvalid: a value has the wrong type or is out of bounds.
@@ -179,6 +176,7 @@ class Wall:
     hostname: str = "leerlab"
     devices: tuple[Path, ...] = ()
     umask: int = 0o077
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         _absolute(self.home, "home")
@@ -187,6 +185,8 @@ class Wall:
         _whole(self.tmp, "tmp", _MEBIBYTE, 2**50)
         _whole(self.shm, "shm", _MEBIBYTE, 2**50)
         _whole(self.umask, "umask", 0, 0o777)
+        if self.root is not None:
+            _absolute(self.root, "root")
         if self.publish is not None:
             _whole(self.publish, "publish", 1024, 65535)
         self._check_command()
@@ -226,6 +226,9 @@ class Wall:
         ports = [relay.port for relay in self.relays] + ([self.publish] if self.publish else [])
         if len(set(ports)) != len(ports):
             raise WallInvalid("Two passages use the same port inside.", "", "Give every relay and publish its own.")
+        own = Path("/", NOTEBOOK)
+        if self.root is not None and any(bind.target.is_relative_to(own) for bind in self.binds):
+            raise WallInvalid(f"A bind's target is below {own}, which the root file system brings.")
         for one in self.binds:
             for other in self.binds:
                 # A mount point inside a writable bind could be replaced by a symbolic link.
@@ -303,8 +306,8 @@ def _bind(raw: object) -> Bind:
 
 def _wall(raw: object) -> Wall:
     values = _object(Wall, raw)
-    for name in ("home", "seccomp", "folder"):
-        if name in values:
+    for name in ("home", "seccomp", "folder", "root"):
+        if values.get(name) is not None:
             values[name] = _path(values[name], name)
     for name in ("command", "binds", "relays", "devices"):
         if name in values:
@@ -335,13 +338,13 @@ def bwrap_arguments(wall: Wall, code: Path, etc: Mapping[str, int], seccomp: int
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup",
         "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--clearenv", "--as-pid-1",
         "--hostname", wall.hostname,
-        "--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local", "--remount-ro", "/usr/local",
     ]  # fmt: skip
+    for source, target, needed in software(wall.root):
+        options += ["--ro-bind" if needed else "--ro-bind-try", source, target]
+    options += ["--tmpfs", "/usr/local", "--remount-ro", "/usr/local"]
     for name in ("bin", "sbin", "lib", "lib64"):
         options += ["--symlink", f"usr/{name}", f"/{name}"]
     options += ["--dir", "/etc", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108 - inside the wall
-    for path in _ETC_FROM_HOST:
-        options += ["--ro-bind-try", path, path]
     for path, descriptor in etc.items():
         options += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(wall.shm), "--tmpfs", "/dev/shm"]  # noqa: S108

@@ -46,9 +46,13 @@ def seccomp_of(state: State) -> Path:
 
 
 def notebook_binds(installation: Installation, state: State) -> tuple[Bind, ...]:
-    """The notebook environment, Leerlab's own part of it, and the catalogue, read-only: the same in every wall."""
+    """The notebook environment, Leerlab's own part of it, and the catalogue, read-only: the same in every wall.
+
+    A wall with these binds has `root=installation.image`, which brings the environment where the site names an image.
+    """
+    environment = () if installation.image else (Bind(installation.notebook_env, NOTEBOOK_ENV),)
     return (
-        Bind(installation.notebook_env, NOTEBOOK_ENV),
+        *environment,
         Bind(installation.code / "images" / "notebook", LAB),
         Bind(state.catalogue, CATALOGUE),
     )
@@ -146,6 +150,7 @@ def formgrader_plan(
         home=state.courses / course,
         seccomp=seccomp_of(state),
         binds=(*notebook_binds(installation, state), *pages_binds(installation)),
+        root=installation.image,
         relays=(Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}"), exchange_relay(state)),
         publish=SERVER_PORT,
         environment={
@@ -188,6 +193,7 @@ def execution_wall(
         home=home,
         seccomp=seccomp_of(state),
         binds=notebook_binds(installation, state),
+        root=installation.image,
         environment={
             "PATH": COMMANDS,
             "PYTHONPATH": str(LAB),

@@ -230,6 +230,7 @@ class _Course:
             home=self.home,
             seccomp=seccomp_of(self.state),
             binds=notebook_binds(self.installation, self.state),
+            root=self.installation.image,
             environment={
                 "PATH": COMMANDS,
                 "PYTHONPATH": str(LAB),

@@ -144,6 +144,7 @@ class Plans:
             home=home,
             seccomp=seccomp_of(self.state),
             binds=notebook_binds(self.installation, self.state),
+            root=self.installation.image,
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
             environment=in_language(lab_environment(role), page_request.current().language),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,9 @@ from grading.settings import GradingSettings
 from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
 from hub_config.secret_files import why_unusable
 from hub_config.settings import DemoPersonSettings, HubSettings
+from images.errors import ImageRefused
+from images.settings import ImageSettings
+from images.shelf import images_in, signed_manifest
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile, check_profiles
 
@@ -56,6 +60,7 @@ class Parts:
         courses: right members of courses, each with its index.
         data: the section catalogue, or None when it is wrong.
         assistant: the section, or None when it is wrong or left out.
+        images: the section, or None when it is wrong or left out.
     """
 
     document: Document
@@ -70,6 +75,7 @@ class Parts:
     courses: Sequence[tuple[int, CourseSettings]]
     data: CatalogueSettings | None
     assistant: AssistantSettings | None
+    images: ImageSettings | None
 
     @classmethod
     def of(cls, document: Document, catalogue: Path) -> Parts:
@@ -89,6 +95,7 @@ class Parts:
             courses=_members(CourseSettings, plain.get("courses")),
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
             assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
+            images=_valid(TypeAdapter(ImageSettings), plain.get("images")),
         )
 
     def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
@@ -340,6 +347,29 @@ def _models_are_there(parts: Parts, local: Sequence[tuple[int, LocalModel]]) -> 
             yield parts.fault(("assistant", "models", index, "id"), message, _some(cards))
 
 
+def image_is_there_and_signed(parts: Parts) -> Iterator[Fault]:
+    """The image has all its files, and its manifest is signed by the site's key; `up` looks at every byte."""
+    images = parts.images
+    if images is None:
+        return
+    folder = Path(images.folder)
+    if not _is_folder(folder):
+        yield parts.fault(("images", "folder"), f"the folder of images does not exist: {folder}", "a folder")
+        return
+    here = ("images", "notebook")
+    missing = [file.name for file in (images.files.squashfs, images.files.manifest, images.files.signature)
+               if not _is_file(file)]  # fmt: skip
+    if missing:
+        known = _some(image.label for image in images_in(folder, images.key) if not image.problem)
+        message = f"the image {images.notebook} is not complete in {folder}: {_some(missing)} cannot be read"
+        yield parts.fault(here, message, known or "an image that leerlab image build made with this key")
+        return
+    try:
+        signed_manifest(images.files, images.key)
+    except ImageRefused as refused:
+        yield parts.fault(here, refused.what.removesuffix("."))
+
+
 RULES = (
     names_are_unique,
     profiles_fit_the_cluster,
@@ -355,6 +385,7 @@ RULES = (
     graded_runs_have_time,
     sandboxes_can_run,
     assistant_names_what_exists,
+    image_is_there_and_signed,
 )
 
 
@@ -385,6 +416,10 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:  # such as a name too long, or a folder above it that this account may not enter
         return False
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _folders(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.settings import HubSettings, LoginSettings
+from images.settings import ImageSettings
 from ledger.settings import EnergySettings, LedgerSettings
 from portal.configuration import SERVICE
 from sandboxes.settings import SandboxSettings
@@ -36,6 +37,10 @@ class Site(Section):
     )
     confinement: ConfinementSettings = Field(
         ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."
+    )
+    images: ImageSettings | None = Field(
+        None,
+        description="The image that labs and graded runs run from; without it, the installation's own environment.",
     )
     catalogue: CatalogueSettings = Field(
         CatalogueSettings(), description="Datasets and models of the site's own, besides those that Leerlab brings."

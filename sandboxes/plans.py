@@ -53,6 +53,7 @@ def sandbox_wall(
         home=folders.make_home(person),
         seccomp=seccomp_of(state),
         binds=(*notebook_binds(installation, state), Bind(folders.files, Path(SHARED), writable=True)),
+        root=installation.image,
         relays=tuple(relays),
         publish=SERVER_PORT,
         environment=environment,

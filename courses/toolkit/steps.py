@@ -75,6 +75,7 @@ class Walls:
             home=home,
             seccomp=seccomp_of(self.state),
             binds=(*notebook_binds(self.installation, self.state), *binds),
+            root=self.installation.image,
             environment={
                 "PATH": COMMANDS,
                 "PYTHONPATH": str(LAB),

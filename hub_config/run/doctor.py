@@ -34,6 +34,7 @@ from confinement.run import start as start_wall
 from confinement.wall import Wall
 from hub_config.audit import open_ledger
 from hub_config.catalogue import entries_of
+from hub_config.images import see_image
 from hub_config.login import keys as login_keys
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.run import existing, ports
@@ -102,6 +103,8 @@ def examine(site: Site, state: State, installation: Installation, step: Callable
     ]
     if site.hub.https:
         examinations.append(("https", partial(see_tls, site)))
+    if site.images is not None:
+        examinations.append(("image", partial(see_image, site.images, state)))
     if site.sandboxes is not None:
         real = isinstance(site.login, OidcLoginSettings)
         examinations.append(("scanner", partial(see_scanner, site.sandboxes, state, real_people=real)))

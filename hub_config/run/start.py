@@ -22,6 +22,7 @@ from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from hub_config.catalogue import prepare_catalogue
 from hub_config.courses import release_courses
+from hub_config.images import prepare_image, with_image
 from hub_config.login import keys as login_keys
 from hub_config.run import ports, strays
 from hub_config.run.doctor import see_wall
@@ -62,7 +63,8 @@ class Started:
 def site_digest(site: Site, installation: Installation) -> str:
     """Identifies the settings and the code that a running site was started from."""
     text = json.dumps(
-        [site.model_dump(mode="json"), str(installation.code), str(installation.notebook_env)], sort_keys=True
+        [site.model_dump(mode="json"), str(installation.code), str(installation.notebook_env), str(installation.image)],
+        sort_keys=True,
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -87,6 +89,7 @@ def up(
     begin = time.monotonic()
     os.umask(0o077)
     make_state(state)
+    installation = with_image(site, state, installation)
     with only_one(state):
         supervisor = Supervisor(state)
         already = _still_runs(supervisor) if stay is not None else supervisor.running()
@@ -168,6 +171,7 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     seccomp.write_filter(state.generated / "seccomp.bpf")
     for name in ("proxy-token", "grading-token", "cookie-secret", "ledger-key"):
         secret(state, name)
+    prepare_image(site, state, step, jobs_run=bool(left.jobs))
     # A daemon that is restarted must find the settings that this run began with.
     copy = state.generated / SITE_COPY
     shutil.copyfile(site_file, copy)

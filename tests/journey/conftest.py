@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pwd
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
-
-from base.ports import free_ports
 
 CODE = Path(__file__).resolve().parents[2]
 # pytest's importlib mode puts no test folder on the path: the steps, and the provider that people log in at.
 sys.path[:0] = [str(CODE / "tests/journey"), str(CODE / "tests/integration/login")]
+from root_site import site_of_root  # noqa: E402
+
 DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 CHROMIUM = "/usr/bin/chromium"
 # A page on a busy machine; five seconds, Playwright's own, is for pages that are alone.
@@ -50,33 +44,7 @@ def login_link(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     if request.param == "started-by-a-user":
         yield request.getfixturevalue("running_site").login_link
     else:
-        yield from _site_of_root()
-
-
-def _site_of_root() -> Iterator[Callable[[], str]]:
-    """The launcher itself, as root types it; the site runs from a wheel, as the account leerlab."""
-    name = "rootjourney"
-    with tempfile.TemporaryDirectory(prefix="ll-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        description = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
-        description["site"]["name"] = name
-        description["hub"]["port"] = free_ports(1)[0]
-        file = Path(folder, "site.yaml")
-        file.write_text(yaml.safe_dump(description))
-
-        def leerlab(command: str) -> str:
-            return subprocess.run(
-                [str(CODE / "leerlab"), command, "--json", "--site", str(file)],
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=300, check=True,
-            ).stdout  # fmt: skip
-
-        try:
-            leerlab("up")
-            yield lambda: str(json.loads(leerlab("key"))["login_link"])
-        finally:
-            leerlab("down")
-            shutil.rmtree(Path(pwd.getpwnam("leerlab").pw_dir) / ".local/state/leerlab" / name, ignore_errors=True)
+        yield from site_of_root("rootjourney")
 
 
 @pytest.fixture(scope="session")

@@ -145,3 +145,24 @@ def test_all_but_temporary_folders_and_home_end_read_only() -> None:
     tmpfs = [options[n + 1] for n, each in enumerate(options) if each == "--tmpfs"]
     assert set(tmpfs) - {"/usr/local", "/run", "/home"} == {"/tmp", "/dev/shm"}
     assert options[options.index("/dev/shm") - 2] == str(FULL.shm)
+
+
+def test_a_root_file_system_brings_all_software_and_the_machine_only_its_time_zone() -> None:
+    wall = replace(FULL, binds=FULL.binds[1:], root=Path("/images/x"))
+    assert Wall.from_json(wall.to_json()) == wall
+    options = bwrap_arguments(wall, Path("/code"), {}, 3)
+    software = [
+        options[at + 1 : at + 3]
+        for at, option in enumerate(options)
+        if option in ("--ro-bind", "--ro-bind-try") and options[at + 2].startswith(("/usr", "/etc", "/opt/notebook"))
+    ]
+    assert ["/images/x/usr", "/usr"] in software and ["/images/x/opt/notebook", "/opt/notebook"] in software
+    assert [source for source, _ in software if not source.startswith("/images/x/")] == ["/etc/localtime"]
+    assert all(source == f"/images/x{target}" for source, target in software if target != "/etc/localtime")
+
+
+def test_a_wall_with_a_root_file_system_takes_no_other_notebook_environment() -> None:
+    with pytest.raises(WallInvalid, match="which the root file system brings"):
+        replace(FULL, root=Path("/images/x"))
+    with pytest.raises(WallInvalid, match="root is"):
+        replace(FULL, binds=(), root=Path("images"))

@@ -1,0 +1,1 @@
+"""Software environments as reproducible, signed images."""

@@ -1,0 +1,110 @@
+"""Images built by root: the same bytes twice, nothing left of a broken build, the reason when a lock is old."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from image_builds import ENVIRONMENT, LEERLAB, build, leerlab, make_key, small_recipe
+
+from images.manifest import BESIDE, ImageFiles
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
+STORE = Path("/var/lib/leerlab/image-store")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder with a recipe and keys."""
+
+    folder: Path
+    recipe: Path
+    secret: Path
+    public: Path
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield Bench(folder, small_recipe(folder), *make_key(folder))
+    shutil.rmtree(folder)
+
+
+def builds_left() -> list[str]:
+    return sorted(entry.name for entry in STORE.glob("build-*"))
+
+
+def test_two_builds_of_one_lock_are_the_same_byte_for_byte(bench: Bench) -> None:
+    built = [build(bench.recipe, bench.folder / name, bench.secret) for name in ("one", "two")]
+    assert built[0]["sha256"] == built[1]["sha256"]
+    for end in (".squashfs", ".json", *BESIDE):
+        one, two = (ImageFiles(bench.folder / name, "tiny-1").beside(end) for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes(), end
+    files = ImageFiles(bench.folder / "one", "tiny-1")
+    assert builds_left() == []
+    assert sorted(path.name for path in (bench.folder / "one").iterdir()) == sorted(path.name for path in files.all)
+    # Whoever may read it, may verify it: the account of a site does.
+    where = ("--folder", bench.folder / "one", "--public-key", bench.public)
+    assert "is what was signed" in leerlab("image", "verify", "tiny-1", *where)
+    assert "The same" in leerlab("image", "diff", *(bench.folder / name / "tiny-1.squashfs" for name in ("one", "two")))
+    # What is in it gives nobody rights, and the bill of materials names it.
+    listed = subprocess.run(
+        ["/usr/bin/unsquashfs", "-lln", str(files.squashfs)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.splitlines()
+    modes = [line.split()[0] for line in listed if line[:1] in "-dlbcps"]
+    assert len(modes) > 1000 and {mode[0] for mode in modes} <= set("-dl")
+    assert not any("s" in mode[1:] for mode in modes), "no file gives its owner's or group's rights"
+    names = {part["name"] for part in json.loads(files.beside(".cdx.json").read_text())["components"]}
+    assert {"bash", "libc6", "python3.11-minimal"} <= names
+    licences = json.loads(files.beside(".licences.json").read_text())["licences"]
+    assert any("GPL" in name for name in licences)
+
+
+@pytest.mark.fault
+def test_a_build_that_is_interrupted_leaves_nothing(bench: Bench) -> None:
+    out = bench.folder / "broken-off"
+    out.mkdir()
+    command = [
+        LEERLAB, "image", "build", str(bench.recipe), "--version", "9", "--out", str(out), "--key", str(bench.secret)
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not list(STORE.glob("build-*/rootfs/tmp/mmdebstrap.*/usr")):
+            assert process.poll() is None and time.monotonic() < deadline, "the root file system is not begun"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "Interrupted." in said, said
+    assert builds_left() == [] and list(out.iterdir()) == []
+    mounted = Path("/proc/self/mounts").read_text()
+    assert "image-store" not in mounted
+
+
+def test_a_lock_that_the_archive_has_left_behind_is_told_by_package(bench: Bench) -> None:
+    old = bench.folder / "old"
+    old.mkdir()
+    shutil.copy(bench.recipe, old)
+    lock = json.loads((bench.folder / "tiny.debian.json").read_text())
+    package = next(each for each in lock["packages"] if each["name"] == "python3")
+    now, package["version"], package["sha256"] = package["version"], "3.11.2-0", "0" * 64
+    (old / "tiny.debian.json").write_text(json.dumps(lock))
+    said = leerlab(
+        "image", "build", old / "tiny.toml", "--version", "1", "--out", old, "--key", bench.secret, code=1
+    )  # fmt: skip
+    assert f"python3: locked 3.11.2-0, now {now}" in said and "Renew the lock" in said
+    assert builds_left() == []
