@@ -110,8 +110,14 @@ def _exit_code(codes: Sequence[int]) -> int:
 def test(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Everything, the slow tests too.")] = False,
+    site: Annotated[
+        bool, typer.Option("--site", help="Only the deployment of a whole site on machines made for it; needs root.")
+    ] = False,
 ) -> None:
     """Run the tests; further arguments go to pytest. Started by root, the tests run as the account leerlab."""
+    if site:
+        _test_site(list(context.args))
+        return
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     extra = list(context.args)
     side_by_side = () if extra else SIDE_BY_SIDE
@@ -130,6 +136,21 @@ def test(
     code = _exit_code(codes)
     if code:
         raise typer.Exit(code)
+
+
+def _test_site(extra: Sequence[str]) -> None:
+    """Deploy a whole site by the playbook, use, upgrade, lose and restore it."""
+    if os.geteuid() != 0:
+        raise LeerlabError(
+            "Machines can be made by root alone.",
+            "They have addresses and file systems of their own.",
+            "Start it as root: sudo ./leerlab test --site",
+        )
+    code = _run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-m", "site", "tests/machines", *extra]
+    )
+    if code:
+        raise typer.Exit(_exit_code([code]))
 
 
 @app.command()

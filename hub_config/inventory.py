@@ -110,7 +110,9 @@ def _of_settings(site: Site, file: str, machines: Machines) -> Iterator[Misfit]:
     else:
         if site.cluster.slurm_conf != SLURM_CONF:
             yield Misfit(
-                file, f"cluster.slurm_conf is {site.cluster.slurm_conf}.", f"Set it to {SLURM_CONF}, which the playbook writes."
+                file,
+                f"cluster.slurm_conf is {site.cluster.slurm_conf}.",
+                f"Set it to {SLURM_CONF}, which the playbook writes.",
             )
         if site.cluster.network is None:
             yield Misfit(
@@ -123,7 +125,9 @@ def _of_settings(site: Site, file: str, machines: Machines) -> Iterator[Misfit]:
         yield Misfit(file, "hub.https is false, and browsers will come by TLS.", "Set hub.https to true.")
     if not site.hub.bind.is_loopback:
         yield Misfit(
-            file, f"hub.bind is {site.hub.bind}, so the pages could be reached without TLS.", "Set hub.bind to 127.0.0.1."
+            file,
+            f"hub.bind is {site.hub.bind}, so the pages could be reached without TLS.",
+            "Set hub.bind to 127.0.0.1.",
         )
     for key, url in (("hub.database", site.hub.database), ("ledger.url", site.ledger.url)):
         if url is None or not DATABASE.fullmatch(url):

@@ -71,6 +71,7 @@ class Operator:
     repository: Path
     machines: dict[str, Machine] = field(default_factory=dict)
     tree: Path = CODE
+    first: Played | None = None
 
     @property
     def inventory(self) -> Path:
@@ -129,7 +130,11 @@ class Operator:
     def command(self, playbook: str, *options: str) -> tuple[list[str], dict[str, str]]:
         """The words and the environment of a playbook's run."""
         words = self.network.as_operator(
-            ansible_environment() / "bin/ansible-playbook", self.tree / "ansible" / playbook, "-i", self.inventory, *options
+            ansible_environment() / "bin/ansible-playbook",
+            self.tree / "ansible" / playbook,
+            "-i",
+            self.inventory,
+            *options,
         )
         environment = {
             "PATH": f"{ansible_environment() / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -158,7 +163,9 @@ class Operator:
             if "changed=" in counts:
                 changed[host.strip()] = int(counts.partition("changed=")[2].split()[0])
         if check and done.returncode:
-            raise AssertionError(f"{playbook} ended with {done.returncode} after {seconds:.0f} s:\n{done.stdout[-8000:]}")
+            raise AssertionError(
+                f"{playbook} ended with {done.returncode} after {seconds:.0f} s:\n{done.stdout[-8000:]}"
+            )
         return Played(done.returncode, done.stdout, changed, seconds)
 
     @property

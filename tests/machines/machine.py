@@ -18,8 +18,6 @@ from pathlib import Path
 
 import psutil
 
-from base.ports import free_ports  # noqa: F401  the tests' own helpers stay importable from one place
-
 PREFIX = "10.231.8"
 OPERATOR = f"{PREFIX}.1"
 BOOT_SECONDS = 60.0
@@ -83,7 +81,9 @@ class Network:
         quiet("ip", "netns", "add", namespace)
         self.members.append(name)
         quiet("ip", "-n", namespace, "link", "set", "lo", "up")
-        quiet("ip", "link", "add", port, "netns", self.bridge, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        quiet(
+            "ip", "link", "add", port, "netns", self.bridge, "type", "veth", "peer", "name", "eth0", "netns", namespace
+        )
         quiet("ip", "-n", self.bridge, "link", "set", port, "master", "br0", "up")
         quiet("ip", "-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
         quiet("ip", "-n", namespace, "link", "set", "eth0", "up")
@@ -175,15 +175,14 @@ class Machine:
         """Switch it on; returns when ssh answers and systemd has started what it starts."""
         if not os.path.ismount(self.root):
             self._mount()
-        binds = [
-            f"--bind{'' if writable else '-ro'}={outside}:{inside}" for outside, inside, writable in self.binds
-        ]
+        binds = [f"--bind{'' if writable else '-ro'}={outside}:{inside}" for outside, inside, writable in self.binds]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--boot", "-D", str(self.root),
                     f"--network-namespace-path=/run/netns/{self.network.namespace(self.name)}",
-                    "--capability=CAP_NET_ADMIN,CAP_NET_RAW", "--console=pipe", "--link-journal=no", "--resolv-conf=off",
+                    "--capability=CAP_NET_ADMIN,CAP_NET_RAW", "--console=pipe", "--link-journal=no",
+                    "--resolv-conf=off",
                     "--system-call-filter=add_key keyctl", *binds,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,

@@ -120,18 +120,15 @@ def _debs(folder: Path) -> None:
         for one in proxies.glob("*proxy*"):
             shutil.copyfile(one, work / "etc/apt/apt.conf.d" / one.name)
         _run("chroot", work, "apt-get", "-q", "update")
-        _run(
-            "chroot", work, "apt-get", "-q", "-y", "install", "--download-only", "--no-install-recommends", *PACKAGES
-        )
+        _run("chroot", work, "apt-get", "-q", "-y", "install", "--download-only", "--no-install-recommends", *PACKAGES)
         folder.mkdir()
         for deb in (work / "var/cache/apt/archives").glob("*.deb"):
             shutil.move(str(deb), folder / deb.name)
     finally:
         shutil.rmtree(work)
     with (folder / "Packages").open("wb") as index:
-        subprocess.run(
-            ["dpkg-scanpackages", "-m", "."], cwd=folder, stdout=index, stderr=subprocess.DEVNULL, timeout=300, check=True
-        )
+        scan = ["dpkg-scanpackages", "-m", "."]
+        subprocess.run(scan, cwd=folder, stdout=index, stderr=subprocess.DEVNULL, timeout=300, check=True)
 
 
 def _wheels(folder: Path) -> None:

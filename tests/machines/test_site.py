@@ -1,0 +1,152 @@
+"""A site from bare Debian by the playbook, used, upgraded, lost and restored: what `leerlab test --site` runs.
+
+The tests of this file are one story and run in this order, on the same machines.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browse import Visitor, browser_of
+from deploy import DOMAIN, Operator
+from playwright.sync_api import Browser
+from rootfs import CODE
+from steps import (
+    COURSE,
+    autograde,
+    collect,
+    give_feedback,
+    hand_in,
+    open_assignment,
+    open_formgrader,
+    read_feedback,
+    run_all_cells,
+    save,
+    solve_first_exercises,
+    write_reflection,
+)
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.timeout(2400)]
+ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven."
+SCORE = "SELECT round(sum(auto_score), 2) FROM grade WHERE auto_score IS NOT NULL"
+
+
+@pytest.fixture(scope="module")
+def browser(site: Operator) -> Iterator[Browser]:
+    """A browser where the operator is, which takes no certificate but the site's."""
+    with browser_of(site) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def people(browser: Browser, site: Operator) -> Iterator[dict[str, Any]]:
+    """Sanne and her teacher, logged in for the whole story."""
+    made = {name: Visitor.new(browser, name, site) for name in ("Sanne", "Docent")}
+    yield made
+    for one in made.values():
+        one.page.context.close()
+
+
+def handed_in(site: Operator) -> dict[str, str]:
+    """Every file that was handed in, with its digest."""
+    lines = site.hub.run(
+        f"cd {site.state}/exchange && find . -type f -path '*inbound*' -print0 | xargs -0r sha256sum"
+    ).stdout  # fmt: skip
+    return {line.split()[1]: line.split()[0] for line in lines.splitlines()}
+
+
+def marks(site: Operator) -> str:
+    return site.hub.run(f"sqlite3 {site.state}/courses/{COURSE}/gradebook.db '{SCORE}'").stdout.strip()
+
+
+def known(site: Operator) -> str:
+    """The people of the hub's database, and the end of the audit trail."""
+    return site.hub.run(
+        "cd / && runuser -u postgres -- psql -AtXc 'SELECT name FROM users ORDER BY name' leerlab_hub; "
+        "runuser -u postgres -- psql -AtXc 'SELECT count(*) > 0 FROM entry' leerlab_ledger"
+    ).stdout  # fmt: skip
+
+
+def test_the_playbook_makes_a_working_site_of_bare_machines(site: Operator) -> None:
+    assert site.first is not None and site.first.code == 0
+    assert all(finding["ok"] for finding in site.leerlab("doctor"))
+    print(f"site.yml on bare machines: {site.first.seconds:.0f} s")  # noqa: T201  the figure in the docs
+
+
+def test_a_student_hands_in_and_a_teacher_grades_over_tls(site: Operator, people: dict[str, Any]) -> None:
+    student, teacher = people["Sanne"], people["Docent"]
+    student.log_in()
+    assert student.page.url.startswith(f"https://portal.{DOMAIN}/")
+    open_assignment(student)
+    solve_first_exercises(student.page)
+    run_all_cells(student.page)
+    write_reflection(student.page, ANSWER)
+    save(student.page)
+    hand_in(student)
+    teacher.log_in()
+    open_formgrader(teacher)
+    collect(teacher)
+    autograde(teacher, "Sanne")
+    give_feedback(teacher)
+    assert handed_in(site)
+    assert float(marks(site)) > 0
+    for cookie in student.page.context.cookies():
+        assert cookie["secure"], cookie["name"]
+
+
+def test_the_playbook_again_changes_nothing(site: Operator) -> None:
+    again = site.play("site.yml")
+    assert not any(again.changed.values()), again.changes
+    checked = site.play("site.yml", "--check")
+    assert not any(checked.changed.values()), checked.changes
+    print(f"site.yml again: {again.seconds:.0f} s")  # noqa: T201
+
+
+def test_an_upgrade_drops_no_notebook(site: Operator, people: dict[str, Any], tmp_path: Path) -> None:
+    page = people["Sanne"].page
+    page.goto(f"https://portal.{DOMAIN}/")
+    open_assignment(people["Sanne"])
+    kernels = "fetch('/user/sanne/api/kernels').then(answer => answer.json())"
+    before = page.evaluate(kernels)
+    jobs = site.hub.run("squeue --noheader --format=%i --states=RUNNING").stdout.split()
+    code = site.hub.run("readlink -f /var/lib/leerlab/bin/leerlab").stdout
+    newer = tmp_path / "newer"
+    shutil.copytree(
+        CODE, newer, symlinks=True, ignore=shutil.ignore_patterns(".git", "build", ".*_cache", "__pycache__")
+    )
+    with (newer / "base/__init__.py").open("a") as file:
+        file.write("# A newer version.\n")
+    site.tree = newer
+    upgraded = site.play("site.yml")
+    site.tree = CODE
+    assert site.hub.run("readlink -f /var/lib/leerlab/bin/leerlab").stdout != code, "this was no upgrade"
+    assert upgraded.changed["node1"] and upgraded.changed["hub"]
+    assert set(jobs) <= set(site.hub.run("squeue --noheader --format=%i --states=RUNNING").stdout.split())
+    assert [one["id"] for one in page.evaluate(kernels)] == [one["id"] for one in before], "a kernel was lost"
+    run_all_cells(page)
+    assert all(finding["ok"] for finding in site.leerlab("doctor"))
+
+
+def test_a_lost_hub_is_restored_onto_a_new_machine(site: Operator, people: dict[str, Any]) -> None:
+    site.play("backup.yml")
+    files, score, who = handed_in(site), marks(site), known(site)
+    assert files and "sanne" in who
+    number = site.hub.number
+    site.hub.destroy()
+    # Their common storage is lost too.
+    for folder in site.shared.iterdir():
+        shutil.rmtree(folder / COURSE, ignore_errors=True)
+        shutil.rmtree(folder / "sanne", ignore_errors=True)
+    site.machine("hub", number)
+    restored = site.play("restore.yml")
+    assert handed_in(site) == files
+    assert marks(site) == score
+    assert known(site) == who
+    student = people["Sanne"]
+    student.log_in()
+    read_feedback(student, "(Score: ")
+    print(f"restore.yml: {restored.seconds:.0f} s")  # noqa: T201
