@@ -172,12 +172,18 @@ def lint() -> None:
 @app.command()
 def docs() -> None:
     """Write the generated reference pages anew."""
+    from cli.ansible_reference import ansible_markdown  # noqa: PLC0415
     from cli.commands import app as whole  # noqa: PLC0415  it imports this module
     from cli.reference import command_markdown  # noqa: PLC0415
     from hub_config.schema import reference_markdown  # noqa: PLC0415  needs every folder's settings
 
-    pages = Installation.current().code / "docs/reference"
-    for name, text in (("site.md", reference_markdown()), ("command.md", command_markdown(whole))):
+    code = Installation.current().code
+    pages = code / "docs/reference"
+    for name, text in (
+        ("site.md", reference_markdown()),
+        ("command.md", command_markdown(whole)),
+        ("ansible.md", ansible_markdown(code / "ansible")),
+    ):
         (pages / name).write_text(text)
         output.out.print(f"Wrote {pages / name}", markup=False)
 

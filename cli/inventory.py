@@ -22,7 +22,7 @@ app = typer.Typer()
 def inventory(
     site: Annotated[Path, typer.Argument(metavar="SITE.yaml", readable=False)],
 ) -> None:
-    """Read what the playbooks know of the machines, as JSON from standard input; print what does not fit, and all settings."""
+    """Compare a site.yaml with its machines (JSON on standard input): prints what does not fit, and all settings."""
     file = readable(site)
     problems = checks.check(file)
     if problems:

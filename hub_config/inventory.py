@@ -1,7 +1,7 @@
-"""Whether a site.yaml and the inventory of its machines fit each other: what the playbooks ask before they change anything.
+"""Whether a site.yaml and the inventory of its machines fit: what the playbooks ask before they change anything.
 
-Every finding names the file to mend and says how. Settings go to the playbooks complete, with every default in its place,
-so that nothing about a site is written down twice.
+Every finding names the file to mend and says how. Settings go to the playbooks complete, with every default in its
+place, so that nothing about a site is written down twice.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _of_groups(machines: Machines) -> Iterator[Misfit]:
         if not _HOST.fullmatch(host.name):
             yield Misfit(
                 machines.file, f"the name {host.name} is none that Slurm and certificates take.",
-                "Use up to 15 lower-case letters, digits and hyphens, a letter first; ansible_host holds what ssh goes to.",
+                "Use up to 15 lower-case letters, digits and hyphens, a letter first; ssh goes to its ansible_host.",
             )  # fmt: skip
 
 
@@ -184,7 +184,8 @@ def _of_addresses(site: Site, site_file: str, machines: Machines) -> Iterator[Mi
         seen[address] = host.name
         if network is not None and address not in network:
             yield Misfit(
-                machines.file, f"leerlab_address of {host.name} is not in {network}, which cluster.network of {site_file} names.",
+                machines.file,
+                f"leerlab_address of {host.name} is not in {network}, which cluster.network of {site_file} names.",
                 "Mend one of the two.",
             )  # fmt: skip
 
@@ -234,7 +235,7 @@ def _of_files(machines: Machines) -> Iterator[Misfit]:
         if variable == "leerlab_backup_password_file" and facts["size"] < _SHORTEST_PASSWORD:
             yield Misfit(
                 path, f"it is shorter than {_SHORTEST_PASSWORD} characters.",
-                "Make one: openssl rand -base64 32; and keep a copy where the site is not: without it no backup can be read.",
+                "Make one: openssl rand -base64 32; and keep a copy elsewhere: without it no backup can be read.",
             )  # fmt: skip
         if fault := facts.get("fault"):
             yield Misfit(path, fault, facts["do"])
