@@ -13,10 +13,10 @@ import yaml
 _HEADING = """\
 # Reference: the playbooks
 
-<!-- Written by `leerlab docs` from ansible/inventory_variables.yml and the roles' argument specs; changes here are lost. -->
+<!-- Written by `leerlab docs` from ansible/ itself; changes here are lost. -->
 
-`./leerlab playbook PLAYBOOK -i INVENTORY` takes `site.yml`, `hub.yml`, `backup.yml` or `restore.yml`, and all options of
-`ansible-playbook`. How to use them: [your first site](../how-to/first-site.md).
+`./leerlab playbook PLAYBOOK -i INVENTORY` takes `site.yml`, `hub.yml`, `backup.yml` or `restore.yml`, and all options
+of `ansible-playbook`. How to use them: [your first site](../how-to/first-site.md).
 
 ## What an inventory says
 

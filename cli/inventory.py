@@ -14,6 +14,7 @@ from cli import output
 from cli.site import readable
 from hub_config import check as checks
 from hub_config.inventory import Machines, misfits, report, settings
+from hub_config.site import load
 
 app = typer.Typer()
 
@@ -24,7 +25,7 @@ def inventory(
 ) -> None:
     """Compare a site.yaml with its machines (JSON on standard input): prints what does not fit, and all settings."""
     file = readable(site)
-    problems = checks.check(file)
+    problems = checks.check(file, elsewhere=True)
     if problems:
         found = [{"file": f"{site}:{one.line}", "what": one.message, "do": one.allowed} for one in problems]
         output.print_json({"problems": found, "settings": None})
@@ -35,7 +36,7 @@ def inventory(
         raise InputError(
             "Standard input is not what the playbooks give.", do="Run ./leerlab playbook site.yml instead."
         ) from error
-    described = checks.load(file)
+    described = load(file)
     misfitting = report(misfits(described, str(site), machines))
     output.print_json({"problems": misfitting, "settings": settings(described)})
     if misfitting:

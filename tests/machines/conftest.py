@@ -19,7 +19,7 @@ from deploy import Operator, operator  # noqa: E402  needs the path above
 def bare() -> Iterator[Operator]:
     """Three machines with Debian on them and nothing else, and their operator."""
     with operator() as made:
-        for number, name in enumerate(("hub", "controller", "node1"), start=10):
+        for number, name in enumerate(("hub1", "control1", "node1"), start=10):
             made.machine(name, number)
         made.write()
         yield made

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 from machine import PREFIX, Machine, Network, quiet
+from outside import CLIENT_SECRET, ISSUER, Authority, Provider
 from rootfs import CODE, SOURCES, bare_debian, sources
 
 DOMAIN = "leerlab.test"
@@ -69,6 +69,8 @@ class Operator:
     network: Network
     shared: Path
     repository: Path
+    authority: Authority
+    provider: Provider
     machines: dict[str, Machine] = field(default_factory=dict)
     tree: Path = CODE
     first: Played | None = None
@@ -86,7 +88,7 @@ class Operator:
         binds = [(sources().folder, SOURCES, False)]
         if shared:
             binds.append((self.shared, "/srv/leerlab", True))
-        if name in {"hub", "controller"}:
+        if name in {"hub1", "control1"}:
             binds.append((self.repository, "/srv/backup", True))
         made = Machine(
             name, number, self.network, tuple(base) or (bare_debian(),), self.folder / "machines" / name, tuple(binds)
@@ -94,7 +96,16 @@ class Operator:
         made.make()
         for path, text in PACKAGE_SOURCES.items():
             (made.root / path).write_text(text)
+        # What every machine of an organisation has before a site comes: names, and its authority.
+        trusted = made.root / "usr/local/share/ca-certificates"
+        trusted.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.authority.certificate, trusted / "organisation.crt")
+        quiet("chroot", made.root, "update-ca-certificates")
+        with (made.root / "etc/hosts").open("a") as hosts:
+            hosts.write(f"{PREFIX}.10 {DOMAIN} portal.{DOMAIN}\n")
         made.boot()
+        if name == "hub1":
+            self.provider.reach_from(name)
         self.machines[name] = made
         return made
 
@@ -105,9 +116,14 @@ class Operator:
         if not password.exists():
             password.touch(mode=0o600)
             password.write_text("correct horse battery staple, and more\n")
+        secret = self.folder / "surf-secret"
+        secret.touch(mode=0o600)
+        secret.write_text(CLIENT_SECRET + "\n")
         given = {
             "leerlab_site_file": str(self.site_file),
-            "leerlab_self_signed": True,
+            "leerlab_certificate": str(self.folder / f"{DOMAIN}.pem"),
+            "leerlab_certificate_key": str(self.folder / f"{DOMAIN}.key"),
+            "leerlab_secret_files": [{"from": str(self.folder / "surf-secret"), "to": "/etc/leerlab/surf-secret"}],
             "leerlab_backup_repository": "/srv/backup/repository",
             "leerlab_backup_password_file": str(password),
             "leerlab_operators": [f"{PREFIX}.1"],
@@ -119,7 +135,7 @@ class Operator:
         }
         groups: dict[str, dict[str, Any]] = {"all": {"vars": given}}
         for name, machine in self.machines.items():
-            group = name if name in {"hub", "controller"} else "nodes"
+            group = {"hub1": "hub", "control1": "controller"}.get(name, "nodes")
             host = {"ansible_host": machine.address, "leerlab_address": machine.address}
             if group == "nodes":
                 # More than the machine has: the tests' jobs mostly wait.
@@ -170,11 +186,11 @@ class Operator:
 
     @property
     def hub(self) -> Machine:
-        return self.machines["hub"]
+        return self.machines["hub1"]
 
     @property
     def controller(self) -> Machine:
-        return self.machines["controller"]
+        return self.machines["control1"]
 
     @property
     def node(self) -> Machine:
@@ -196,17 +212,32 @@ class Operator:
         """All machines and everything on them."""
         for machine in self.machines.values():
             machine.destroy()
+        self.provider.stop()
         self.network.remove()
 
 
 def site_description() -> dict[str, Any]:
     """The demo site's people and courses, on a cluster of machines, reached by TLS."""
     description: dict[str, Any] = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
-    kept, *others = description["courses"]
-    left_out = {f"{role}-{course['id']}" for course in others for role in ("nbgrader", "formgrade")}
-    for person in description["login"]["people"]:
-        person["groups"] = [group for group in person.get("groups", []) if group not in left_out]
-    description["courses"] = [kept]
+    description["courses"] = description["courses"][:1]
+    course = description["courses"][0]["id"]
+    rules = {
+        "student": ["students-hbo", f"nbgrader-{course}"], "employee": ["teachers", f"formgrade-{course}"],
+        "operator": ["operators"],
+    }  # fmt: skip
+    description["login"] = {
+        "kind": "oidc",
+        "providers": [
+            {
+                "id": "surf", "preset": "surfconext", "issuer": ISSUER, "client_id": "leerlab",
+                "client_secret_file": "/etc/leerlab/surf-secret",
+                "rules": [
+                    {"claim": "eduperson_affiliation", "operator": "contains", "value": value, "groups": groups}
+                    for value, groups in rules.items()
+                ],
+            }
+        ],
+    }  # fmt: skip
     for absent in ("assistant", "sandboxes"):
         description.pop(absent)
     description["site"]["name"] = "noord"
@@ -231,8 +262,12 @@ def operator() -> Iterator[Operator]:
     network.make()
     for name in ("shared", "backup", "tmp"):
         (folder / name).mkdir()
-    made = Operator(folder, network, folder / "shared", folder / "backup")
+    authority, provider = Authority(folder), Provider(folder, network, DOMAIN)
+    made = Operator(folder, network, folder / "shared", folder / "backup", authority, provider)
     try:
+        authority.make()
+        authority.certify(DOMAIN)
+        provider.start()
         yield made
     finally:
         logs = CODE / "build/machines"
@@ -241,13 +276,3 @@ def operator() -> Iterator[Operator]:
             shutil.copyfile(log, logs / log.name)
         made.remove()
         shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    # A site to look at by hand: stays until Ctrl-C.
-    with operator() as site:
-        for number, name in enumerate(("hub", "controller", "node1"), start=10):
-            site.machine(name, number)
-        site.write()
-        sys.stdout.write(f"{site.folder}\n{site.network.as_operator('bash')}\n")
-        quiet("sleep", "86400", timeout=90000)
