@@ -15,7 +15,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "journey")]
 from deploy import Operator, operator  # noqa: E402  needs the path above
 
 
-@pytest.fixture(scope="module")
+# For the session: a site takes minutes, and stories, attacks and faults all leave it whole.
+@pytest.fixture(scope="session")
 def bare() -> Iterator[Operator]:
     """Three machines with Debian on them and nothing else, and their operator."""
     with operator() as made:
@@ -25,7 +26,7 @@ def bare() -> Iterator[Operator]:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(bare: Operator) -> Operator:
     """The whole site, set up by the playbook."""
     bare.first = bare.play("site.yml")

