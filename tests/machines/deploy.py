@@ -97,6 +97,7 @@ class Operator:
         made = Machine(
             name, number, self.network, tuple(base) or (bare_debian(),), self.folder / "machines" / name, tuple(binds)
         )
+        self.machines[name] = made
         made.make()
         for path, text in PACKAGE_SOURCES.items():
             (made.root / path).write_text(text)
@@ -110,7 +111,6 @@ class Operator:
         made.boot()
         if name == "hub1":
             self.provider.reach_from(name)
-        self.machines[name] = made
         return made
 
     def write(self, *, site: Mapping[str, Any] | None = None, **variables: object) -> None:

@@ -164,6 +164,7 @@ class Machine:
         keys = self.root / "root/.ssh"
         keys.mkdir(mode=0o700, exist_ok=True)
         (keys / "authorized_keys").write_text(self.network.key.with_suffix(".pub").read_text())
+        quiet("chroot", self.root, "ssh-keygen", "-A")
         self.network.join(self.name, self.address)
 
     def _mount(self) -> None:
@@ -239,7 +240,7 @@ class Machine:
         self._process = None
 
     def destroy(self) -> None:
-        """Nothing is left of it: power off, disk gone."""
+        """Nothing is left of it: power off, disk gone. Also of one that never got so far."""
         self.cut_power()
         if self.name in self.network.members:
             self.network.leave(self.name)

@@ -20,7 +20,7 @@ from base.ports import free_ports
 pytestmark = [pytest.mark.integration]
 CODE = Path(__file__).resolve().parents[3]
 TEMPLATES = CODE / "ansible/roles/tunnel/templates"
-CREDENTIALS = "/run/credentials/leerlab-tunnel-grading.service"
+OWN = "/etc/leerlab/tls"
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nreal"
 LISTEN_SECONDS = 10.0
 
@@ -98,7 +98,7 @@ class Tunnel:
             ansible_managed="A test.", item={"name": "grading", "port": self.port}, tunnel__sockets=str(folder),
             tunnel__hub="hub1", tunnel__hub_address="127.0.0.1",
         )  # fmt: skip
-        text = text.replace(CREDENTIALS, str(own)).replace("/etc/leerlab/tls", str(trusted.folder))
+        text = text.replace(f"{OWN}/authority.pem", str(trusted.folder / "authority.pem")).replace(OWN, str(own))
         lines = [line for line in text.splitlines() if line.partition(" ")[0] not in without]
         (folder / "conf").write_text("\n".join(lines) + "\n")
         with (folder / "log").open("ab") as log:
