@@ -164,6 +164,9 @@ class Machine:
         keys = self.root / "root/.ssh"
         keys.mkdir(mode=0o700, exist_ok=True)
         (keys / "authorized_keys").write_text(self.network.key.with_suffix(".pub").read_text())
+        # Its address is there before it starts: nothing on it looks after the network, so nothing has to wait for it.
+        for unit in ("systemd-networkd.service", "systemd-networkd-wait-online.service", "systemd-firstboot.service"):
+            (self.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
         quiet("chroot", self.root, "ssh-keygen", "-A")
         self.network.join(self.name, self.address)
 

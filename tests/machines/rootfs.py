@@ -27,7 +27,7 @@ BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "iproute
 PACKAGES = (
     "python3-venv", "slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "mariadb-server", "bubblewrap",
     "libseccomp2", "squid", "clamav-daemon", "file", "nginx", "postgresql", "stunnel4", "restic", "nftables", "openssl",
-    "sqlite3", "nfs-common", "minisign", "squashfs-tools", "git",
+    "sqlite3", "python3-apt", "curl", "nfs-common", "minisign", "squashfs-tools", "git",
 )  # fmt: skip
 LOCKS = ("hub.txt", "notebook.txt", "torch-cpu.txt", "catalogue.txt", "assistant.txt")
 MINUTES = 60.0
