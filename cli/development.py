@@ -110,19 +110,26 @@ def _exit_code(codes: Sequence[int]) -> int:
 def test(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Everything, the slow tests too.")] = False,
+    site: Annotated[
+        bool, typer.Option("--site", help="Only the deployment of a whole site on machines made for it; needs root.")
+    ] = False,
 ) -> None:
     """Run the tests; further arguments go to pytest. Started by root, the tests run as the account leerlab."""
+    if site:
+        _test_site(list(context.args))
+        return
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     extra = list(context.args)
     side_by_side = () if extra else SIDE_BY_SIDE
     wanted = [] if everything else [f"not {LEFT_OUT}"]
     is_root = os.geteuid() == 0
     with _own_copy() as copy:
-        codes = [_run([*pytest, *side_by_side, "-m", " and ".join(["not root", *wanted]), *extra], copy)]
+        codes = [_run([*pytest, *side_by_side, "-m", " and ".join(["not root and not site", *wanted]), *extra], copy)]
     if is_root and not extra:
-        codes.append(_run([*pytest, "-m", " and ".join(["root", *wanted])]))
+        codes.append(_run([*pytest, "-m", " and ".join(["root and not site", *wanted])]))
     if not everything:
         output.err.print(f"Left out: tests marked {LEFT_OUT}. ./leerlab test --all runs everything.")
+    output.err.print("Left out: a whole site on machines made for it. sudo ./leerlab test --site deploys one.")
     if not is_root:
         output.err.print("Left out: tests marked root, which need root rights; sudo ./leerlab test runs those too.")
     elif extra:
@@ -130,6 +137,21 @@ def test(
     code = _exit_code(codes)
     if code:
         raise typer.Exit(code)
+
+
+def _test_site(extra: Sequence[str]) -> None:
+    """Deploy a whole site by the playbook, use, upgrade, lose and restore it."""
+    if os.geteuid() != 0:
+        raise LeerlabError(
+            "Machines can be made by root alone.",
+            "They have addresses and file systems of their own.",
+            "Start it as root: sudo ./leerlab test --site",
+        )
+    code = _run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-m", "site", "tests/machines", *extra]
+    )
+    if code:
+        raise typer.Exit(_exit_code([code]))
 
 
 @app.command()
@@ -144,19 +166,36 @@ def lint() -> None:
     )
     tools = Path(sys.executable).parent
     failed = [argv[0] for argv in checks if _run([str(tools / argv[0]), *argv[1:]])]
+    if _lint_playbooks():
+        failed.append("ansible-lint")
     if failed:
         raise LeerlabError(f"These checks found something: {', '.join(failed)}.", do="Their findings stand above.")
+
+
+def _lint_playbooks() -> int:
+    """ansible-lint at its strictest profile, in the environment that operators have; asks nothing of any registry."""
+    tree, tools = Installation.current().code, Path(os.environ["LEERLAB_ANSIBLE_ENV"], "bin")
+    with tempfile.TemporaryDirectory(prefix="ansible-") as home:
+        environment = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin", "HOME": home, "ANSIBLE_HOME": home}
+        words = [str(tools / "ansible-lint"), "--offline", "--profile", "production", "-q", "."]
+        return subprocess.run(words, cwd=tree / "ansible", env=environment, check=False).returncode
 
 
 @app.command()
 def docs() -> None:
     """Write the generated reference pages anew."""
+    from cli.ansible_reference import ansible_markdown  # noqa: PLC0415
     from cli.commands import app as whole  # noqa: PLC0415  it imports this module
     from cli.reference import command_markdown  # noqa: PLC0415
     from hub_config.schema import reference_markdown  # noqa: PLC0415  needs every folder's settings
 
-    pages = Installation.current().code / "docs/reference"
-    for name, text in (("site.md", reference_markdown()), ("command.md", command_markdown(whole))):
+    code = Installation.current().code
+    pages = code / "docs/reference"
+    for name, text in (
+        ("site.md", reference_markdown()),
+        ("command.md", command_markdown(whole)),
+        ("ansible.md", ansible_markdown(code / "ansible")),
+    ):
         (pages / name).write_text(text)
         output.out.print(f"Wrote {pages / name}", markup=False)
 

@@ -43,7 +43,7 @@ class Problem:
         return f"{self.file}:{self.line}: {self.message}" + (f" (allowed: {self.allowed})" if self.allowed else "")
 
 
-def check(path: Path, catalogue: Path = CATALOGUE) -> list[Problem]:
+def check(path: Path, catalogue: Path = CATALOGUE, *, elsewhere: bool = False) -> list[Problem]:
     """Everything that is wrong with a site.yaml, in order of lines; nothing when it can be started.
 
     Never raises because of what the file holds.
@@ -51,8 +51,9 @@ def check(path: Path, catalogue: Path = CATALOGUE) -> list[Problem]:
     Args:
         path: the file.
         catalogue: folder that relative course folders are below.
+        elsewhere: whether the site is another machine's, on which the files are that it names.
     """
-    return _problems(path, yaml_source.read(path), catalogue)
+    return _problems(path, yaml_source.read(path), catalogue, elsewhere=elsewhere)
 
 
 def load(path: Path, catalogue: Path = CATALOGUE) -> Site:
@@ -76,15 +77,15 @@ def load(path: Path, catalogue: Path = CATALOGUE) -> Site:
     return Site.of_plain(document.root.plain())
 
 
-def _problems(path: Path, document: Document, catalogue: Path) -> list[Problem]:
+def _problems(path: Path, document: Document, catalogue: Path, *, elsewhere: bool = False) -> list[Problem]:
     name = os.fsencode(path).decode(errors="replace")
-    faults = sorted(dict.fromkeys(_faults(document, catalogue)), key=lambda fault: fault.line)
+    faults = sorted(dict.fromkeys(_faults(document, catalogue, elsewhere=elsewhere)), key=lambda fault: fault.line)
     if len(faults) > MOST_PROBLEMS:
         faults = [*faults[:MOST_PROBLEMS], Fault(faults[MOST_PROBLEMS].line, "there are more problems")]
     return [Problem(name, fault.line, _one_line(fault.message), _one_line(fault.allowed)) for fault in faults]
 
 
-def _faults(document: Document, catalogue: Path) -> Iterator[Fault]:
+def _faults(document: Document, catalogue: Path, *, elsewhere: bool) -> Iterator[Fault]:
     """All faults, but of each kind only as many as are shown at most: a file of junk costs no minutes."""
     yield from document.faults
     if document.root is None:
@@ -93,7 +94,7 @@ def _faults(document: Document, catalogue: Path) -> Iterator[Fault]:
         Site.of_plain(document.root.plain())
     except ValidationError as error:
         yield from islice(explain(error, document, json_schema()), MOST_PROBLEMS + 1)
-    yield from islice(broken(Parts.of(document, catalogue)), MOST_PROBLEMS + 1)
+    yield from islice(broken(Parts.of(document, catalogue), elsewhere=elsewhere), MOST_PROBLEMS + 1)
 
 
 def _one_line(text: str) -> str:

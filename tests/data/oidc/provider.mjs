@@ -59,4 +59,4 @@ createServer(async (request, response) => {
     return;
   }
   answer(request, response);
-}).listen(settings.port, '127.0.0.1', () => process.stdout.write('ready\n'));
+}).listen(settings.port, settings.host ?? '127.0.0.1', () => process.stdout.write('ready\n'));

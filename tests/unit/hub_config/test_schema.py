@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from cli.ansible_reference import ansible_markdown
 from cli.commands import app
 from cli.reference import command_markdown
 from hub_config.schema import json_schema, reference_markdown
@@ -54,7 +55,11 @@ def test_the_page_has_a_row_for_every_key() -> None:
     assert all(f"| `{path.rpartition('/')[2]}` |" in page for path, _ in properties(json_schema()))
 
 
-PAGES = {"site.md": reference_markdown, "command.md": lambda: command_markdown(app)}
+PAGES = {
+    "site.md": reference_markdown,
+    "command.md": lambda: command_markdown(app),
+    "ansible.md": lambda: ansible_markdown(CODE / "ansible"),
+}
 
 
 @pytest.mark.parametrize("name", PAGES)
