@@ -6,6 +6,7 @@ place, so that nothing about a site is written down twice.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,8 +97,8 @@ def misfits(site: Site, site_file: str, machines: Machines) -> list[Misfit]:
 def settings(site: Site) -> dict[str, Any]:
     """All settings, for the playbooks: times of partitions in minutes as well, as Slurm counts them."""
     plain = site.model_dump(mode="json")
-    for partition, plainly in zip(site.cluster.partitions, plain["cluster"]["partitions"], strict=True):
-        plainly["minutes"] = -(-partition.time.seconds_total // 60)
+    for plainly in plain["cluster"]["partitions"]:
+        plainly["minutes"] = math.ceil(site.cluster.time_limit(plainly["name"]).total_seconds() / 60)
     return plain
 
 
