@@ -17,7 +17,7 @@ sys.path.append(str(CODE / "tests/machines"))
 
 from machine import OPERATOR, PREFIX, Network, quiet  # noqa: E402  needs the path above
 
-pytestmark = [pytest.mark.root, pytest.mark.attack, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.root, pytest.mark.attack, pytest.mark.slow, pytest.mark.timeout(200)]
 HUB, CONTROLLER, NODE, OTHER = (f"{PREFIX}.{number}" for number in (10, 11, 12, 13))
 MACHINES = {"hub1": HUB, "control1": CONTROLLER, "node1": NODE, "node2": OTHER}
 # What really listens on each machine, and what might by mistake.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_clone import TinyClone, run
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 # Loopback only, and it is down: whoever asks anything of anybody fails.
 NO_NETWORK = ("unshare", "--user", "--map-current-user", "--net")
 INSTALLED = "tiny bundle hello"

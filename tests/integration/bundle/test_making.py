@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tiny_clone import CODE, TinyClone
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def left_over(file: Path) -> list[str]:

@@ -25,6 +25,9 @@ DEBS = (
     "Package: tiny-unwanted\nVersion: 4",
 )  # fmt: skip
 ROLES = "site:\n  - tiny-tool\nbundle:\n  - git\ntest:\n  - tiny-unwanted\n"
+# Locks that a bundle holds, and those that it holds on request.
+WANTED = ("hub", "notebook", "catalogue", "assistant", "image", "ansible", "torch-cpu")
+UNWANTED = ("development", "torch-cuda")
 PROXY_LOCK = {"name": "tiny", "lockfileVersion": 3, "packages": {"": {"name": "tiny"}}}
 
 
@@ -88,8 +91,8 @@ def make_clone(folder: Path) -> TinyClone:
         "images/proxy/package.json": json.dumps({"name": "tiny"}),
         "images/proxy/package-lock.json": json.dumps(PROXY_LOCK),
         "images/test-tools/package-lock.json": json.dumps(PROXY_LOCK),
-        **{f"images/locks/{name}.txt": lock for name in ("hub", "notebook", "catalogue", "assistant", "torch-cpu")},
-        **{f"images/locks/{name}.txt": "missing==1.0 --hash=sha256:00\n" for name in ("development", "torch-cuda")},
+        **{f"images/locks/{name}.txt": lock for name in WANTED},
+        **{f"images/locks/{name}.txt": "missing==1.0 --hash=sha256:00\n" for name in UNWANTED},
     }.items():  # fmt: skip
         file = clone.tree / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,8 @@ def _debian(folder: Path) -> None:
     for fields in DEBS:
         build = folder / "build"
         (build / "DEBIAN").mkdir(parents=True)
+        # dpkg-deb refuses another mode, whatever the umask here is.
+        (build / "DEBIAN").chmod(0o755)
         more = "Architecture: all\nMaintainer: Tiny <tiny@example.org>\nDescription: tiny\n"
         (build / "DEBIAN/control").write_text(f"{fields}\n{more}")
         subprocess.run(

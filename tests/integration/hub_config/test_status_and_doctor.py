@@ -20,8 +20,10 @@ from base.paths import Installation
 from hub_config.audit import open_ledger
 from hub_config.run import doctor
 from hub_config.run.supervisor_client import Supervisor
+from hub_config.site import load
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+CLUSTER = load(Installation.current().code / "hub_config/demo.yaml").cluster
 
 
 @contextmanager
@@ -156,9 +158,9 @@ def test_the_audit_trail_is_read_and_verified_from_the_command_line(new_site: Ca
 
 def test_a_missing_notebook_environment_is_found(tmp_path: Path) -> None:
     here = Installation.current()
-    assert doctor.see_installation(here)
+    assert doctor.see_installation(here, CLUSTER)
     with pytest.raises(LeerlabError, match="notebook-env/bin/python cannot be run") as missing:
-        doctor.see_installation(replace(here, notebook_env=tmp_path / "notebook-env"))
+        doctor.see_installation(replace(here, notebook_env=tmp_path / "notebook-env"), CLUSTER)
     assert "./leerlab up" in missing.value.do
 
 
@@ -166,9 +168,9 @@ def test_a_damaged_notebook_environment_is_found(tmp_path: Path) -> None:
     """A Python that starts but has lost its packages."""
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True, timeout=60)
     with pytest.raises(LeerlabError, match="No module named 'jupyterhub'"):
-        doctor.see_installation(replace(Installation.current(), notebook_env=tmp_path / "env"))
+        doctor.see_installation(replace(Installation.current(), notebook_env=tmp_path / "env"), CLUSTER)
 
 
 def test_a_missing_proxy_is_found(tmp_path: Path) -> None:
     with pytest.raises(LeerlabError, match="proxy is not installed"):
-        doctor.see_installation(replace(Installation.current(), proxy=tmp_path))
+        doctor.see_installation(replace(Installation.current(), proxy=tmp_path), CLUSTER)

@@ -13,7 +13,7 @@ from login_site import LoginSite, start_site, stop_site, wait_for
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import postgresql as servers
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 @pytest.fixture
