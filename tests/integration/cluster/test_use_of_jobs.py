@@ -34,7 +34,7 @@ from spawners.settings import Profile, Title
 JOB = Path(__file__).resolve().parents[3] / "grading" / "job.py"
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 numbers = count()
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Place
 from small_image import MARK, pack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CODE = Path(__file__).resolve().parents[3]
 
 

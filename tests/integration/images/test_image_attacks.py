@@ -21,7 +21,7 @@ from images import shelf, unpack
 from images.errors import ImageRefused
 from images.manifest import ImageFiles
 
-pytestmark = [pytest.mark.attack, pytest.mark.integration]
+pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from conftest import Place
 from small_image import MARK
 
-pytestmark = [pytest.mark.fault, pytest.mark.integration]
+pytestmark = [pytest.mark.fault, pytest.mark.integration, pytest.mark.slow]
 HERE = Path(__file__).parent
 CODE = HERE.parents[2]
 

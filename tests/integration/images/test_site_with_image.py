@@ -15,7 +15,7 @@ from hub_config.images import prepare_image, unpacked, with_image
 from hub_config.run.start import site_digest
 from images.errors import ImageRefused
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CODE = Path(__file__).resolve().parents[3]
 
 

@@ -16,7 +16,7 @@ from login_site import PEOPLE, RULES, Browser, CertifiedProvider, LoginSite, sta
 
 from base.ports import free_ports
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 DOMAIN = "leer.example"
 NAMES = f"DNS:{DOMAIN},DNS:*.{DOMAIN}"
 

@@ -20,7 +20,7 @@ from whole_site import Visitor, wait_for
 
 from hub_config.run.supervisor_client import Supervisor
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 NewSite = Callable[..., Any]
 CODE = Path(__file__).resolve().parents[3]
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 from base.ports import free_ports
 
-pytestmark = [pytest.mark.integration]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CODE = Path(__file__).resolve().parents[3]
 TEMPLATES = CODE / "ansible/roles/tunnel/templates"
 OWN = "/etc/leerlab/tls"
