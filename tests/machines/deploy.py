@@ -20,6 +20,7 @@ from outside import CLIENT_SECRET, ISSUER, Authority, Provider
 from rootfs import CODE, SOURCES, bare_debian, sources
 
 DOMAIN = "leerlab.test"
+GROUPS = {"hub1": "hub", "hub2": "hub", "control1": "controller"}
 PLAYBOOK_SECONDS = 1500
 PACKAGE_SOURCES = {
     "etc/apt/sources.list": f"deb [trusted=yes] file:{SOURCES}/debs ./\n",
@@ -31,6 +32,11 @@ PACKAGE_SOURCES = {
 def ansible_environment() -> Path:
     """Where the locked Ansible is."""
     return Path(os.environ["LEERLAB_ANSIBLE_ENV"])
+
+
+def group_of(name: str) -> str:
+    """What a machine of this name plays in its site."""
+    return GROUPS.get(name, "nodes")
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Operator:
         ]
         if shared:
             binds.append((self.shared, "/srv/leerlab", True))
-        if name in {"hub1", "control1"}:
+        if group_of(name) != "nodes":
             binds.append((self.repository, "/srv/backup", True))
         made = Machine(
             name, number, self.network, tuple(base) or (bare_debian(),), self.folder / "machines" / name, tuple(binds)
@@ -107,9 +113,9 @@ class Operator:
         shutil.copyfile(self.authority.certificate, trusted / "organisation.crt")
         quiet("chroot", made.root, "update-ca-certificates")
         with (made.root / "etc/hosts").open("a") as hosts:
-            hosts.write(f"{PREFIX}.10 {DOMAIN} portal.{DOMAIN}\n")
+            hosts.write(f"{self.hub.address} {DOMAIN} portal.{DOMAIN}\n")
         made.boot()
-        if name == "hub1":
+        if group_of(name) == "hub":
             self.provider.reach_from(name)
         return made
 
@@ -139,7 +145,7 @@ class Operator:
         }
         groups: dict[str, dict[str, Any]] = {"all": {"vars": given}}
         for name, machine in self.machines.items():
-            group = {"hub1": "hub", "control1": "controller"}.get(name, "nodes")
+            group = group_of(name)
             host = {"ansible_host": machine.address, "leerlab_address": machine.address}
             if group == "nodes":
                 # More than the machine has: the tests' jobs mostly wait.
@@ -190,7 +196,7 @@ class Operator:
 
     @property
     def hub(self) -> Machine:
-        return self.machines["hub1"]
+        return next(machine for name, machine in self.machines.items() if group_of(name) == "hub")
 
     @property
     def controller(self) -> Machine:

@@ -27,6 +27,19 @@ SSH_OPTIONS = (
 )  # fmt: skip
 
 
+# systemd-nspawn lets nothing write below /proc/sys. bubblewrap writes there for its own namespace, as on a real machine.
+WRITABLE = """[Unit]
+Description=Limits of user namespaces can be set, as on a machine of its own
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'mkdir -p /run/whole; mount -t proc proc /run/whole; \
+    mount --bind /run/whole/sys/user /proc/sys/user; umount /run/whole'
+"""
+
+
 def quiet(*argv: str | Path, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command of the test's own; a failure shows all that it printed."""
     done = subprocess.run(
@@ -167,6 +180,10 @@ class Machine:
         # Its address is there before it starts: nothing on it looks after the network, so nothing has to wait for it.
         for unit in ("systemd-networkd.service", "systemd-networkd-wait-online.service", "systemd-firstboot.service"):
             (self.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+        (self.root / "etc/systemd/system/writable.service").write_text(WRITABLE)
+        wanted = self.root / "etc/systemd/system/sysinit.target.wants"
+        wanted.mkdir(exist_ok=True)
+        (wanted / "writable.service").symlink_to("../writable.service")
         quiet("chroot", self.root, "ssh-keygen", "-A")
         self.network.join(self.name, self.address)
 
