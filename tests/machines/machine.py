@@ -20,7 +20,7 @@ import psutil
 
 PREFIX = "10.231.8"
 OPERATOR = f"{PREFIX}.1"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 240.0
 SSH_OPTIONS = (
     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6",
