@@ -86,22 +86,22 @@ def test_two_builds_of_one_lock_are_the_same_byte_for_byte(bench: Bench, twice: 
     assert all(f"    leerlab.lock.{lock} {sha256}" in lines for lock, sha256 in manifest["locks"].items())
 
 
-@pytest.mark.parametrize("end", [".squashfs", ".json", *BESIDE])
-def test_an_image_with_one_changed_byte_is_refused(bench: Bench, twice: tuple[str, str], end: str) -> None:
-    """Whichever of its files it is in; the list reads manifests alone."""
-    shelf = bench.folder / f"changed{end}"
-    shutil.copytree(bench.folder / "one", shelf)
+def test_one_changed_byte_in_any_file_of_an_image_is_refused(bench: Bench, twice: tuple[str, str]) -> None:
+    shelf = bench.folder / "changed"
+    shutil.copytree(bench.folder / "two", shelf)
     where = ("--folder", shelf, "--public-key", bench.public)
-    assert "is what was signed" in leerlab("image", "verify", "tiny-1", *where)
-    with ImageFiles(shelf, "tiny-1").beside(end).open("r+b") as opened:
-        opened.seek(-20, os.SEEK_END)
-        byte = opened.read(1)
-        opened.seek(-1, os.SEEK_CUR)
-        opened.write(bytes([byte[0] ^ 1]))
-    said = leerlab("image", "verify", "tiny-1", *where, code=1)
-    assert "is not by the key" in said if end == ".json" else "not the file that was signed" in said
+    for end in (".squashfs", *BESIDE, ".json"):
+        file = ImageFiles(shelf, "tiny-1").beside(end)
+        content = bytearray(file.read_bytes())
+        content[-20] ^= 1
+        file.write_bytes(content)
+        said = leerlab("image", "verify", "tiny-1", *where, code=1)
+        assert "is not by the key" in said if end == ".json" else "not the file that was signed" in said, said
+        if end != ".json":
+            content[-20] ^= 1
+            file.write_bytes(content)
     (listed,) = json.loads(leerlab("image", "list", "--json", *where))
-    assert bool(listed["problem"]) == (end == ".json")
+    assert "is not by the key" in listed["problem"]
 
 
 @pytest.mark.fault
