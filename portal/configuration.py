@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from base.energy import WATTS_PER_CORE
 from base.errors import InputError
 from base.paths import State
 from base.settings import SiteSettings
 from cluster.command import COMMANDS
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
-from ledger.energy import WATTS_PER_CORE
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from image_builds import ENVIRONMENT, LEERLAB, build, leerlab, make_key, small_r
 from images.manifest import BESIDE, ImageFiles
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
-STORE = Path("/var/lib/leerlab/image-store")
+STORE = Path(os.environ.get("LEERLAB_DATA", "/var/lib/leerlab"), "image-store")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,15 @@ def builds_left() -> list[str]:
     return sorted(entry.name for entry in STORE.glob("build-*"))
 
 
-def test_two_builds_of_one_lock_are_the_same_byte_for_byte(bench: Bench) -> None:
-    built = [build(bench.recipe, bench.folder / name, bench.secret) for name in ("one", "two")]
-    assert built[0]["sha256"] == built[1]["sha256"]
+@pytest.fixture(scope="module")
+def twice(bench: Bench) -> tuple[str, str]:
+    """Digests of two builds of one lock, in the folders `one` and `two`."""
+    one, two = (build(bench.recipe, bench.folder / name, bench.secret)["sha256"] for name in ("one", "two"))
+    return one, two
+
+
+def test_two_builds_of_one_lock_are_the_same_byte_for_byte(bench: Bench, twice: tuple[str, str]) -> None:
+    assert twice[0] == twice[1]
     for end in (".squashfs", ".json", *BESIDE):
         one, two = (ImageFiles(bench.folder / name, "tiny-1").beside(end) for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), end
@@ -71,6 +78,30 @@ def test_two_builds_of_one_lock_are_the_same_byte_for_byte(bench: Bench) -> None
     assert {"bash", "libc6", "python3.11-minimal"} <= names
     licences = json.loads(files.beside(".licences.json").read_text())["licences"]
     assert any("GPL" in name for name in licences)
+    # The definition for Apptainer names the same file and the same locks as the manifest that is signed.
+    manifest = json.loads(files.manifest.read_text())
+    lines = files.beside(".def").read_text().splitlines()
+    assert f'    echo "{manifest["sha256"]}  tiny-1.squashfs" | sha256sum -c -' in lines
+    assert set(manifest["locks"]) == {"tiny.debian.json"}
+    assert all(f"    leerlab.lock.{lock} {sha256}" in lines for lock, sha256 in manifest["locks"].items())
+
+
+def test_one_changed_byte_in_any_file_of_an_image_is_refused(bench: Bench, twice: tuple[str, str]) -> None:
+    shelf = bench.folder / "changed"
+    shutil.copytree(bench.folder / "two", shelf)
+    where = ("--folder", shelf, "--public-key", bench.public)
+    for end in (".squashfs", *BESIDE, ".json"):
+        file = ImageFiles(shelf, "tiny-1").beside(end)
+        content = bytearray(file.read_bytes())
+        content[-20] ^= 1
+        file.write_bytes(content)
+        said = leerlab("image", "verify", "tiny-1", *where, code=1)
+        assert "is not by the key" in said if end == ".json" else "not the file that was signed" in said, said
+        if end != ".json":
+            content[-20] ^= 1
+            file.write_bytes(content)
+    (listed,) = json.loads(leerlab("image", "list", "--json", *where))
+    assert "is not by the key" in listed["problem"]
 
 
 @pytest.mark.fault
