@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class Watcher:
         self._interval = interval
         self._snapshot: _Snapshot | None = None
         self._failures = 0
+        self._answered_at: float | None = None
         self._watched: dict[int, _Watched] = {}
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -108,6 +110,11 @@ class Watcher:
     def answering(self) -> bool:
         """Whether Slurm answered the last question."""
         return self._running and self._snapshot is not None and not self._failures
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since Slurm's last answer was complete; None before the first."""
+        return None if self._answered_at is None else time.monotonic() - self._answered_at
 
     @property
     def queue(self) -> Queue | None:
@@ -217,7 +224,7 @@ class Watcher:
             else:
                 if self._failures:
                     log.warning("Slurm answers again after %d failed queries", self._failures)
-                self._failures, self._snapshot = 0, snapshot
+                self._failures, self._snapshot, self._answered_at = 0, snapshot, time.monotonic()
             self._tell()
             await self._pause(begin, clock() - begin)
 
