@@ -278,7 +278,9 @@ class LeerlabSpawner(RememberingSpawner):
         """
         slurm = self.facility.slurm
         try:
-            job = known if isinstance(known, Job) and known.nodes else await slurm.job(start.job or 0)
+            job = (
+                known if isinstance(known, Job) and known.nodes else await self.facility.watcher.look_up(start.job or 0)
+            )
             return (await slurm.address(job.nodes[0]), job) if job is not None and job.nodes else None
         except SlurmUnavailable:
             return None
@@ -349,7 +351,7 @@ class LeerlabSpawner(RememberingSpawner):
         watcher, loop = self.facility.watcher, asyncio.get_running_loop()
         until, answer = loop.time() + STOP_SECONDS, watcher.job(job, submitted)
         while not _over(answer) and (left := until - loop.time()) > 0:
-            answer = await watcher.wait_change(job, submitted, answer, left)
+            answer = await watcher.wait_change(job, submitted, answer, left, eager=True)
         if not _over(answer):
             self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
 
