@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -120,7 +120,18 @@ def parse_exit_codes(text: str) -> dict[int, tuple[int, int]]:
 
 
 _USABLE = frozenset(
-    {"IDLE", "MIXED", "ALLOCATED", "COMPLETING", "PLANNED", "RESERVED", "CLOUD", "POWERED_DOWN", "POWERING_UP"}
+    {
+        "IDLE",
+        "MIXED",
+        "ALLOCATED",
+        "COMPLETING",
+        "PLANNED",
+        "RESERVED",
+        "CLOUD",
+        "DYNAMIC_NORM",
+        "POWERED_DOWN",
+        "POWERING_UP",
+    }
 )
 _NODE_FIELD = re.compile(
     r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed)=(\S*)"
@@ -146,20 +157,25 @@ def _node(line: str) -> ClusterNode:
             name=fields["NodeName"],
             address=fields["NodeAddr"],
             state=state,
-            usable=set(state.split("+")) <= _USABLE,
+            usable=takes_work(state.split("+")),
             partitions=tuple(filter(None, fields.get("Partitions", "").split(","))),
             cpus=int(fields["CPUTot"]),
             cpus_used=int(fields["CPUAlloc"]),
             memory=Size(int(fields["RealMemory"]) * 2**20),
             memory_used=int(fields["AllocMem"]) * 2**20,
-            gpus=_gpus(fields.get("Gres", "")),
-            gpus_used=_gpus(fields.get("GresUsed", "")),
+            gpus=gpus_in(fields.get("Gres", "")),
+            gpus_used=gpus_in(fields.get("GresUsed", "")),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
 
 
-def _gpus(gres: str) -> int:
+def takes_work(flags: Iterable[str]) -> bool:
+    """Whether a node in all these states can take a job; one that is new to Leerlab counts as a no."""
+    return set(flags) <= _USABLE
+
+
+def gpus_in(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
 

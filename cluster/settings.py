@@ -59,14 +59,14 @@ class Interval(_Section):
         ge=0.2,
         le=60,
         allow_inf_nan=False,
-        description="Seconds between two queries while somebody waits for a job.",
+        description="Seconds between two queries just after a job was submitted or began, and while one is ended.",
     )
     idle: float = Field(
         5.0,
         ge=0.5,
         le=300,
         allow_inf_nan=False,
-        description="Seconds between two queries while nobody waits for a job.",
+        description="Seconds between two queries otherwise, however many jobs run or wait.",
     )
     failing: float = Field(
         30.0,

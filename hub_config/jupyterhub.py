@@ -25,7 +25,7 @@ from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import facility
 from hub_config.quota import Quota
-from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
+from hub_config.roles import COURSE_ACCOUNT, METRICS, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Accounts, Members, WayOut
@@ -134,6 +134,7 @@ def set_roles(c: Any, site: Site, state: State, courses: Courses) -> None:
     c.JupyterHub.services = [
         *([gateway] if gateway else []),
         {"name": "grading", "api_token": secret(state, "grading-token"), "display": False},
+        {"name": METRICS, "api_token": secret(state, "metrics-token"), "display": False},
         {
             "name": SERVICE,
             "api_token": secret(state, "portal-token"),

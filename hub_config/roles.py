@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 COURSE_ACCOUNT = "course-"
+METRICS = "metrics"
+"""The service whose token an operator's Prometheus shows: `secrets/metrics-token` of the state folder."""
 
 
 def course_role(course: str) -> dict[str, Any]:
@@ -39,15 +41,17 @@ def person_roles() -> list[dict[str, Any]]:
         },
         {
             "name": "operators",
-            "description": "Operators: stop anybody's server; starting or reaching one is not part of it",
-            "scopes": ["delete:servers"],
+            "description": "Operators: stop anybody's server, read the numbers; starting or reaching one is not in it",
+            "scopes": ["delete:servers", "read:metrics"],
             "groups": ["operators"],
         },
     ]
 
 
 def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
-    """Grading reads names and groups; the portal reads users, groups and servers. None of them changes anything.
+    """Grading reads names and groups; the portal reads users, groups and servers; metrics reads the site's numbers.
+
+    None of them changes anything.
 
     Args:
         assistant: whether the site has one; its gateway reads names, groups and which servers run.
@@ -71,5 +75,11 @@ def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
             "description": "Who a token belongs to, and that person's groups",
             "scopes": ["read:users:name", "read:users:groups"],
             "services": ["grading"],
+        },
+        {
+            "name": "metrics-service",
+            "description": "The numbers of /hub/metrics, and nothing else",
+            "scopes": ["read:metrics"],
+            "services": [METRICS],
         },
     ]

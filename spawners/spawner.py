@@ -21,7 +21,7 @@ from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import job_folders, server_token, stopping, waiting
+from spawners import job_folders, metrics, server_token, stopping, waiting
 from spawners.adoption import Adoption, Departed
 from spawners.change import first_of
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
@@ -60,6 +60,7 @@ class LeerlabSpawner(RememberingSpawner):
     """One server of one person as one Slurm job at a time."""
 
     _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
+    _numbers: ClassVar[metrics.WatcherNumbers | None] = None
 
     start_timeout = Integer(
         NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`."
@@ -85,6 +86,8 @@ class LeerlabSpawner(RememberingSpawner):
         cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
         facility.watcher.start()
+        cls._numbers = metrics.WatcherNumbers(facility.watcher, facility.hub)
+        metrics.show(cls._numbers)
         pruning = job_folders.prune(facility.state.jobs, job_folders.known_starts(session), facility.watcher)
         cls._shared = (asyncio.create_task(cls.sweep.run()), asyncio.create_task(pruning))
 
@@ -94,6 +97,9 @@ class LeerlabSpawner(RememberingSpawner):
         for task in cls._shared:
             task.cancel()
         await asyncio.gather(*cls._shared, return_exceptions=True)
+        if cls._numbers is not None:
+            metrics.hide(cls._numbers)
+            cls._numbers = None
         await cls.facility.watcher.close()
 
     # -- start
@@ -115,14 +121,19 @@ class LeerlabSpawner(RememberingSpawner):
             SpawnRefused: the request is not allowed (status 400).
             StartFailed: the job ended, was refused, or did not answer in time.
         """
-        plan, self._planned = self._planned or self._plan(), None
-        await self._submit(plan)
-        return await self._until_answering()
+        with metrics.counted(self._about):
+            plan, self._planned = self._planned or self._plan(), None
+            await self._submit(plan)
+            return await self._until_answering()
 
     def run_pre_spawn_hook(self) -> Any:
         """Plan first: a refusal here is still the answer to the request itself, whatever JupyterHub's patience is."""
         self._failure = None
-        self._planned = self._plan()
+        try:
+            self._planned = self._plan()
+        except SpawnRefused as refusal:
+            metrics.refused(refusal)
+            raise
         return super().run_pre_spawn_hook()
 
     def _plan(self) -> ServerPlan:
@@ -166,6 +177,11 @@ class LeerlabSpawner(RememberingSpawner):
             submitted(self.facility.state, start.id, job)
             self._keep(self._current.with_job(job))
             return
+
+    def _about(self) -> dict[str, str | int | None]:
+        """The start that is going on, for a log."""
+        start = self._start
+        return {} if start is None else {"start": start.id, "job": start.job, "profile": start.profile}
 
     @property
     def _current(self) -> Start:
@@ -235,8 +251,10 @@ class LeerlabSpawner(RememberingSpawner):
             start, job = self._current, self._job()
             if _over(job):
                 self._fail(await self._early_end(start, job))
-            if start.port is not None and (host := await self._host(start, job)) is not None:
+            if start.port is not None and (found := await self._host(start, job)) is not None:
+                host, job = found
                 self._keep(replace(self._current, host=host))
+                metrics.ready(start, job, utcnow())
                 return f"http://{host}:{start.port}"
             left = RETRY_MOST_SECONDS
             if isinstance(job, Job) and not job.state.waiting:
@@ -253,15 +271,17 @@ class LeerlabSpawner(RememberingSpawner):
             waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
         await first_of(*waits, seconds=seconds)
 
-    async def _host(self, start: Start, known: Answer) -> str | None:
-        """Where the job's node is reached; None while Slurm cannot tell.
+    async def _host(self, start: Start, known: Answer) -> tuple[str, Job] | None:
+        """Where the job's node is reached, and the job; None while Slurm cannot tell.
 
         The report may come before the watcher has seen the job run: then Slurm is asked at once.
         """
         slurm = self.facility.slurm
         try:
-            job = known if isinstance(known, Job) and known.nodes else await slurm.job(start.job or 0)
-            return await slurm.address(job.nodes[0]) if job is not None and job.nodes else None
+            job = (
+                known if isinstance(known, Job) and known.nodes else await self.facility.watcher.look_up(start.job or 0)
+            )
+            return (await slurm.address(job.nodes[0]), job) if job is not None and job.nodes else None
         except SlurmUnavailable:
             return None
 
@@ -331,7 +351,7 @@ class LeerlabSpawner(RememberingSpawner):
         watcher, loop = self.facility.watcher, asyncio.get_running_loop()
         until, answer = loop.time() + STOP_SECONDS, watcher.job(job, submitted)
         while not _over(answer) and (left := until - loop.time()) > 0:
-            answer = await watcher.wait_change(job, submitted, answer, left)
+            answer = await watcher.wait_change(job, submitted, answer, left, eager=True)
         if not _over(answer):
             self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
 
@@ -401,14 +421,15 @@ class LeerlabSpawner(RememberingSpawner):
         Raises:
             StartFailed: it has no job, or the job has ended.
         """
-        start = self._current
-        if start.job is None:
-            age = (utcnow() - start.attempted).total_seconds()
-            job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
-            if job is None:
-                self._fail(Message("start.failed.interrupted"))
-            self._keep(self._current.with_job(job))
-        return await self._until_answering()
+        with metrics.counted(self._about):
+            start = self._current
+            if start.job is None:
+                age = (utcnow() - start.attempted).total_seconds()
+                job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
+                if job is None:
+                    self._fail(Message("start.failed.interrupted"))
+                self._keep(self._current.with_job(job))
+            return await self._until_answering()
 
     def start_polling(self) -> None:
         """JupyterHub's last step of a start and of a restart check: from here on, poll."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assistant.configuration import VARIABLE as ASSISTANT_VARIABLE
 from base.daemons import Daemon
+from base.log import VARIABLE as LOG_VARIABLE
 from base.paths import Installation, State
 from base.ports import LOOPBACK
 from cluster import embedded
@@ -35,7 +36,7 @@ PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
 STOP_WAIT = 30
 
 
-def base_environment(installation: Installation, state: State, site_file: Path) -> dict[str, str]:
+def base_environment(site: Site, installation: Installation, state: State, site_file: Path) -> dict[str, str]:
     """What each of our own Python processes gets, and nothing of the shell that typed `up`."""
     return {
         "PATH": "/usr/bin:/bin",
@@ -45,6 +46,7 @@ def base_environment(installation: Installation, state: State, site_file: Path) 
         "PYTHONUNBUFFERED": "1",
         **installation.environment(),
         "LEERLAB_SITE": str(site_file),
+        LOG_VARIABLE: site.logs.format,
     }
 
 
@@ -158,7 +160,7 @@ def assistant_daemons(
 
 def daemons(site: Site, site_file: Path, state: State, installation: Installation, ports: Ports) -> tuple[Daemon, ...]:
     """All daemons of the site, in starting order."""
-    environment = base_environment(installation, state, site_file)
+    environment = base_environment(site, installation, state, site_file)
     python = str(installation.hub_env / "bin/python")
     slurm: Sequence[Daemon] = ()
     if isinstance(site.cluster, EmbeddedCluster):

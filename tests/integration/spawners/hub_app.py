@@ -123,7 +123,15 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.load_roles = [
         {
             "name": "tester",
-            "scopes": ["admin:users", "admin:servers", "admin:groups", "read:hub", "admin:server_state", "tokens"],
+            "scopes": [
+                "admin:users",
+                "admin:servers",
+                "admin:groups",
+                "read:hub",
+                "admin:server_state",
+                "tokens",
+                "read:metrics",
+            ],
             "services": ["tester"],
         }
     ]
