@@ -123,7 +123,8 @@ _USABLE = frozenset(
     {"IDLE", "MIXED", "ALLOCATED", "COMPLETING", "PLANNED", "RESERVED", "CLOUD", "POWERED_DOWN", "POWERING_UP"}
 )
 _NODE_FIELD = re.compile(
-    r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed)=(\S*)"
+    r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed|CfgTRES|AllocTRES)"
+    r"=(\S*)"
 )
 
 
@@ -154,6 +155,8 @@ def _node(line: str) -> ClusterNode:
             memory_used=int(fields["AllocMem"]) * 2**20,
             gpus=_gpus(fields.get("Gres", "")),
             gpus_used=_gpus(fields.get("GresUsed", "")),
+            shards=_shards(fields.get("Gres", "")),
+            shards_used=_shards_used(fields),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
@@ -162,6 +165,22 @@ def _node(line: str) -> ClusterNode:
 def _gpus(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def _shards(gres: str) -> int:
+    """The shards in a list such as `gpu:2,shard:16`."""
+    return sum(int(count) for count in re.findall(r"(?:^|,)shard:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def _shards_used(fields: dict[str, str]) -> int | None:
+    """How many shards jobs have: where Slurm counts them (AccountingStorageTRES), or where there are none.
+
+    GresUsed of 22.05 does not say: three shards of one GPU are `shard:(null):1(IDX:0)` there.
+    """
+    if "gres/shard=" in fields.get("CfgTRES", ""):
+        found = re.search(r"(?:^|,)gres/shard=(\d+)", fields.get("AllocTRES", ""))
+        return int(found[1]) if found else 0
+    return None if _shards(fields.get("GresUsed", "")) else 0
 
 
 _RANGE = re.compile(r"([^,\[\]]*)(?:\[([0-9,-]+)\])?([^,\[\]]*)(?:,|$)")

@@ -136,6 +136,7 @@ class ClusterNode:
         cpus, cpus_used: processor cores.
         memory, memory_used: bytes.
         gpus, gpus_used: whole GPUs; a GPU of which shards are in use does not count as used.
+        shards, shards_used: parts of its GPUs; None where Slurm does not tell how many are used.
     """
 
     name: str
@@ -149,6 +150,8 @@ class ClusterNode:
     memory_used: int
     gpus: int
     gpus_used: int
+    shards: int = 0
+    shards_used: int | None = 0
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -21,17 +21,19 @@ from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import job_folders, server_token, stopping, waiting
+from spawners import job_folders, server_token, stopping
 from spawners.adoption import Adoption, Departed
-from spawners.change import first_of
+from spawners.estimates import Estimates
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
 from spawners.logs import last_lines
 from spawners.memory import RememberingSpawner
+from spawners.offers import Looks
 from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
 from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
+from spawners.telling import TellingSpawner
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -39,7 +41,6 @@ NO_LIMIT = 10**9
 STOP_SECONDS = 30.0
 FIRST_LOOK_SECONDS = 3.0
 """How long a restarted hub waits for Slurm before it believes that a server which was ready still is."""
-EVENT_SECONDS = 5.0
 SUBMISSION_SECONDS = 30.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
@@ -56,7 +57,7 @@ def _over(answer: Answer) -> bool:
     return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
-class LeerlabSpawner(RememberingSpawner):
+class LeerlabSpawner(TellingSpawner):
     """One server of one person as one Slurm job at a time."""
 
     _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
@@ -69,7 +70,6 @@ class LeerlabSpawner(RememberingSpawner):
     )
 
     _planned: ServerPlan | None = None
-    _slurm_silent = False
     _departed: Departed | None = None
 
     # -- the hub's start and end
@@ -84,6 +84,7 @@ class LeerlabSpawner(RememberingSpawner):
         facility = cls.facility
         cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
+        cls.looks, cls.estimates = Looks(facility.slurm), Estimates()
         facility.watcher.start()
         pruning = job_folders.prune(facility.state.jobs, job_folders.known_starts(session), facility.watcher)
         cls._shared = (asyncio.create_task(cls.sweep.run()), asyncio.create_task(pruning))
@@ -233,6 +234,8 @@ class LeerlabSpawner(RememberingSpawner):
         loop, running_since = asyncio.get_running_loop(), None
         while True:
             start, job = self._current, self._job()
+            if isinstance(job, Job):
+                self.estimates.see(job, utcnow())
             if _over(job):
                 self._fail(await self._early_end(start, job))
             if start.port is not None and (host := await self._host(start, job)) is not None:
@@ -245,13 +248,6 @@ class LeerlabSpawner(RememberingSpawner):
                 if left <= 0:
                     self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
             await self._news(start, job, left)
-
-    async def _news(self, start: Start | None, known: Answer, seconds: float) -> None:
-        """Wait for the report, another word of Slurm about the job, or the end of the time."""
-        waits: list[Any] = [self._change.wait()]
-        if start is not None and start.job is not None and start.submitted is not None:
-            waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
-        await first_of(*waits, seconds=seconds)
 
     async def _host(self, start: Start, known: Answer) -> str | None:
         """Where the job's node is reached; None while Slurm cannot tell.
@@ -284,13 +280,6 @@ class LeerlabSpawner(RememberingSpawner):
 
     # -- while it runs
 
-    def _job(self) -> Answer:
-        """The job as the watcher remembers it."""
-        start = self._start
-        if start is None or start.job is None or start.submitted is None:
-            return UNKNOWN
-        return self.facility.watcher.job(start.job, start.submitted)
-
     async def poll(self) -> int | None:
         """None while the server lives or may live, else an exit code; from memory, and never raises."""
         start = self._start
@@ -312,6 +301,7 @@ class LeerlabSpawner(RememberingSpawner):
         if start is None:
             return
         job = start.job
+        self.estimates.forget(job or 0)
         if job is None and self._submission is not None:
             with suppress(SlurmUnavailable, SlurmRefused, TimeoutError):
                 job = await asyncio.wait_for(asyncio.shield(self._submission), SUBMISSION_SECONDS)
@@ -338,43 +328,6 @@ class LeerlabSpawner(RememberingSpawner):
     async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:
         """BatchSpawner's way to a shell: closed, so that no forgotten path of it can ever run one."""
         raise RuntimeError("BatchSpawner's shell commands are not used: cluster.commands talks to Slurm.")
-
-    # -- what a waiting person sees
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Events with `progress`, `message` in the site's language, `code` and `params`; never HTML.
-
-        The parameter `log` of a failure holds lines that a person's own code may have written: show it as text.
-        """
-        shown: tuple[Any, ...] = ()
-        while True:
-            at = self._standing()
-            params = dict(at.message.params)
-            params.pop("waited", None)
-            params.pop("starts_in", None)
-            if (seen := (at.message.code, params)) != shown or self._failure is None:
-                shown = seen
-                yield {
-                    "progress": at.progress,
-                    "message": self.facility.say(at.message),
-                    "code": at.message.code,
-                    "params": dict(at.message.params),
-                }
-            if self._failure is not None:
-                return
-            await self._news(self._start, self._job(), EVENT_SECONDS)
-
-    def _standing(self) -> waiting.Waiting:
-        """Where the start stands now."""
-        if self._failure is not None:
-            return waiting.Waiting(100, self._failure)
-        if self._start is None:
-            return waiting.Waiting(0, Message("start.requested", {"waited": 0}))
-        watcher = self.facility.watcher
-        return waiting.standing(
-            self._start, self._job(), utcnow(),
-            silent=self._slurm_silent or (self._start.job is not None and not watcher.answering),
-        )  # fmt: skip
 
     # -- after a restart of the hub
 
