@@ -83,6 +83,7 @@ class QueueFormat:
                 started=begun,
                 estimate=_time(start) if state.waiting else None,
                 ended=_time(end) if state.ended else None,
+                ends=None if state.ended or state.waiting else _time(end),
             )
             return job, int(priority)
         except ValueError as error:

@@ -21,19 +21,18 @@ from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import job_folders, server_token, stopping
+from spawners import failed, job_folders, server_token, stopping, walltime
 from spawners.adoption import Adoption, Departed
 from spawners.estimates import Estimates
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
-from spawners.logs import last_lines
+from spawners.lasting import LastingSpawner
 from spawners.memory import RememberingSpawner
 from spawners.offers import Looks
 from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
-from spawners.telling import TellingSpawner
+from spawners.submission import OWNER, inside_environment, job_folder, job_request
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -50,6 +49,7 @@ _SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
 # JupyterHub reads its list of handlers after it imported the spawner class.
 stopping.install(apihandlers.default_handlers)
+walltime.install(apihandlers.default_handlers)
 
 
 def _over(answer: Answer) -> bool:
@@ -57,7 +57,7 @@ def _over(answer: Answer) -> bool:
     return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
-class LeerlabSpawner(TellingSpawner):
+class LeerlabSpawner(LastingSpawner):
     """One server of one person as one Slurm job at a time."""
 
     _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
@@ -122,7 +122,7 @@ class LeerlabSpawner(TellingSpawner):
 
     def run_pre_spawn_hook(self) -> Any:
         """Plan first: a refusal here is still the answer to the request itself, whatever JupyterHub's patience is."""
-        self._failure = None
+        self._failure = self.last_end = None
         self._planned = self._plan()
         return super().run_pre_spawn_hook()
 
@@ -144,6 +144,7 @@ class LeerlabSpawner(TellingSpawner):
         requested = utcnow()
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
+            start = start.lasting(plan.profile)
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
@@ -270,11 +271,13 @@ class LeerlabSpawner(TellingSpawner):
         return ended_early(job, self._last_lines(start))
 
     def _last_lines(self, start: Start) -> str:
-        return last_lines(job_folder(self.facility, start.id), (LOG, SLURM_LOG))
+        return failed.lines_of(self.facility.state.jobs, start.id)
 
     def _fail(self, message: Message) -> NoReturn:
         """End the start with a message for the person."""
         self._failure = message
+        if self._start is not None:
+            failed.write_down(self.facility.state.jobs, self._start.id, message, utcnow())
         self._change.announce()
         raise StartFailed(message, self.facility.say(message))
 
@@ -289,7 +292,10 @@ class LeerlabSpawner(TellingSpawner):
             # After a restart of the hub the watcher has not looked yet; JupyterHub would wait for a dead server.
             await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_LOOK_SECONDS)
         self._unseen = False
-        return 1 if _over(self._job()) else None
+        if not _over(self._job()):
+            return None
+        self._note_end()
+        return 1
 
     async def stop(self, now: bool = False) -> None:
         """End the server: its token dies at once, its job as soon as Slurm answers.

@@ -152,6 +152,7 @@ PROFILES.append(
     {"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"}
 )
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
+PROFILES.append({**PROFILES[0], "id": "long", "extend": {"by": "5m", "most": 2}})
 
 
 @dataclass
@@ -196,7 +197,7 @@ class Hub:
 
     def wait(self) -> None:
         until(
-            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 40, self.log()
+            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 90, self.log()
         )
 
     def kill(self) -> None:

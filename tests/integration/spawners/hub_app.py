@@ -17,7 +17,7 @@ from cluster.settings import Interval
 from cluster.watcher import Watcher
 from confinement.wall import Bind, Relay, Wall
 from spawners.facility import Facility
-from spawners.options import choose_profile
+from spawners.options import choose_profile, profiles_of
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
 from spawners.spawner import LeerlabSpawner
@@ -98,6 +98,7 @@ def facility(settings: dict[str, Any]) -> Facility:
         report_to=settings["report_to"], wrapper=("/usr/bin/python3", "-I", "-S", str(code / "spawners" / "job.py")),
         say=say, reserved_ports=frozenset(settings["reserved"]),
         ready_seconds=settings["ready_seconds"],
+        profiles_for=lambda user: profiles_of(profiles, {group.name for group in user.groups}),
     )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.spawner_class = LeerlabSpawner
     c.LeerlabSpawner.poll_interval = settings.get("poll_interval", 5)
     c.JupyterHub.init_spawners_timeout = 1
-    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.concurrent_spawn_limit = settings.get("concurrent_spawn_limit", 0)
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
