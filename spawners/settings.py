@@ -111,7 +111,7 @@ def _against(profile: Profile, cluster: BoundedCluster) -> list[str]:
         )
     if profile.extend is not None:
         whole = profile.time + profile.extend.by * profile.extend.most
-        if whole > longest:
+        if profile.time <= longest < whole:
             problems.append(
                 f"time {profile.time} and extend together are {Duration(seconds=whole.total_seconds())}, longer than "
                 f"partition {profile.partition} allows (at most {Duration(seconds=longest.total_seconds())})"

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
 
 LOOK_SECONDS = 60.0
 NAME = "leerlab_working"

@@ -45,6 +45,13 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 BROKEN = (
     "import sys, time; time.sleep(1); print('loading the model'); print('<b>no such file: model.bin</b>'); sys.exit(3)"
 )
+# Processes in sessions of their own that take no notice of SIGTERM.
+STUBBORN = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(3):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+"""
 MUTE = "import time; print('thinking', flush=True); time.sleep(3600)"
 
 
@@ -82,7 +89,9 @@ def facility(settings: dict[str, Any]) -> Facility:
             command = ("/usr/bin/python3", "-c", BROKEN)
         elif profile.id == "mute":
             command = ("/usr/bin/python3", "-c", MUTE)
-        elif profile.id == "slow":
+        elif profile.id == "stubborn":
+            command = ("/usr/bin/python3", "-c", STUBBORN + TINY)
+        elif profile.id in ("slow", "slow-queue"):
             environment["TEST_DELAY"] = settings["delay"]
         elif profile.id == "lab":
             command = ("/opt/notebook/bin/python", "-m", "jupyterhub.singleuser")
