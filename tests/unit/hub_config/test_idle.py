@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from traitlets.config import Config
 
-from base.errors import InputError
 from base.paths import Installation, State
 from hub_config.audit import Audit, open_ledger
+from hub_config.check import check
 from hub_config.courses import Courses
 from hub_config.idle_culling import HubSocket, arguments
 from hub_config.jupyterhub import set_roles, set_starts
@@ -30,11 +30,15 @@ def state(tmp_path: Path) -> State:
     return made
 
 
-def site(tmp_path: Path, idle: str = "") -> Site:
+def described(tmp_path: Path, idle: str) -> Path:
     text = (CODE / "hub_config/demo.yaml").read_text()
     file = tmp_path / "site.yaml"
     file.write_text(text.replace("  port: 8000\n", f"  port: 8000\n{idle}"))
-    return load(file)
+    return file
+
+
+def site(tmp_path: Path, idle: str = "") -> Site:
+    return load(described(tmp_path, idle))
 
 
 def installed(tmp_path: Path) -> Installation:
@@ -50,8 +54,9 @@ def test_two_hours_unless_the_site_says_otherwise(tmp_path: Path, state: State) 
 
 
 def test_nobody_is_stopped_after_a_coffee(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="idle"):
-        site(tmp_path, "  idle: 5m\n")
+    file = described(tmp_path, "  idle: 5m\n")
+    (problem,) = check(file)
+    assert file.read_text().splitlines()[problem.line - 1].strip() == "idle: 5m"
 
 
 @pytest.mark.parametrize("idle", [True, False])
