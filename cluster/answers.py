@@ -83,6 +83,7 @@ class QueueFormat:
                 started=begun,
                 estimate=_time(start) if state.waiting else None,
                 ended=_time(end) if state.ended else None,
+                ends=None if state.ended or state.waiting else _time(end),
             )
             return job, int(priority)
         except ValueError as error:
@@ -134,7 +135,8 @@ _USABLE = frozenset(
     }
 )
 _NODE_FIELD = re.compile(
-    r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed)=(\S*)"
+    r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed|CfgTRES|AllocTRES)"
+    r"=(\S*)"
 )
 
 
@@ -165,6 +167,10 @@ def _node(line: str) -> ClusterNode:
             memory_used=int(fields["AllocMem"]) * 2**20,
             gpus=gpus_in(fields.get("Gres", "")),
             gpus_used=gpus_in(fields.get("GresUsed", "")),
+            shards=shards_in(fields.get("Gres", "")),
+            shards_used=shards_used(
+                fields.get("CfgTRES", ""), fields.get("AllocTRES", ""), fields.get("GresUsed", "")
+            ),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
@@ -178,6 +184,27 @@ def takes_work(flags: Iterable[str]) -> bool:
 def gpus_in(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def shards_in(gres: str) -> int:
+    """The shards in a list such as `gpu:2,shard:16`."""
+    return sum(int(count) for count in re.findall(r"(?:^|,)shard:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def shards_used(configured: str, allocated: str, gres_used: str) -> int | None:
+    """How many shards jobs have: where Slurm counts them (AccountingStorageTRES), or where there are none.
+
+    GresUsed of 22.05 does not say: three shards of one GPU are `shard:(null):1(IDX:0)` there.
+
+    Args:
+        configured: a node's CfgTRES, such as `cpu=16,gres/shard=16`.
+        allocated: its AllocTRES.
+        gres_used: its GresUsed.
+    """
+    if "gres/shard=" in configured:
+        found = re.search(r"(?:^|,)gres/shard=(\d+)", allocated)
+        return int(found[1]) if found else 0
+    return None if shards_in(gres_used) else 0
 
 
 _RANGE = re.compile(r"([^,\[\]]*)(?:\[([0-9,-]+)\])?([^,\[\]]*)(?:,|$)")

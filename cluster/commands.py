@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from base.paths import State
@@ -162,6 +162,22 @@ class Slurm:
             return
         unanswered = [line for line in wrong if answers.is_no_answer(line)]
         raise failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
+
+    async def set_time_limit(self, job_id: int, limit: timedelta) -> None:
+        """Give a job another time limit, counted from its start; to lengthen it takes an administrator of Slurm.
+
+        Args:
+            job_id: the job.
+            limit: how long it may run in all; whole minutes, rounded up.
+
+        Raises:
+            SlurmUnavailable: no answer; the limit may be either.
+            SlurmRefused: Slurm does not allow it, or the job has ended.
+        """
+        minutes = math.ceil(limit.total_seconds() / 60)
+        output = await self._commands.run("scontrol", ["update", f"JobId={job_id}", f"TimeLimit={minutes}"])
+        if output.code:
+            raise failure("scontrol", output, f"Slurm does not change the time of job {job_id}.")
 
     async def nodes(self) -> tuple[ClusterNode, ...]:
         """All nodes.

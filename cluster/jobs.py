@@ -87,6 +87,7 @@ class Job:
         started: when its script began; None while it waits.
         estimate: when Slurm expects it to begin; None if it does not wait, or Slurm cannot tell yet.
         ended: when it ended; None before.
+        ends: when Slurm ends it because of its time limit; None if it does not run.
         position: its place among those that wait for the same partition, 1 first; None if it does not wait.
         exit_code: the script's exit code; known of ended jobs that were asked for by number.
         signal: the signal that ended the script, 0 if none; known when `exit_code` is.
@@ -106,6 +107,7 @@ class Job:
     position: int | None = None
     exit_code: int | None = None
     signal: int | None = None
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class ClusterNode:
         cpus, cpus_used: processor cores.
         memory, memory_used: bytes.
         gpus, gpus_used: whole GPUs; a GPU of which shards are in use does not count as used.
+        shards, shards_used: parts of its GPUs; None where Slurm does not tell how many are used.
     """
 
     name: str
@@ -149,6 +152,8 @@ class ClusterNode:
     memory_used: int
     gpus: int
     gpus_used: int
+    shards: int = 0
+    shards_used: int | None = 0
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

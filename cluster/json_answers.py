@@ -127,6 +127,8 @@ def _node(entry: Any) -> ClusterNode:
             memory_used=int(entry["alloc_memory"]) * 2**20,
             gpus=answers.gpus_in(str(entry["gres"])),
             gpus_used=answers.gpus_in(str(entry["gres_used"])),
+            shards=answers.shards_in(str(entry["gres"])),
+            shards_used=answers.shards_used(str(entry["tres"]), str(entry["tres_used"]), str(entry["gres_used"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise answers.not_understood("scontrol", repr(entry)) from error

@@ -179,6 +179,11 @@ class EmbeddedCluster(_Section):
         """Where jobs offer what they serve."""
         return LOOPBACK
 
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs: this Slurm is its own."""
+        return True
+
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.
 
@@ -252,6 +257,11 @@ class ExistingCluster(_Section):
     def publish_on(self) -> str:
         """Where jobs offer what they serve: an address, or the network in which their node has one."""
         return LOOPBACK if self.network is None else str(self.network)
+
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs, as only administrators may."""
+        return self.accounting
 
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.

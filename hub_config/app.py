@@ -28,14 +28,16 @@ from hub_config.sandboxes import HANDLERS, Accounts
 from hub_config.use import Collector
 from spawners.spawner import LeerlabSpawner
 
-# What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
-# outside the wall, also reports the port. Everything else, the login page above all, is answered with 404 there.
+# What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used, how long may I go on.
+# Its job's wrapper, outside the wall, also reports the port. Everything else, the login page above all, is answered
+# with 404 there.
 INNER_ROUTES = (
     r"api/?",
     r"api/oauth2/token",
     r"api/user",
     r"api/users/[^/]+/activity",
     r"api/leerlab/starts/[^/]+",
+    r"api/leerlab/time",
 )
 
 
@@ -141,6 +143,14 @@ class LeerlabHub(GuardedHub):
         """Start what all spawners share, then find running servers again; those of sandboxes by who is a member now."""
         await LeerlabSpawner.open(self.db)
         return await super().init_spawners()
+
+    async def update_last_activity(self) -> None:
+        """Look after the proxy's routes, as JupyterHub does at this interval.
+
+        What the proxy has seen of a server does not count as use: a tab that is left open keeps a connection alive for
+        days. A server tells by itself when somebody works in it, or something computes (leerlab_lab/working.py).
+        """
+        await self.proxy.check_routes(self.users, self._service_map)
 
     async def start(self) -> None:
         """Start the hub, then open the inner API listener and watch the proxy."""

@@ -43,8 +43,9 @@ from sandboxes.egress_ports import port_of
 from sandboxes.plans import sandbox_wall
 from spawners.facility import Facility, Person
 from spawners.failures import StartRefused
-from spawners.options import choose_profile, course_of
+from spawners.options import choose_profile, course_of, profiles_of
 from spawners.plan import ServerPlan
+from spawners.settings import Profile
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Plans:
         of_course = course_of(groups, options)
         purpose = Purpose(person.name, Place.COURSE if of_course else Place.OWN, of_course or "")
         return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account, purpose)
+
+    def profiles_for(self, person: Person) -> list[Profile]:
+        """What a person may choose between; accounts of courses and sandboxes have no choice."""
+        if person.name.startswith((COURSE_ACCOUNT, BOX_PREFIX)):
+            return []
+        return profiles_of(self.site.profiles, [group.name for group in person.groups])
 
     def _formgrader(self, course: str) -> ServerPlan:
         """A course's own server; none of a course that the site does not give now."""
@@ -178,13 +185,14 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
 def facility(site: Site, state: State, installation: Installation, members: Members, courses: Courses) -> Facility:
     """All that the site's spawners share."""
     slurm = slurm_of(site, state)
+    plans = Plans(site, state, installation, members, courses)
     reserved: frozenset[int] = frozenset()
     if site.cluster.publish_on == LOOPBACK:
         ports = remembered(state)
         reserved = frozenset({site.hub.port, *ports.all})
     return Facility(
         hub=hub_id(state),
-        plan_for=Plans(site, state, installation, members, courses).plan_for,
+        plan_for=plans.plan_for,
         slurm=slurm,
         watcher=Watcher(slurm, site.cluster.interval),
         state=state,
@@ -193,6 +201,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
         say=lambda message: translate(message, site.site.language),
         publish_on=site.cluster.publish_on,
         reserved_ports=reserved,
+        profiles_for=plans.profiles_for,
     )
 
 

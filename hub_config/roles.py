@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from hub_config.idle_token import SCOPES as IDLE_SCOPES
+from hub_config.idle_token import SERVICE as IDLE_SERVICE
+
 COURSE_ACCOUNT = "course-"
 METRICS = "metrics"
 """The service whose token an operator's Prometheus shows: `secrets/metrics-token` of the state folder."""
@@ -48,13 +51,14 @@ def person_roles() -> list[dict[str, Any]]:
     ]
 
 
-def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
+def service_roles(*, assistant: bool = False, idle: bool = False) -> list[dict[str, Any]]:
     """Grading reads names and groups; the portal reads users, groups and servers; metrics reads the site's numbers.
 
-    None of them changes anything.
+    Only the culler changes anything.
 
     Args:
         assistant: whether the site has one; its gateway reads names, groups and which servers run.
+        idle: whether servers that nobody uses are stopped.
     """
     gateway = {
         "name": "assistant-service",
@@ -62,8 +66,15 @@ def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
         "scopes": ["read:users:name", "read:users:groups", "read:servers"],
         "services": ["assistant"],
     }
+    culler = {
+        "name": IDLE_SERVICE,
+        "description": "Who last used which server; stops servers and changes nothing else",
+        "scopes": list(IDLE_SCOPES),
+        "services": [IDLE_SERVICE],
+    }
     return [
         *([gateway] if assistant else []),
+        *([culler] if idle else []),
         {
             "name": "portal-service",
             "description": "Who is here and what runs; a server's state names its job in Slurm and holds no secret",

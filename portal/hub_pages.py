@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
@@ -82,15 +83,57 @@ class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         if spawner.pending == "stop":
             return
         if spawner.pending:
-            # The same order as JupyterHub's own DELETE .../server: withdraw the start, let it end, stop what is left.
-            start = spawner._spawn_future
-            if start is not None:
-                start.cancel()
-                await asyncio.wait([start], timeout=STOP_SECONDS)
-            if not spawner.pending:
-                await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, ""), timeout=STOP_SECONDS)
+            await withdraw(self, user)
         elif spawner.ready and await spawner.poll_and_notify() is None:
             await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, ""), timeout=STOP_SECONDS)
+
+
+class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """`POST /hub/switch/<person>`: takes an offer of the waiting page, that is, another profile in place of a start."""
+
+    @web.authenticated
+    async def post(self, user_name: str) -> None:
+        """Withdraw the start and begin the other one; when that could not start now after all, nothing changes."""
+        taken = await self._switch(user_name=user_name)
+        address = f"{self.hub.base_url}spawn-pending/{quote(user_name, safe='')}"
+        options = {name: value for name, value in (("next", self.get_body_argument("next", "")),) if value}
+        if not taken:
+            options["taken"] = "no"
+        self.redirect(f"{address}?{urlencode(options)}" if options else address)
+
+    @needs_scope("servers")  # type: ignore[untyped-decorator]
+    async def _switch(self, user_name: str) -> bool:
+        """Whether the other start has begun."""
+        user = self.find_user(user_name)
+        if user is None:
+            raise web.HTTPError(404)
+        spawner, wanted = user.spawners[""], self.get_body_argument("profile")
+        offered = {one.id for one in await spawner.offers(oldest=0)} if spawner.pending in ("spawn", "check") else set()
+        if wanted not in offered:
+            return False
+        options = {**(spawner.user_options or {}), "profile": wanted}
+        await withdraw(self, user)
+        if user.spawners[""].pending:
+            return False
+        user.get_or_create_spawner("", replace_failed=True)._spawn_future = None
+        await self.spawn_single_user(user, "", options=options)
+        return True
+
+
+async def withdraw(handler: BaseHandler, user: Any) -> None:
+    """End a start that is going on, in the order of JupyterHub's own DELETE .../server: cancel it, let it end, stop.
+
+    Args:
+        handler: of the request that asks for it.
+        user: whose start.
+    """
+    spawner = user.spawners[""]
+    start = spawner._spawn_future
+    if start is not None:
+        start.cancel()
+        await asyncio.wait([start], timeout=STOP_SECONDS)
+    if not spawner.pending:
+        await asyncio.wait_for(stop_when_settled(handler.stop_single_user, user, ""), timeout=STOP_SECONDS)
 
 
 class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # JupyterHub has no types
@@ -111,6 +154,7 @@ def page_handlers() -> list[tuple[Any, ...]]:
         (r"/home", HomeHandler),
         (r"/language", LanguageHandler),
         (r"/stop/([^/]+)", StopHandler),
+        (r"/switch/([^/]+)", SwitchHandler),
         (r"/portal/(.*)", AssetHandler, {"path": str(STATIC)}),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 from base.i18n import choose_language
 
@@ -22,6 +23,10 @@ class PageRequest:
 
     language: str
     uri: str
+
+    def argument(self, name: str) -> str:
+        """The first value of a name in the query; empty when there is none."""
+        return next(iter(parse_qs(urlsplit(self.uri).query).get(name, [])), "")
 
 
 _current: ContextVar[PageRequest] = ContextVar("leerlab_page_request")

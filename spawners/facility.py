@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from base.paths import State
 from cluster.commands import Slurm
 from cluster.watcher import Watcher
 from spawners.plan import ServerPlan
+from spawners.settings import Profile
 
 
 class Person(Protocol):
@@ -24,6 +25,9 @@ class Person(Protocol):
 
 PlanFor = Callable[[Person, Mapping[str, object]], ServerPlan]
 """From a person and the options of their request to a plan; raises `spawners.failures.StartRefused`."""
+
+ProfilesFor = Callable[[Person], Sequence[Profile]]
+"""From a person to the profiles that they may choose between; none for whom nothing is to choose."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Facility:
         reserved_ports: ports on the hub's machine that no server can have.
         ready_seconds: longest time from the job's start until its server answers.
         log_limit: most bytes of a server's output that are kept.
+        profiles_for: what a person may choose.
     """
 
     hub: str
@@ -57,3 +62,4 @@ class Facility:
     reserved_ports: frozenset[int] = frozenset()
     ready_seconds: float = 120.0
     log_limit: int = 4 * 2**20
+    profiles_for: ProfilesFor = lambda _person: ()

@@ -54,6 +54,9 @@ _ENDINGS = {
     JobState.NODE_FAIL: "start.failed.node",
     JobState.BOOT_FAIL: "start.failed.node",
     JobState.CANCELLED: "start.failed.cancelled",
+    JobState.PREEMPTED: "start.failed.preempted",
+    JobState.TIMEOUT: "start.failed.time",
+    JobState.DEADLINE: "start.failed.time",
 }
 
 

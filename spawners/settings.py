@@ -23,6 +23,17 @@ class Title(BaseModel):
     en: str = Field(min_length=1, max_length=80, description="In English.")
 
 
+class Extension(BaseModel):
+    """How far a person may lengthen a running server by themselves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Annotated[Duration, Ge(Duration(minutes=1)), Le(Duration(days=7))] = Field(
+        description="Time that one click adds; Slurm counts whole minutes, rounded up."
+    )
+    most: int = Field(default=1, ge=1, le=24, description="How often, for one server.")
+
+
 class Profile(BaseModel):
     """What one notebook server gets: one choice on the start page."""
 
@@ -40,6 +51,10 @@ class Profile(BaseModel):
     )
     gpus: int = Field(default=0, ge=0, le=64, description="Whole GPUs; not together with `shards`.")
     shards: int = Field(default=0, ge=0, le=4096, description="Parts of a shared GPU; not together with `gpus`.")
+    extend: Extension | None = Field(
+        default=None,
+        description="Lets people lengthen a running server; all of it together still within what the partition allows.",
+    )
     groups: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], ...] = Field(
         default=(), description="Groups whose members may choose it; empty for everybody who may log in."
     )
@@ -56,6 +71,10 @@ class BoundedCluster(Protocol):
 
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job may run there; KeyError for an unknown partition."""
+
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs."""
 
     def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
         """Whether one of its nodes, when empty, can run a job of this size."""
@@ -90,6 +109,18 @@ def _against(profile: Profile, cluster: BoundedCluster) -> list[str]:
             f"time {profile.time} is longer than partition {profile.partition} allows "
             f"(at most {Duration(seconds=longest.total_seconds())})"
         )
+    if profile.extend is not None:
+        whole = profile.time + profile.extend.by * profile.extend.most
+        if profile.time <= longest < whole:
+            problems.append(
+                f"time {profile.time} and extend together are {Duration(seconds=whole.total_seconds())}, longer than "
+                f"partition {profile.partition} allows (at most {Duration(seconds=longest.total_seconds())})"
+            )
+        if not cluster.lengthens_jobs:
+            problems.append(
+                "extend needs a Slurm of which the site's account is an administrator "
+                "(allowed: leave it out, or cluster.accounting: true)"
+            )
     if not cluster.fits(profile.partition, profile.cpus, profile.memory, profile.gpus, profile.shards):
         problems.append(
             f"asks more than any node of partition {profile.partition} has: cpus {profile.cpus}, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -21,17 +21,18 @@ from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import job_folders, metrics, server_token, stopping, waiting
+from spawners import failed, job_folders, metrics, server_token, stopping, walltime
 from spawners.adoption import Adoption, Departed
-from spawners.change import first_of
+from spawners.estimates import Estimates
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
-from spawners.logs import last_lines
+from spawners.lasting import LastingSpawner
 from spawners.memory import RememberingSpawner
+from spawners.offers import Looks
 from spawners.options import form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
+from spawners.submission import OWNER, inside_environment, job_folder, job_request
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -39,7 +40,6 @@ NO_LIMIT = 10**9
 STOP_SECONDS = 30.0
 FIRST_LOOK_SECONDS = 3.0
 """How long a restarted hub waits for Slurm before it believes that a server which was ready still is."""
-EVENT_SECONDS = 5.0
 SUBMISSION_SECONDS = 30.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
@@ -49,6 +49,7 @@ _SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
 # JupyterHub reads its list of handlers after it imported the spawner class.
 stopping.install(apihandlers.default_handlers)
+walltime.install(apihandlers.default_handlers)
 
 
 def _over(answer: Answer) -> bool:
@@ -56,7 +57,7 @@ def _over(answer: Answer) -> bool:
     return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
-class LeerlabSpawner(RememberingSpawner):
+class LeerlabSpawner(LastingSpawner):
     """One server of one person as one Slurm job at a time."""
 
     _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
@@ -70,7 +71,6 @@ class LeerlabSpawner(RememberingSpawner):
     )
 
     _planned: ServerPlan | None = None
-    _slurm_silent = False
     _departed: Departed | None = None
 
     # -- the hub's start and end
@@ -85,6 +85,7 @@ class LeerlabSpawner(RememberingSpawner):
         facility = cls.facility
         cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
+        cls.looks, cls.estimates = Looks(facility.slurm), Estimates()
         facility.watcher.start()
         cls._numbers = metrics.WatcherNumbers(facility.watcher, facility.hub)
         metrics.show(cls._numbers)
@@ -128,7 +129,7 @@ class LeerlabSpawner(RememberingSpawner):
 
     def run_pre_spawn_hook(self) -> Any:
         """Plan first: a refusal here is still the answer to the request itself, whatever JupyterHub's patience is."""
-        self._failure = None
+        self._failure = self.last_end = None
         try:
             self._planned = self._plan()
         except SpawnRefused as refusal:
@@ -154,6 +155,7 @@ class LeerlabSpawner(RememberingSpawner):
         requested = utcnow()
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
+            start = start.lasting(plan.profile)
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
@@ -249,6 +251,8 @@ class LeerlabSpawner(RememberingSpawner):
         loop, running_since = asyncio.get_running_loop(), None
         while True:
             start, job = self._current, self._job()
+            if isinstance(job, Job):
+                self.estimates.see(job, utcnow())
             if _over(job):
                 self._fail(await self._early_end(start, job))
             if start.port is not None and (found := await self._host(start, job)) is not None:
@@ -263,13 +267,6 @@ class LeerlabSpawner(RememberingSpawner):
                 if left <= 0:
                     self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
             await self._news(start, job, left)
-
-    async def _news(self, start: Start | None, known: Answer, seconds: float) -> None:
-        """Wait for the report, another word of Slurm about the job, or the end of the time."""
-        waits: list[Any] = [self._change.wait()]
-        if start is not None and start.job is not None and start.submitted is not None:
-            waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
-        await first_of(*waits, seconds=seconds)
 
     async def _host(self, start: Start, known: Answer) -> tuple[str, Job] | None:
         """Where the job's node is reached, and the job; None while Slurm cannot tell.
@@ -294,22 +291,17 @@ class LeerlabSpawner(RememberingSpawner):
         return ended_early(job, self._last_lines(start))
 
     def _last_lines(self, start: Start) -> str:
-        return last_lines(job_folder(self.facility, start.id), (LOG, SLURM_LOG))
+        return failed.lines_of(self.facility.state.jobs, start.id)
 
     def _fail(self, message: Message) -> NoReturn:
         """End the start with a message for the person."""
         self._failure = message
+        if self._start is not None:
+            failed.write_down(self.facility.state.jobs, self._start.id, message, utcnow())
         self._change.announce()
         raise StartFailed(message, self.facility.say(message))
 
     # -- while it runs
-
-    def _job(self) -> Answer:
-        """The job as the watcher remembers it."""
-        start = self._start
-        if start is None or start.job is None or start.submitted is None:
-            return UNKNOWN
-        return self.facility.watcher.job(start.job, start.submitted)
 
     async def poll(self) -> int | None:
         """None while the server lives or may live, else an exit code; from memory, and never raises."""
@@ -320,7 +312,10 @@ class LeerlabSpawner(RememberingSpawner):
             # After a restart of the hub the watcher has not looked yet; JupyterHub would wait for a dead server.
             await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_LOOK_SECONDS)
         self._unseen = False
-        return 1 if _over(self._job()) else None
+        if not _over(self._job()):
+            return None
+        self._note_end()
+        return 1
 
     async def stop(self, now: bool = False) -> None:
         """End the server: its token dies at once, its job as soon as Slurm answers.
@@ -332,6 +327,7 @@ class LeerlabSpawner(RememberingSpawner):
         if start is None:
             return
         job = start.job
+        self.estimates.forget(job or 0)
         if job is None and self._submission is not None:
             with suppress(SlurmUnavailable, SlurmRefused, TimeoutError):
                 job = await asyncio.wait_for(asyncio.shield(self._submission), SUBMISSION_SECONDS)
@@ -358,43 +354,6 @@ class LeerlabSpawner(RememberingSpawner):
     async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> NoReturn:
         """BatchSpawner's way to a shell: closed, so that no forgotten path of it can ever run one."""
         raise RuntimeError("BatchSpawner's shell commands are not used: cluster.commands talks to Slurm.")
-
-    # -- what a waiting person sees
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Events with `progress`, `message` in the site's language, `code` and `params`; never HTML.
-
-        The parameter `log` of a failure holds lines that a person's own code may have written: show it as text.
-        """
-        shown: tuple[Any, ...] = ()
-        while True:
-            at = self._standing()
-            params = dict(at.message.params)
-            params.pop("waited", None)
-            params.pop("starts_in", None)
-            if (seen := (at.message.code, params)) != shown or self._failure is None:
-                shown = seen
-                yield {
-                    "progress": at.progress,
-                    "message": self.facility.say(at.message),
-                    "code": at.message.code,
-                    "params": dict(at.message.params),
-                }
-            if self._failure is not None:
-                return
-            await self._news(self._start, self._job(), EVENT_SECONDS)
-
-    def _standing(self) -> waiting.Waiting:
-        """Where the start stands now."""
-        if self._failure is not None:
-            return waiting.Waiting(100, self._failure)
-        if self._start is None:
-            return waiting.Waiting(0, Message("start.requested", {"waited": 0}))
-        watcher = self.facility.watcher
-        return waiting.standing(
-            self._start, self._job(), utcnow(),
-            silent=self._slurm_silent or (self._start.job is not None and not watcher.answering),
-        )  # fmt: skip
 
     # -- after a restart of the hub
 

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from base.messages import Message
 from cluster.jobs import Job, JobState
 from cluster.watcher import Absence, Answer
+from spawners.estimates import Estimate, Estimates
+from spawners.reasons import code_of, word_of
 from spawners.starts import Start
-
-# Slurm's reasons (squeue(1), JOB REASON CODES) by what they mean for the person who waits.
-_REASONS = {
-    "None": "start.waiting.scheduling",
-    "Resources": "start.waiting.resources",
-    "Priority": "start.waiting.priority",
-    "Dependency": "start.waiting.dependency",
-    "DependencyNeverSatisfied": "start.waiting.never",
-    "BeginTime": "start.waiting.begin-time",
-    "ReqNodeNotAvail": "start.waiting.nodes",
-    "NodeDown": "start.waiting.nodes",
-    "PartitionDown": "start.waiting.closed",
-    "PartitionInactive": "start.waiting.closed",
-    "Reservation": "start.waiting.reservation",
-    "JobHeldUser": "start.waiting.held",
-    "JobHeldAdmin": "start.waiting.held",
-    "JobLaunchFailure": "start.waiting.launch-failed",
-    "launch_failed_requeued_held": "start.waiting.launch-failed",
-    "PartitionTimeLimit": "start.waiting.never",
-    "PartitionNodeLimit": "start.waiting.never",
-    "BadConstraints": "start.waiting.never",
-    "Licenses": "start.waiting.licences",
-}
-# Minutes that jobs may use in all: more of them do not come free when a job ends.
-_BUDGET = re.compile(r"^(QOS|Assoc)Grp[A-Za-z]*Minutes")
-_LIMIT = re.compile(r"^(QOS|Assoc|MaxJobsPer|MaxSubmit|JobArrayTaskLimit)")
-_WORD = re.compile(r"[^A-Za-z0-9_]")
 
 
 @dataclass(frozen=True)
@@ -45,37 +19,38 @@ class Waiting:
 
     Args:
         progress: how far, of 100.
-        message: what to tell; every code has the parameter `waited`, whole seconds since the request.
+        message: what to tell; every code has the parameter `waited`, whole seconds since the request; who waits in
+            Slurm's queue also has `position`, `starts_in` and `starts_from` (seconds from now: the latest, and where
+            experience tells it the earliest), as far as they are known.
     """
 
     progress: int
     message: Message
 
 
-def queued(job: Job, waited: int, at: datetime) -> Waiting:
+def queued(job: Job, waited: int, at: datetime, estimate: Estimate | None = None) -> Waiting:
     """A job that Slurm has not started.
 
     Args:
         job: the job, which waits.
         waited: seconds since the person asked.
         at: this moment.
+        estimate: when it is expected to start; None: nobody can tell.
     """
-    reason = _WORD.sub("", (job.reason or "None").partition(",")[0].strip("() "))
-    code = "start.waiting.preparing" if job.state is JobState.CONFIGURING else _REASONS.get(reason)
-    if code is None and _BUDGET.match(reason):
-        code = "start.waiting.budget"
-    elif code is None:
-        code = "start.waiting.limit" if _LIMIT.match(reason) else "start.waiting.other"
-    params: dict[str, str | int | float] = {"reason": reason, "waited": waited}
+    code = "start.waiting.preparing" if job.state is JobState.CONFIGURING else code_of(job.reason)
+    params: dict[str, str | int | float] = {"reason": word_of(job.reason), "waited": waited}
     if job.position is not None:
         params["position"] = job.position
-    if job.estimate is not None and job.estimate > at:
-        params["starts_in"] = round((job.estimate - at).total_seconds())
-        params["starts_at"] = job.estimate.isoformat()
+    if estimate is not None:
+        params["starts_in"] = estimate.latest
+        if estimate.earliest is not None:
+            params["starts_from"] = estimate.earliest
     return Waiting(20, Message(code, params))
 
 
-def standing(start: Start, answer: Answer, at: datetime, *, silent: bool) -> Waiting:
+def standing(
+    start: Start, answer: Answer, at: datetime, *, silent: bool, estimates: Estimates | None = None
+) -> Waiting:
     """Where a start stands.
 
     Args:
@@ -83,6 +58,7 @@ def standing(start: Start, answer: Answer, at: datetime, *, silent: bool) -> Wai
         answer: what the watcher says of its job.
         at: this moment.
         silent: Slurm does not answer now.
+        estimates: what is known of when waiting jobs start.
     """
     waited: dict[str, str | int | float] = {"waited": max(0, round((at - start.requested).total_seconds()))}
     if start.port is not None:
@@ -94,5 +70,5 @@ def standing(start: Start, answer: Answer, at: datetime, *, silent: bool) -> Wai
     if isinstance(answer, Absence):
         return Waiting(10, Message("start.requested", waited))
     if answer.state.waiting:
-        return queued(answer, int(waited["waited"]), at)
+        return queued(answer, int(waited["waited"]), at, estimates.of(answer, at) if estimates else None)
     return Waiting(60, Message("start.starting", waited))

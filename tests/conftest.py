@@ -156,6 +156,23 @@ def running_site() -> Iterator[RunningSite]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def site_of_module() -> Iterator[Callable[..., RunningSite]]:
+    """Starts a site that all tests of a module use; at its end nothing of it runs."""
+    made: list[tuple[Path, RunningSite]] = []
+
+    def make(**changes: object) -> RunningSite:
+        home = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+        made.append((home, make_site(home, **changes)))
+        made[-1][1].leerlab("up")
+        return made[-1][1]
+
+    yield make
+    for home, site in made:
+        site.leerlab("down")
+        shutil.rmtree(home, ignore_errors=True)
+
+
 @pytest.fixture
 def new_site(short_folder: Path) -> Iterator[Callable[..., RunningSite]]:
     """Describes a site of the test's own, not yet started; at the end nothing of it runs."""

@@ -19,6 +19,7 @@ from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.assistant import gateway_configuration, shown_in, shown_in_sandboxes
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
+from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.run.keys import secret
 from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
@@ -182,7 +183,21 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
         ),
         portal_daemon(site, state, installation, ports, environment),
         *assistant_daemons(site, state, installation, environment),
+        *idle_daemon(site, state, installation, environment),
     )
+
+
+def idle_daemon(
+    site: Site, state: State, installation: Installation, environment: Mapping[str, str]
+) -> tuple[Daemon, ...]:
+    """What stops servers that nobody uses, where the site wants that."""
+    if site.hub.idle is None:
+        return ()
+    secret(state, IDLE_TOKEN)
+    command = (
+        str(installation.hub_env / "bin/python"), "-m", "hub_config.idle_culling", str(site.hub.idle.seconds_total),
+    )  # fmt: skip
+    return (Daemon("idle-culler", command, environment, priority=700),)
 
 
 def _quoted(environment: Mapping[str, str]) -> str:

@@ -59,18 +59,52 @@ function fact(name, text) {
   box.querySelector("dd").textContent = text;
 }
 
-// waited, position, starts_in: see spawners/waiting.py. Durations are whole seconds.
-function facts(params) {
+// The kinds of reason for which no time is worked out, because they take seconds.
+const SHORT = ["start.waiting.scheduling", "start.waiting.preparing"];
+
+// When it starts, and how sure that is (spawners/estimates.py): between two times, at the latest, or not known.
+function estimate(code, params) {
+  const box = document.getElementById("fact-estimate");
+  const hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+  const at = (seconds) => hours.format(new Date(Date.now() + seconds * 1000));
+  let kind = "";
+  if (params.starts_from !== undefined) kind = "between";
+  else if (params.starts_in !== undefined) kind = "latest";
+  else if (code.startsWith("start.waiting.") && !SHORT.includes(code)) kind = "unknown";
+  const text = kind && box.dataset[kind]
+    .replace("{from}", () => at(params.starts_from)).replace("{until}", () => at(params.starts_in));
+  fact("estimate", text);
+  for (const each of ["between", "latest", "unknown"]) document.getElementById("why-" + each).hidden = each !== kind;
+}
+
+// waited, position, starts_in, starts_from: see spawners/waiting.py. Durations are whole seconds.
+function facts(code, params) {
   if (params.waited !== undefined) asked = Date.now() - params.waited * 1000;
   clock();
   fact("position", params.position === undefined ? "" : String(params.position));
-  if (params.starts_in === undefined) {
-    fact("estimate", "");
-  } else {
-    const hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
-    const at = new Date(Date.now() + params.starts_in * 1000);
-    fact("estimate", `${hours.format(at)} (${duration(params.starts_in)})`);
-  }
+  estimate(code, params);
+}
+
+// Choices that could start now. Drawn anew only when they have changed, so that a button keeps the focus.
+const choices = document.getElementById("offers");
+let drawn = null;
+function offers(found) {
+  const wanted = JSON.stringify(found);
+  if (wanted === drawn) return;
+  drawn = wanted;
+  choices.querySelector("ul").replaceChildren(...found.map((offer) => {
+    const button = document.createElement("button");
+    button.className = "button secondary";
+    button.name = "profile";
+    button.value = offer.profile;
+    button.setAttribute("aria-describedby", "offers-help");
+    const title = offer.title[document.documentElement.lang] ?? offer.title.en;
+    button.textContent = choices.dataset.text.replace("{title}", () => title);
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  choices.hidden = !found.length;
 }
 
 function clock() {
@@ -91,7 +125,8 @@ stream.onmessage = (message) => {
   // JupyterHub's own first event says nothing that the page does not say already.
   if (event.code) {
     step(event.code);
-    facts(event.params ?? {});
+    facts(event.code, event.params ?? {});
+    offers(event.offers ?? []);
     show(event);
   }
   if ((event.ready || event.failed) && !leaving) {
@@ -101,7 +136,22 @@ stream.onmessage = (message) => {
     location.reload();
   }
 };
+// The page itself knows how it goes on. While the hub restarts there is none to load: this one says so and waits.
+async function reload() {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 3000));
+    if (leaving) return;
+    try {
+      if ((await fetch(location.href, { credentials: "same-origin", cache: "no-store" })).status !== 503) break;
+    } catch {
+      // Nobody answers.
+    }
+    now.textContent = now.dataset.away;
+    choices.hidden = true;
+  }
+  location.reload();
+}
 stream.onerror = () => {
-  // A stream that the browser will not open again (the start ended, or the hub restarts): ask the page.
-  if (stream.readyState === EventSource.CLOSED && !leaving) setTimeout(() => location.reload(), 3000);
+  // A stream that the browser will not open again: the start ended, or the hub restarts.
+  if (stream.readyState === EventSource.CLOSED && !leaving) reload();
 };

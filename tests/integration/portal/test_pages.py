@@ -51,7 +51,10 @@ def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
 
 def tell(pages: Pages, number: int, code: str, **params: Any) -> None:
     """Let the spawner report one event of its progress."""
-    event = {"progress": 20, "message": "in the site's language", "code": code, "params": params}
+    offers = params.pop("offers", [])
+    event = {
+        "progress": 20, "message": "in the site's language", "code": code, "params": params, "offers": offers,
+    }  # fmt: skip
     pages.steer(**{f"event__{number}_json": json.dumps(event)})
 
 
@@ -169,10 +172,43 @@ def test_a_waiting_person_sees_why_for_how_long_and_how_many_come_first(
     )
     expect(page.locator("#fact-waited dd")).to_have_text("1 minuut")
     expect(page.locator("#fact-position dd")).to_have_text("3")
-    expect(page.locator("#fact-estimate dd")).to_contain_text("(5 minuten)")
+    expect(page.locator("#fact-estimate dd")).to_have_text(re.compile(r"^uiterlijk \d\d:\d\d$"))
+    expect(page.locator("#why-latest")).to_be_visible()
     tell(pages, 2, "start.starting", waited=62)
     expect(page.locator("[aria-current=step]")).to_have_text("Openen")
     expect(page.locator("#fact-position")).to_be_hidden()
+    expect(page.locator("#why-latest")).to_be_hidden()
+    stop(page, pages)
+
+
+def test_how_sure_a_time_is_stands_beside_it(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    tell(pages, 1, "start.waiting.resources", waited=61, starts_in=7200, starts_from=600)
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    expect(page.locator("#fact-estimate dd")).to_have_text(re.compile(r"^tussen \d\d:\d\d en \d\d:\d\d$"))
+    expect(page.locator("#why-between")).to_be_visible()
+    tell(pages, 2, "start.waiting.held", waited=62)
+    expect(page.locator("#fact-estimate dd")).to_have_text("nog niet bekend")
+    expect(page.locator("#why-unknown")).to_be_visible()
+    expect(page.locator("#why-between")).to_be_hidden()
+    stop(page, pages)
+
+
+def test_an_offer_is_a_button_that_keeps_the_focus_while_nothing_changes(
+    person: Callable[..., Page], pages: Pages
+) -> None:
+    page = person("sanne")
+    offer = {"profile": "cpu-small", "title": {"nl": LOG, "en": "Ordinary"}}
+    tell(pages, 1, "start.waiting.resources", offers=[offer], waited=4)
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    button = page.locator("#offers button")
+    expect(button).to_have_text(f"{LOG} starten")
+    button.focus()
+    tell(pages, 2, "start.waiting.priority", offers=[offer], waited=9)
+    expect(page.locator("#start-text")).to_contain_text("Anderen zijn eerst")
+    expect(button).to_be_focused()
+    tell(pages, 3, "start.waiting.priority", waited=10)
+    expect(page.locator("#offers")).to_be_hidden()
     stop(page, pages)
 
 

@@ -151,7 +151,10 @@ PROFILES[-1]["memory"] = "2G"
 PROFILES.append(
     {"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"}
 )
+PROFILES.append({**PROFILES[-1], "id": "slow-queue"})
+PROFILES.append({**PROFILES[0], "id": "stubborn"})
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
+PROFILES.append({**PROFILES[0], "id": "long", "extend": {"by": "5m", "most": 2}})
 
 
 @dataclass

@@ -121,6 +121,22 @@ def test_a_node_is_usable_only_in_states_known_to_take_work(state, usable):
 
 
 @pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ("GresUsed=gpu:2,shard:0", 0),
+        # Slurm 22.05 prints this for three shards of one GPU: it does not tell how many there are.
+        ("GresUsed=gpu:0,shard:(null):1(IDX:0)", None),
+        ("GresUsed=gpu:0,shard:(null):1(IDX:0) CfgTRES=cpu=8,gres/gpu=2,gres/shard=8 AllocTRES=cpu=1,gres/shard=3", 3),
+        ("GresUsed=gpu:2,shard:0 CfgTRES=cpu=8,gres/gpu=2,gres/shard=8 AllocTRES=", 0),
+    ],
+)
+def test_shards_in_use_are_counted_only_where_slurm_counts_them(told, used):
+    line = f"NodeName=g NodeAddr=g State=MIXED CPUTot=8 CPUAlloc=1 RealMemory=8 AllocMem=1 Gres=gpu:2,shard:8 {told}"
+    (node,) = answers.parse_nodes(line)
+    assert (node.shards, node.shards_used) == (8, used)
+
+
+@pytest.mark.parametrize(
     ("said", "unanswered"),
     [
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", True),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from cluster.jobs import Job, JobState
 from cluster.watcher import GONE, UNKNOWN
+from spawners.estimates import Estimates
 from spawners.orphans import orphans
 from spawners.starts import Start
 from spawners.waiting import standing
@@ -22,32 +21,20 @@ JOB = Job(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("reason", "code"),
-    [
-        ("Resources", "start.waiting.resources"),
-        ("Priority", "start.waiting.priority"),
-        ("Dependency", "start.waiting.dependency"),
-        ("QOSGrpGRES", "start.waiting.limit"),
-        ("AssocGrpCpuLimit", "start.waiting.limit"),
-        ("AssocGrpBillingMinutes", "start.waiting.budget"),
-        ("AssocGrpGRESMinutes", "start.waiting.budget"),
-        ("AssocGrpCPUMinutesLimit", "start.waiting.budget"),
-        ("ReqNodeNotAvail, UnavailableNodes:gpu01", "start.waiting.nodes"),
-        ("BeginTime", "start.waiting.begin-time"),
-        ("launch_failed_requeued_held", "start.waiting.launch-failed"),
-        ("", "start.waiting.scheduling"),
-        ("SomethingNew", "start.waiting.other"),
-        ("<script>", "start.waiting.other"),
-    ],
-)
-def test_slurms_reason_becomes_a_message(reason: str, code: str) -> None:
-    told = standing(START, replace(JOB, reason=reason), AT, silent=False).message
-    assert told.code == code
-    assert told.params["waited"] == 42
-    assert told.params["position"] == 3
-    assert told.params["starts_in"] == 300
-    assert "<" not in str(told.params["reason"])
+def test_who_waits_is_told_the_reason_the_place_and_the_time() -> None:
+    told = standing(START, JOB, AT, silent=False, estimates=Estimates()).message
+    assert told.code == "start.waiting.resources"
+    assert told.params == {"reason": "Resources", "waited": 42, "position": 3, "starts_in": 300}
+
+
+def test_a_reason_is_never_more_than_a_word() -> None:
+    told = standing(START, replace(JOB, reason="<script>"), AT, silent=False).message
+    assert (told.code, told.params["reason"]) == ("start.waiting.other", "script")
+
+
+def test_nothing_is_said_of_a_time_that_nobody_knows() -> None:
+    known = standing(START, replace(JOB, estimate=None), AT, silent=False, estimates=Estimates()).message.params
+    assert "starts_in" not in known and "starts_from" not in known
 
 
 def test_a_start_moves_on_from_request_to_answer() -> None:

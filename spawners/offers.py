@@ -1,0 +1,115 @@
+"""Choices that could start now, for a person whose own choice has to wait: from one look at the nodes, shared by all.
+
+An offer is careful, for who takes it gives up a place: it is made only where a node that nobody is promised has enough
+free, and where it is nobody else's turn in the same partition. What limits of accounts say of it, Slurm alone knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from cluster.errors import SlurmError
+from cluster.jobs import ClusterNode, Job
+from spawners.reasons import BUDGET, TURN, UNAVAILABLE, code_of
+from spawners.settings import Profile
+
+SECONDS = 15.0
+"""How old a look at the nodes may be for a page; taking an offer looks anew."""
+FRESH_SECONDS = 1.0
+MOST = 3
+"""Offers at once: a page that makes people choose again is of no help."""
+
+
+class Nodes(Protocol):
+    """What is asked: `cluster.commands.Slurm`."""
+
+    async def nodes(self) -> tuple[ClusterNode, ...]: ...
+
+
+class Looks:
+    """Looks at the nodes, at most one in `SECONDS` however many people wait.
+
+    Args:
+        slurm: the cluster.
+        clock: seconds that only go up.
+    """
+
+    def __init__(self, slurm: Nodes, clock: Callable[[], float] = time.monotonic) -> None:
+        self._slurm, self._clock = slurm, clock
+        self._seen: tuple[ClusterNode, ...] = ()
+        self._at = float("-inf")
+        self._one_at_a_time = asyncio.Lock()
+
+    async def nodes(self, oldest: float = SECONDS) -> tuple[ClusterNode, ...]:
+        """The nodes; none when Slurm does not answer.
+
+        Args:
+            oldest: most seconds since the look; less than `FRESH_SECONDS` is no newer.
+        """
+        async with self._one_at_a_time:
+            if self._clock() - self._at >= max(oldest, FRESH_SECONDS):
+                self._at = self._clock()
+                try:
+                    self._seen = await self._slurm.nodes()
+                except SlurmError:
+                    self._seen = ()
+            return self._seen
+
+
+def startable(
+    profiles: Sequence[Profile], own: Job, jobs: Iterable[Job], nodes: Sequence[ClusterNode]
+) -> list[Profile]:
+    """Those of the profiles that could start now in place of a job that waits, at most `MOST`.
+
+    Args:
+        profiles: the person's other choices, in the site's order.
+        own: the job that waits.
+        jobs: all jobs that have not ended.
+        nodes: all nodes.
+    """
+    code = code_of(own.reason)
+    if not own.state.waiting or code not in UNAVAILABLE | {BUDGET}:
+        return []
+    wanted = {
+        partition
+        for job in jobs
+        if job.id != own.id and job.state.waiting and code_of(job.reason) in TURN
+        for partition in job.partition.split(",")
+    }
+    found = [
+        profile
+        for profile in profiles
+        if profile.partition not in wanted
+        and not (code == BUDGET and (profile.gpus or profile.shards))
+        and any(_fits(profile, node) for node in nodes)
+    ]
+    return found[:MOST]
+
+
+def _fits(profile: Profile, node: ClusterNode) -> bool:
+    """Whether a node could take this now."""
+    return (
+        node.usable
+        # Slurm keeps such a node for a job that waits.
+        and "PLANNED" not in node.state
+        and profile.partition in node.partitions
+        and profile.cpus <= node.cpus - node.cpus_used
+        and profile.memory <= node.memory - node.memory_used
+        and _has_gpus(profile, node)
+    )
+
+
+def _has_gpus(profile: Profile, node: ClusterNode) -> bool:
+    """Whether a node has the profile's GPUs or shards free, wherever Slurm may have put those that are used."""
+    if not profile.gpus and not profile.shards:
+        return True
+    if node.shards_used is None or not node.gpus:
+        return False
+    if profile.gpus:
+        return profile.gpus <= node.gpus - node.gpus_used - min(node.shards_used, node.gpus)
+    free = node.shards - node.shards_used - node.gpus_used * (node.shards // node.gpus)
+    # The shards of one job are of one GPU: with more than this free, at least one GPU has enough of them.
+    return free > (node.gpus - node.gpus_used) * (profile.shards - 1)
