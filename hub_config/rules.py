@@ -28,7 +28,7 @@ from images.errors import ImageRefused
 from images.settings import ImageSettings
 from images.shelf import images_in, signed_manifest
 from sandboxes.settings import SandboxSettings
-from spawners.settings import Profile, check_profiles
+from spawners.settings import Profile, problems_of
 
 COURSE_GROUPS = ("nbgrader-", "formgrade-")
 _UNIQUE = (
@@ -147,8 +147,9 @@ def profiles_fit_the_cluster(parts: Parts) -> Iterator[Fault]:
             message = f"the profile {profile.id} names a partition that does not exist: {profile.partition}"
             yield parts.fault(("profiles", index, "partition"), message, partitions)
             continue
-        for message in check_profiles([profile], parts.cluster):
-            yield parts.fault(("profiles", index), message)
+        for unfit in problems_of(profile, parts.cluster):
+            here = ("profiles", index, unfit.key) if unfit.key else ("profiles", index)
+            yield parts.fault(here, f"profile {profile.id}: {unfit.message}", unfit.allowed)
 
 
 def profiles_exist(parts: Parts) -> Iterator[Fault]:
@@ -354,7 +355,7 @@ def _models_are_there(parts: Parts, local: Sequence[tuple[int, LocalModel]]) -> 
 
 
 def image_is_there_and_signed(parts: Parts) -> Iterator[Fault]:
-    """The image has all its files, and its manifest is signed by the site's key; `up` looks at every byte."""
+    """Each image has all its files, and its manifest is signed by the site's key; `up` looks at every byte."""
     images = parts.images
     if images is None:
         return
@@ -362,18 +363,58 @@ def image_is_there_and_signed(parts: Parts) -> Iterator[Fault]:
     if not _is_folder(folder):
         yield parts.fault(("images", "folder"), f"the folder of images does not exist: {folder}", "a folder")
         return
-    here = ("images", "notebook")
-    missing = [file.name for file in (images.files.squashfs, images.files.manifest, images.files.signature)
-               if not _is_file(file)]  # fmt: skip
+    for number, label in enumerate((images.notebook, *images.others)):
+        here: tuple[str | int, ...] = ("images", "others", number - 1) if number else ("images", "notebook")
+        if label in (images.notebook, *images.others)[:number]:
+            yield parts.fault(here, f"the image {label} is named twice", "each image once")
+            continue
+        yield from _image_faults(parts, images, label, here)
+
+
+def _image_faults(parts: Parts, images: ImageSettings, label: str, here: tuple[str | int, ...]) -> Iterator[Fault]:
+    files = images.files_of(label)
+    missing = [file.name for file in (files.squashfs, files.manifest, files.signature) if not _is_file(file)]
     if missing:
-        known = _some(image.label for image in images_in(folder, images.key) if not image.problem)
-        message = f"the image {images.notebook} is not complete in {folder}: {_some(missing)} cannot be read"
+        known = _some(image.label for image in images_in(Path(images.folder), images.key) if not image.problem)
+        message = f"the image {label} is not complete in {images.folder}: {_some(missing)} cannot be read"
         yield parts.fault(here, message, known or "an image that leerlab image build made with this key")
         return
     try:
-        signed_manifest(images.files, images.key)
+        signed_manifest(files, images.key)
     except ImageRefused as refused:
         yield parts.fault(here, refused.what.removesuffix("."))
+
+
+def profiles_name_images_of_the_site(parts: Parts) -> Iterator[Fault]:
+    """A profile's image is one of the section `images`."""
+    whole = parts.images is not None or not parts.document.find(("images",)).whole
+    known = parts.images.labels if parts.images is not None else ()
+    for index, profile in parts.profiles:
+        if profile.image is not None and whole and profile.image not in known:
+            message = f"the profile {profile.id} names an image that the site does not: {profile.image}"
+            yield parts.fault(("profiles", index, "image"), message, _some(known) or "no image without `images`")
+
+
+def services_have_plain_profiles(parts: Parts) -> Iterator[Fault]:
+    """What is for one person's own server has no place in a profile of graded runs, sandboxes or models."""
+    users: list[tuple[tuple[str | int, ...], str, tuple[str, ...]]] = []
+    if parts.grading is not None:
+        users.append((("grading", "profile"), parts.grading.profile, ("image", "per_person", "reservation")))
+    if parts.sandboxes is not None:
+        users.append((("sandboxes", "profile"), parts.sandboxes.profile, ("account", "per_person", "reservation")))
+    if parts.assistant is not None:
+        kept = ("image", "per_person", "reservation")
+        users.append((("assistant", "profile"), parts.assistant.profile, kept))
+        for index, model in enumerate(parts.assistant.models):
+            if isinstance(model, LocalModel) and model.profile:
+                users.append((("assistant", "models", index, "profile"), model.profile, kept))
+    profiles = {profile.id: profile for _, profile in parts.profiles}
+    for place, name, keys in users:
+        profile = profiles.get(name)
+        for key in keys if profile is not None else ():
+            if getattr(profile, key) is not None:
+                message = f"the profile {name} has `{key}`, which is for people's own servers alone"
+                yield parts.fault(place, message, f"a profile without {key}")
 
 
 RULES = (
@@ -392,6 +433,8 @@ RULES = (
     sandboxes_can_run,
     assistant_names_what_exists,
     image_is_there_and_signed,
+    profiles_name_images_of_the_site,
+    services_have_plain_profiles,
 )
 # Those that look at files which only the machine of the site has.
 OF_THIS_MACHINE = (client_secrets_are_readable,)
