@@ -31,8 +31,8 @@ from grading.plans import (
 )
 from hub_config.assistant import offer_in_sandbox, offer_to
 from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
+from hub_config.charging import Charging
 from hub_config.courses import Courses, Offered
-from hub_config.images import roots_of_profiles
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
@@ -60,6 +60,7 @@ class Plans:
         installation: the environments to use.
         members: who is in which sandbox.
         courses: what the site gives at this moment.
+        charging: says whom a person's own servers are charged to.
         images: where the images that profiles name are unpacked, by label.
     """
 
@@ -68,6 +69,7 @@ class Plans:
     installation: Installation
     members: Members
     courses: Courses
+    charging: Charging
     images: Mapping[str, Path] = field(default_factory=dict)
 
     def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
@@ -89,7 +91,10 @@ class Plans:
         profile = choose_profile(self.site.profiles, groups, options)
         of_course = course_of(groups, options)
         purpose = Purpose(person.name, Place.COURSE if of_course else Place.OWN, of_course or "")
-        return ServerPlan(profile, self._lab(person.name, groups, profile), HUB_PORT, self._account, purpose)
+        return ServerPlan(
+            profile, self._lab(person.name, groups, profile), HUB_PORT, self.charging.account(person.name), purpose,
+            self.charging.before(person.name, groups),
+        )  # fmt: skip
 
     def profiles_for(self, person: Person) -> list[Profile]:
         """What a person may choose between; accounts of courses and sandboxes have no choice."""
@@ -192,10 +197,10 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
     }
 
 
-def facility(site: Site, state: State, installation: Installation, members: Members, courses: Courses) -> Facility:
+def facility(plans: Plans) -> Facility:
     """All that the site's spawners share."""
+    site, state = plans.site, plans.state
     slurm = slurm_of(site, state)
-    plans = Plans(site, state, installation, members, courses, roots_of_profiles(site, state))
     reserved: frozenset[int] = frozenset()
     if site.cluster.publish_on == LOOPBACK:
         ports = remembered(state)
@@ -207,7 +212,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
         watcher=Watcher(slurm, site.cluster.interval),
         state=state,
         report_to=f"unix:{state.run / 'hub-api.sock'}",
-        wrapper=("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/job.py")),
+        wrapper=("/usr/bin/python3", "-I", "-S", str(plans.installation.code / "spawners/job.py")),
         say=lambda message: translate(message, site.site.language),
         publish_on=site.cluster.publish_on,
         reserved_ports=reserved,

@@ -17,6 +17,7 @@ from base.errors import InputError
 from base.yaml_source import Document, Fault
 from catalogue.card import Kind, ModelCard
 from catalogue.entries import CatalogueSettings, entries, unknown
+from cluster.limits import GroupLimits, kept_by_slurm
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
@@ -37,6 +38,7 @@ _UNIQUE = (
     (("cluster", "nodes"), "name", "node"),
     (("cluster", "partitions"), "name", "partition"),
     (("profiles",), "id", "profile"),
+    (("limits",), "id", "limit"),
     (("courses",), "id", "course"),
 )
 _T = TypeVar("_T")
@@ -57,6 +59,7 @@ class Parts:
         people: right members of login.people, each with its index.
         providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
+        limits: right members of limits, each with its index.
         courses: right members of courses, each with its index.
         data: the section catalogue, or None when it is wrong.
         assistant: the section, or None when it is wrong or left out.
@@ -72,6 +75,7 @@ class Parts:
     people: Sequence[tuple[int, DemoPersonSettings]]
     providers: Sequence[tuple[int, ProviderSettings]]
     profiles: Sequence[tuple[int, Profile]]
+    limits: Sequence[tuple[int, GroupLimits]]
     courses: Sequence[tuple[int, CourseSettings]]
     data: CatalogueSettings | None
     assistant: AssistantSettings | None
@@ -92,6 +96,7 @@ class Parts:
             people=_members(DemoPersonSettings, login.get("people") if isinstance(login, dict) else None),
             providers=_members(ProviderSettings, login.get("providers") if isinstance(login, dict) else None),
             profiles=_members(Profile, plain.get("profiles")),
+            limits=_members(GroupLimits, plain.get("limits")),
             courses=_members(CourseSettings, plain.get("courses")),
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
             assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
@@ -220,6 +225,7 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
     owners += [
         (("profiles", i, "groups"), profile.groups, f"the profile {profile.id}") for i, profile in parts.profiles
     ]
+    owners += [(("limits", i, "groups"), one.groups, f"the limit {one.id}") for i, one in parts.limits]
     for path, groups, owner in owners:
         for number, group in enumerate(groups):
             for prefix in COURSE_GROUPS:
@@ -395,13 +401,34 @@ def profiles_name_images_of_the_site(parts: Parts) -> Iterator[Fault]:
             yield parts.fault(("profiles", index, "image"), message, _some(known) or "no image without `images`")
 
 
+def limits_can_be_kept(parts: Parts) -> Iterator[Fault]:
+    """Slurm counts, for each person, and every limit can hold for somebody."""
+    everybody = ""
+    for index, one in parts.limits:
+        if everybody:
+            message = (
+                f"the limit {one.id} holds for nobody: {everybody} before it is for everybody, and the first holds"
+            )
+            yield parts.fault(("limits", index), message, "the one for everybody as the last")
+        everybody = everybody or ("" if one.groups else one.id)
+        if kept_by_slurm([one]) and not getattr(parts.cluster, "accounting", True):
+            message = f"the limit {one.id} is kept by Slurm's accounting, and this cluster counts nothing"
+            yield parts.fault(("limits", index), message, "only with `cluster.accounting: true`")
+    for index, profile in parts.profiles:
+        if profile.account is not None and kept_by_slurm([one for _, one in parts.limits]):
+            message = f"the profile {profile.id} is charged to {profile.account}, where `limits` of persons do not hold"
+            yield parts.fault(("profiles", index, "account"), message, "no account with limits")
+
+
 def services_have_plain_profiles(parts: Parts) -> Iterator[Fault]:
     """What is for one person's own server has no place in a profile of graded runs, sandboxes or models."""
     users: list[tuple[tuple[str | int, ...], str, tuple[str, ...]]] = []
     if parts.grading is not None:
         users.append((("grading", "profile"), parts.grading.profile, ("image", "per_person", "reservation")))
     if parts.sandboxes is not None:
-        users.append((("sandboxes", "profile"), parts.sandboxes.profile, ("account", "per_person", "reservation")))
+        users.append(
+            (("sandboxes", "profile"), parts.sandboxes.profile, ("account", "per_person", "qos", "reservation"))
+        )
     if parts.assistant is not None:
         kept = ("image", "per_person", "reservation")
         users.append((("assistant", "profile"), parts.assistant.profile, kept))
@@ -435,6 +462,7 @@ RULES = (
     image_is_there_and_signed,
     profiles_name_images_of_the_site,
     services_have_plain_profiles,
+    limits_can_be_kept,
 )
 # Those that look at files which only the machine of the site has.
 OF_THIS_MACHINE = (client_secrets_are_readable,)

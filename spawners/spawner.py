@@ -19,7 +19,7 @@ from traitlets import Integer
 
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job
+from cluster.jobs import Job, JobRequest
 from cluster.watcher import GONE, UNKNOWN, Answer
 from spawners import job_folders, server_token, stopping
 from spawners.adoption import Adoption, Departed
@@ -151,7 +151,7 @@ class LeerlabSpawner(TellingSpawner):
             self._expect_report()
             request = self._request(plan, start, secret)
             # Not cancelled with the start: `stop` must learn the job's id.
-            self._submission = asyncio.create_task(self.facility.slurm.submit(request))
+            self._submission = asyncio.create_task(self._hand_over(plan, request))
             try:
                 job = await asyncio.shield(self._submission)
             except SlurmRefused as error:
@@ -167,6 +167,12 @@ class LeerlabSpawner(TellingSpawner):
             submitted(self.facility.state, start.id, job)
             self._keep(self._current.with_job(job))
             return
+
+    async def _hand_over(self, plan: ServerPlan, request: JobRequest) -> int:
+        """Submit the job, once what must be there before it is."""
+        if plan.before is not None:
+            await plan.before()
+        return await self.facility.slurm.submit(request)
 
     @property
     def _current(self) -> Start:

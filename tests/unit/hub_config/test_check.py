@@ -303,3 +303,35 @@ def test_the_embedded_slurm_does_not_divide_gpus_into_slices(found: Check) -> No
     ((_, words),) = found(text)
     assert "gpu01 has MIG slices" in words and "demonstration: true" in words
     assert found(text.replace("kind: embedded", "kind: embedded\n  demonstration: true")) == []
+
+
+LIMITS = """\
+limits:
+  - {id: klas, groups: [nbgrader-les], each: {servers: 1, gpus: 0.5}}
+  - {id: rest, named_servers: 2}
+"""
+
+
+def test_limits_are_kept_only_where_slurm_counts(found: Check) -> None:
+    counted = GOOD.replace("kind: embedded", "kind: embedded\n  accounting: true") + LIMITS
+    assert found(counted) == []
+    text = GOOD + LIMITS
+    ((line, words),) = found(text)
+    assert line == line_of(text, "- {id: klas") and "allowed: only with `cluster.accounting: true`" in words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[nbgrader-les], each", "[nbgrader-nergens], each", "the limit klas is in a group of a course that does not"),
+        ("groups: [nbgrader-les], each", "each", "holds for nobody: klas before it is for everybody"),
+        ("id: rest", "id: klas", "the limit klas exists already"),
+        ("servers: 1", "servers: 0", "limits"),
+        ("gpus: 0.5", "gpus: half", "limits"),
+    ],
+)
+def test_a_limit_that_cannot_hold_is_named_on_its_line(found: Check, old: str, new: str, words: str) -> None:
+    text = GOOD.replace("kind: embedded", "kind: embedded\n  accounting: true") + LIMITS.replace(old, new)
+    assert text != GOOD
+    ((line, message),) = found(text)
+    assert line > line_of(text, "limits:") and (words in message or words == "limits")
