@@ -104,16 +104,11 @@ class ModelJob:
         return JobRequest(
             name="assistant",
             comment=comment + start,
-            partition=self.profile.partition,
-            cpus=self.profile.cpus,
-            memory=self.profile.memory,
-            time=self.profile.time,
-            gpus=self.profile.gpus,
-            shards=self.profile.shards,
+            **self.profile.resources,
             script=job_script([PYTHON, "-I", "-S", str(self.installation.code / "spawners" / "job.py")]),
             output=folder / "job.log",
             environment={TASK: task.to_json()},
-            account=self.account,
+            account=self.profile.account or self.account,
         )
 
     def _wall(self, home: Path, key: str) -> Wall:

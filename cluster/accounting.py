@@ -20,10 +20,10 @@ from pathlib import Path
 from base.errors import InputError
 from base.paths import State
 from cluster import answers
-from cluster.accounting_daemons import GPU
 from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavailable
 from cluster.embedded import account_name, slurm_conf
 from cluster.errors import SlurmRefused
+from cluster.gpus import GPU
 from cluster.jobs import ACCOUNT
 from cluster.settings import EmbeddedCluster, ExistingCluster
 

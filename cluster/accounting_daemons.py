@@ -5,9 +5,9 @@ what the kernel says of the connection (its unix_socket plugin), so there is no 
 and takes Slurm's own munge.
 
 How GPUs are charged: Slurm's `billing` counts thousandths of a GPU. A GPU costs 1,000; a shard costs its part of a GPU
-(a node's shards divided by its GPUs), rounded down to a thousandth for the whole job; the cheapest shard of a
-partition's nodes never makes the dearest cheaper. Cores and memory cost nothing. So one budget holds for GPUs and
-shards together.
+(a node's shards divided by its GPUs), rounded down to a thousandth for the whole job; a MIG slice its part, rounded up;
+the cheapest shard or slice of a partition's nodes never makes the dearest cheaper. Cores and memory cost nothing. So
+one budget holds for GPUs, slices and shards together.
 
 Sources: slurmdbd.conf(5), slurm.conf(5) (TRESBillingWeights, AccountingStorage*) of Slurm 22.05; mariadb-install-db(1)
 and the server's system variables of MariaDB 10.11.
@@ -24,6 +24,7 @@ from pathlib import Path
 from base.daemons import Daemon
 from base.errors import LeerlabError
 from base.paths import State
+from cluster.gpus import GPU, thousandths_of
 from cluster.settings import EmbeddedPartition, Node
 
 MARIADBD = Path("/usr/sbin/mariadbd")
@@ -31,8 +32,6 @@ SLURMDBD = Path("/usr/sbin/slurmdbd")
 _SYSTEM_TABLES = tuple(
     Path("/usr/share/mysql") / name for name in ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
 )
-# Thousandths of a GPU: the unit of `billing`.
-GPU = 1000
 _PYTHON = ("/usr/bin/python3", "-I", "-S", str(Path(__file__).with_name("when_answering.py")))
 # How long slurmdbd waits for MariaDB, which may have to recover from a crash; then it tries every 5 s by itself.
 _DATABASE_SECONDS = 60
@@ -199,6 +198,8 @@ def slurm_conf_lines(state: State, port: int) -> tuple[str, ...]:
         "PriorityUsageResetPeriod=NONE",
         "PriorityCalcPeriod=1",
         "PriorityWeightAge=1000",
+        # For the priorities of `cluster.qos`; without any, all are equal.
+        "PriorityWeightQOS=1000000",
     )
 
 
@@ -209,9 +210,12 @@ def billing(partition: EmbeddedPartition, nodes: Sequence[Node]) -> str:
         partition: the partition.
         nodes: all nodes; the one whose GPUs are divided into the fewest shards sets the price of a shard.
     """
-    divided = [node.shards // node.gpus for node in nodes if node.name in partition.nodes and node.shards]
+    own = [node for node in nodes if node.name in partition.nodes]
+    divided = [node.shards // node.gpus for node in own if node.shards]
+    # Where its nodes have whole GPUs and slices, each costs as the dearest: none is cheaper than it is.
+    price = max((thousandths_of(node.gpu_type) for node in own if node.gpus), default=GPU)
     # Each partition needs a value: without one Slurm bills cores.
-    return f"GRES/gpu={GPU}" + (f",GRES/shard={GPU / min(divided):.3f}" if divided else "")
+    return f"GRES/gpu={price}" + (f",GRES/shard={GPU / min(divided):.3f}" if divided else "")
 
 
 def after_accounting(argv: Sequence[str], state: State, port: int) -> tuple[str, ...]:

@@ -168,9 +168,7 @@ def _node(line: str) -> ClusterNode:
             gpus=gpus_in(fields.get("Gres", "")),
             gpus_used=gpus_in(fields.get("GresUsed", "")),
             shards=shards_in(fields.get("Gres", "")),
-            shards_used=shards_used(
-                fields.get("CfgTRES", ""), fields.get("AllocTRES", ""), fields.get("GresUsed", "")
-            ),
+            shards_used=shards_used(fields.get("CfgTRES", ""), fields.get("AllocTRES", ""), fields.get("GresUsed", "")),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error

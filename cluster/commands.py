@@ -57,7 +57,8 @@ class Slurm:
             SlurmUnavailable: no answer; the job may exist all the same, so `find` its comment before trying again.
             SlurmRefused: Slurm does not take it; no job exists.
         """
-        gres = [f"{kind}:{count}" for kind, count in (("gpu", request.gpus), ("shard", request.shards)) if count]
+        gpu = "gpu" if request.gpu_type is None else f"gpu:{request.gpu_type}"
+        gres = [f"{kind}:{count}" for kind, count in ((gpu, request.gpus), ("shard", request.shards)) if count]
         arguments = [
             "--parsable",
             "--no-requeue",
@@ -76,6 +77,8 @@ class Slurm:
             *(f"--gres={one}" for one in gres),
             *([f"--account={request.account}"] if request.account is not None else ()),
             *([f"--nodelist={request.node}"] if request.node is not None else ()),
+            *([f"--qos={request.qos}"] if request.qos is not None else ()),
+            *([f"--reservation={request.reservation}"] if request.reservation is not None else ()),
         ]
         output = await self._commands.run("sbatch", arguments, environment=request.environment, stdin=request.script)
         if output.code:

@@ -263,7 +263,8 @@ def _slurm_conf_text(
     ]
     for node, port in zip(settings.nodes, ports[1 : len(settings.nodes) + 1], strict=True):
         gpus = len(devices.of_node[node.name])
-        gres = [f"{name}:{count}" for name, count in (("gpu", gpus), ("shard", node.shards)) if count]
+        gpu = "gpu" if node.gpu_type is None else f"gpu:{node.gpu_type}"
+        gres = [f"{name}:{count}" for name, count in ((gpu, gpus), ("shard", node.shards)) if count]
         lines.append(
             f"NodeName={node.name} NodeHostname={_HOST} NodeAddr=127.0.0.1 Port={port} CPUs={node.cpus} Sockets=1 "
             f"CoresPerSocket={node.cpus} ThreadsPerCore=1 RealMemory={node.memory.mebibytes}"
@@ -286,7 +287,8 @@ def _slurm_conf_text(
 def _gres_conf_text(nodes: Sequence[Node], devices: GpuDevices) -> str:
     lines = ["# Written from site.yaml at every start; changes here are lost.", "AutoDetect=off"]
     for node in nodes:
-        lines += [f"NodeName={node.name} Name=gpu File={path}" for path in devices.of_node[node.name]]
+        gpu = "gpu" if node.gpu_type is None else f"gpu Type={node.gpu_type}"
+        lines += [f"NodeName={node.name} Name={gpu} File={path}" for path in devices.of_node[node.name]]
         if node.shards:
             lines.append(f"NodeName={node.name} Name=shard Count={node.shards}")
     return "\n".join(lines) + "\n"

@@ -28,5 +28,20 @@ class SlurmRefused(SlurmError):
         super().__init__(what, f"Slurm says: {sentence}", "Ask for something that the cluster can give.")
 
 
+class NotOurs(SlurmRefused):
+    """Something in Slurm has a name that Leerlab needs, and was made by others: it is left as it is.
+
+    Args:
+        what: what it is, such as `account`.
+        name: its name.
+    """
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"The {what} {name} in Slurm was not made by Leerlab, which needs one of that name.", "")
+        self.sentence = self.what
+        self.means, self.do = "It was left as it is.", f"Let an administrator of Slurm rename or remove it ({what})."
+        self.args = (" ".join((self.what, self.means, self.do)),)
+
+
 class InvalidRequest(InputError):
     """A job request that is never shown to Slurm: one of its values could mean something else there."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from base.errors import LeerlabError
 from base.quantities import Duration
 from cluster import answers
-from cluster.accounting_daemons import GPU
 from cluster.command import Commands
 from cluster.embedded import account_name
 from cluster.errors import SlurmUnavailable
+from cluster.gpus import GPU, thousandths_of
 from cluster.jobs import ClusterNode
 from cluster.settings import ExistingCluster, ExistingPartition
 
@@ -252,12 +252,17 @@ def _see_weights(partition: Partition, settings: ExistingCluster) -> None:
     """Budgets are counted in `billing`: thousandths of a GPU (`cluster.accounting_daemons`)."""
     wanted = next(one for one in settings.partitions if one.name == partition.name)
     other = [name for name, weight in partition.weights.items() if weight and not name.startswith("gres/")]
-    if partition.weights.get("gres/gpu") != GPU or other or (wanted.shards and not partition.weights.get("gres/shard")):
+    price = max(map(thousandths_of, wanted.gpu_types or (None,)))
+    if (
+        partition.weights.get("gres/gpu") != price
+        or other
+        or (wanted.shards and not partition.weights.get("gres/shard"))
+    ):
         shard = f",GRES/shard={GPU} divided by the shards of one GPU" if wanted.shards else ""
         raise LeerlabError(
             f"Partition {partition.name} does not count GPUs as Leerlab does.",
             "Budgets of sandboxes would be used up by other things than GPUs, or not at all.",
-            f"Set TRESBillingWeights=GRES/gpu={GPU}{shard} for it in slurm.conf.",
+            f"Set TRESBillingWeights=GRES/gpu={price}{shard} for it in slurm.conf.",
         )
 
 

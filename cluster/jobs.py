@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
+from typing import TypedDict
 
 from base.quantities import Size
 from cluster.errors import InvalidRequest
@@ -161,11 +162,30 @@ _COMMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 _PARTITION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
 # Slurm's own account `root` is above all others; lower case, because Slurm takes no notice of it.
 ACCOUNT = re.compile(r"(?!root$)[a-z][a-z0-9-]{0,39}")
+# Of a job: accounts that a site made itself may have an underscore.
+_CHARGED = re.compile(r"(?!root$)[a-z][a-z0-9_-]{0,39}")
+_QOS = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_RESERVATION = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
+_GPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # These would steer sbatch itself or the dynamic linker that loads it.
 _STEERING = ("SBATCH_", "SLURM_", "SLURMD_", "LD_", "GLIBC_", "MALLOC_", "MUNGE_", "GCONV_", "LOCPATH", "PMI", "OMPI_")
 # One environment string, name included: MAX_ARG_STRLEN in linux/binfmts.h, less the final NUL.
 _LONGEST_VARIABLE = 32 * 4096 - 1
+
+
+class Resources(TypedDict):
+    """What a profile asks of Slurm: arguments of `JobRequest` by these names."""
+
+    partition: str
+    cpus: int
+    memory: Size
+    time: timedelta
+    gpus: int
+    gpu_type: str | None
+    shards: int
+    qos: str | None
+    reservation: str | None
 
 
 @dataclass(frozen=True)
@@ -184,9 +204,12 @@ class JobRequest:
         environment: the job's environment, together with Slurm's own variables; reaches it in no argument and no file
             but Slurm's own state, so secrets are at home here.
         folder: absolute path of the folder it starts in.
-        gpus: whole GPUs.
+        gpus: GPUs.
+        gpu_type: which GPUs, by their gres type in Slurm, MIG slices too; None: any. Only with gpus.
         shards: parts of one GPU; not together with gpus.
-        account: the account of `cluster.accounting` that the job is charged to; None: the default of Slurm.
+        account: the account that the job is charged to; None: the default of Slurm.
+        qos: the QOS under which it runs; None: the default of Slurm.
+        reservation: the reservation in which it runs, and outside of which it waits; None: none.
         node: the only node on which it may run; None: any of the partition.
 
     Raises:
@@ -207,14 +230,20 @@ class JobRequest:
     shards: int = 0
     account: str | None = None
     node: str | None = None
+    gpu_type: str | None = None
+    qos: str | None = None
+    reservation: str | None = None
 
     def __post_init__(self) -> None:
         for what, value, pattern in (
             ("name", self.name, _NAME),
             ("comment", self.comment, _COMMENT),
             ("partition", self.partition, _PARTITION),
-            ("account", self.account, ACCOUNT),
+            ("account", self.account, _CHARGED),
             ("node", self.node, _NAME),
+            ("gpu_type", self.gpu_type, _GPU_TYPE),
+            ("qos", self.qos, _QOS),
+            ("reservation", self.reservation, _RESERVATION),
         ):
             if value is not None and not pattern.fullmatch(value):
                 raise _invalid(
@@ -228,6 +257,8 @@ class JobRequest:
                 raise _invalid(f"{what} is {number}", f"at least {least}")
         if self.gpus and self.shards:
             raise _invalid(f"{self.gpus} gpus and {self.shards} shards", "one of the two")
+        if self.gpu_type is not None and not self.gpus:
+            raise _invalid(f"gpu_type {self.gpu_type} without gpus", "only with gpus")
         for what, path in (("output", self.output), ("folder", self.folder)):
             text = str(path)
             # sbatch replaces % and backslash sequences in file names (sbatch(1), filename pattern).

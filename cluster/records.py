@@ -11,9 +11,9 @@ from pathlib import Path
 from base.paths import State
 from cluster import answers
 from cluster.accounting import ALWAYS, amounts, has_accounting
-from cluster.accounting_daemons import GPU
 from cluster.command import ANSWER_SECONDS, COMMANDS, Commands
 from cluster.embedded import slurm_conf
+from cluster.gpus import GPU, thousandths_of
 from cluster.jobs import JobState
 from cluster.settings import EmbeddedCluster, ExistingCluster
 
@@ -116,17 +116,20 @@ def parse(text: str) -> list[JobRecord]:
     return sorted(records, key=lambda record: record.submitted)
 
 
-def thousandths(cluster: EmbeddedCluster | ExistingCluster, partition: str, gpus: int, shards: int) -> int:
+def thousandths(
+    cluster: EmbeddedCluster | ExistingCluster, partition: str, gpus: int, shards: int, gpu_type: str | None = None
+) -> int:
     """What GPUs or shards are in thousandths of a GPU, for clusters whose accounting does not tell.
 
     Args:
         cluster: the section of site.yaml.
         partition: where the job runs.
-        gpus: whole GPUs.
+        gpus: GPUs.
         shards: parts of one GPU.
+        gpu_type: which GPUs were asked for; a MIG slice is a part of one.
     """
     if gpus or not shards:
-        return gpus * GPU
+        return gpus * thousandths_of(gpu_type)
     if isinstance(cluster, EmbeddedCluster):
         names = next((one.nodes for one in cluster.partitions if one.name == partition), ())
         divided = [node.shards // node.gpus for node in cluster.nodes if node.name in names and node.shards]

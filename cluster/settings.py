@@ -14,6 +14,7 @@ from pydantic.functional_validators import AfterValidator
 
 from base.ports import LOOPBACK
 from base.quantities import Duration, Size
+from cluster.gpus import GpuType, is_slice
 
 # Beside the nodes' folders, which have the nodes' names.
 STATE_FOLDERS = ("controller", "accounting")
@@ -45,6 +46,13 @@ PartitionTime = Annotated[Duration, _at_most(Duration.parse("30d"))]
 Cpus = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Gpus = Annotated[int, Field(ge=0, le=64, strict=True)]
 Shards = Annotated[int, Field(ge=0, le=4096, strict=True)]
+OWN_QOS = "leerlab-"
+"""How the names of the QOS begin that Leerlab makes for profiles."""
+# Words with a meaning of their own in Slurm; `normal` is the QOS that each Slurm begins with.
+_MEANING = ("root", "normal", "all", "none", "null", "default", "unlimited")
+SlurmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["onderwijs"])]
+QosName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$", examples=["les"])]
+ReservationName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,60}$", examples=["les-dinsdag"])]
 
 
 class _Section(BaseModel):
@@ -97,6 +105,11 @@ class Node(_Section):
     cpus: Cpus = Field(description="Processor cores that Slurm gives out; may be more than this machine has.")
     memory: Memory = Field(description="Memory that Slurm gives out.")
     gpus: Gpus = Field(0, description="GPUs of this machine that belong to this node.")
+    gpu_type: GpuType | None = Field(
+        None,
+        description="What its GPUs are called in Slurm's gres, for profiles that ask for them by type: a make such as "
+        "h200, or a MIG slice such as 1g.10gb.",
+    )
     shards: Shards = Field(
         0, description="Parts into which all its GPUs together are divided, for jobs that share one."
     )
@@ -105,6 +118,10 @@ class Node(_Section):
     def _shards_divide_gpus(self) -> Self:
         if self.shards and not self.gpus:
             raise ValueError(f"node {self.name} has shards but no gpus (allowed: shards only with gpus)")
+        if self.gpu_type is not None and not self.gpus:
+            raise ValueError(f"node {self.name} has a gpu_type but no gpus (allowed: gpu_type only with gpus)")
+        if self.shards and is_slice(self.gpu_type):
+            raise ValueError(f"node {self.name} has shards of MIG slices (allowed: shards of whole GPUs)")
         if self.gpus and self.shards % self.gpus:
             raise ValueError(
                 f"node {self.name} has {self.shards} shards on {self.gpus} gpus (allowed: a multiple of {self.gpus})"
@@ -129,8 +146,20 @@ class ExistingPartition(_Section):
     cpus: Cpus = Field(description="Most processor cores that one job gets on one node.")
     memory: Memory = Field(description="Most memory that one job gets on one node.")
     gpus: Gpus = Field(0, description="Most GPUs that one job gets on one node.")
+    gpu_types: tuple[GpuType, ...] = Field(
+        (), description="What its GPUs are called in Slurm's gres, for profiles that ask for them by type."
+    )
     shards: Shards = Field(0, description="Most shards that one job gets on one node.")
     default: bool = Field(False, description="Whether jobs that name no partition come here; true for exactly one.")
+
+
+class Qos(_Section):
+    """A QOS of the embedded Slurm that profiles may name: Leerlab makes it and keeps it as it is here."""
+
+    name: QosName = Field(description="Its name in Slurm.")
+    priority: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+        0, description="Jobs of a QOS with a higher number go before others in the queue; without one all are equal."
+    )
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -152,10 +181,25 @@ class EmbeddedCluster(_Section):
         strict=True,
         description="Whether Slurm records what every job used and enforces GPU budgets; needs MariaDB and slurmdbd.",
     )
+    qos: tuple[Qos, ...] = Field((), max_length=64, description="QOS that profiles may name; only with accounting.")
+    reservations: tuple[ReservationName, ...] = Field(
+        (),
+        max_length=64,
+        description="Reservations that profiles may name, such as a class hour; an operator makes them with scontrol.",
+    )
     interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
+        _check_names(qos=[one.name for one in self.qos], reservation=self.reservations)
+        if self.qos and not self.accounting:
+            raise ValueError("qos without accounting: Slurm would not know them (allowed: only with accounting: true)")
+        slices = [node.name for node in self.nodes if is_slice(node.gpu_type)]
+        if slices and not self.demonstration:
+            raise ValueError(
+                f"node {slices[0]} has MIG slices, and Leerlab's own Slurm gives out whole GPUs "
+                "(allowed: kind existing, with a gres.conf that names the slices; or demonstration: true)"
+            )
         if repeated := _repeated(node.name for node in self.nodes):
             raise ValueError(f"nodes with the same name: {', '.join(repeated)} (allowed: every name once)")
         if reserved := sorted(node.name for node in self.nodes if node.name in STATE_FOLDERS):
@@ -192,15 +236,38 @@ class EmbeddedCluster(_Section):
         """
         return _named(self.partitions, partition).time
 
-    def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
+    @property
+    def qos_names(self) -> tuple[str, ...]:
+        """The QOS that profiles may name."""
+        return tuple(one.name for one in self.qos)
+
+    @property
+    def account_names(self) -> None:
+        """No accounts that profiles may name: those of this Slurm are all Leerlab's own."""
+        return
+
+    def gpu_types_of(self, partition: str) -> tuple[str, ...]:
+        """The types of GPUs that jobs in this partition may ask for.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        names = _named(self.partitions, partition).nodes
+        types = (node.gpu_type for node in self.nodes if node.name in names)
+        return tuple(dict.fromkeys(one for one in types if one is not None))
+
+    def fits(
+        self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0, *, gpu_type: str | None = None
+    ) -> bool:
         """Whether some node of the partition, when empty, can run a job of this size.
 
         Args:
             partition: its name.
             cpus: processor cores.
             memory: for the whole job.
-            gpus: whole GPUs.
+            gpus: GPUs.
             shards: parts of one GPU: a job's shards come from a single GPU.
+            gpu_type: which GPUs; None: any.
 
         Raises:
             KeyError: no such partition.
@@ -211,6 +278,7 @@ class EmbeddedCluster(_Section):
             and memory <= node.memory
             and gpus <= node.gpus
             and shards <= (node.shards // node.gpus if node.gpus else 0)
+            and gpu_type in (None, node.gpu_type)
             for node in self.nodes
             if node.name in names
         )
@@ -241,6 +309,13 @@ class ExistingCluster(_Section):
         description="Whether this Slurm counts what jobs use and enforces GPU budgets: with slurmdbd, of which the "
         "site's account is an administrator; `leerlab doctor` says what is missing.",
     )
+    qos: tuple[QosName, ...] = Field((), max_length=64, description="QOS of this Slurm that profiles may name.")
+    accounts: tuple[SlurmName, ...] = Field(
+        (), max_length=64, description="Accounts of this Slurm that profiles may name and the site's account may use."
+    )
+    reservations: tuple[ReservationName, ...] = Field(
+        (), max_length=64, description="Reservations of this Slurm that profiles may name, such as a class hour."
+    )
     interval: Interval = Field(default_factory=Interval, description="How often Slurm is asked.")
 
     @model_validator(mode="after")
@@ -250,6 +325,7 @@ class ExistingCluster(_Section):
                 raise ValueError(f"{name} {path} is not an absolute path (allowed: such as /etc/slurm/slurm.conf)")
         if self.network is not None and self.network.is_loopback:
             raise ValueError(f"network {self.network} reaches no other machine (allowed: none for this very machine)")
+        _check_names(qos=self.qos, account=self.accounts, reservation=self.reservations)
         _check_partitions(self.partitions)
         return self
 
@@ -271,21 +347,54 @@ class ExistingCluster(_Section):
         """
         return _named(self.partitions, partition).time
 
-    def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
+    @property
+    def qos_names(self) -> tuple[str, ...]:
+        """The QOS that profiles may name."""
+        return self.qos
+
+    @property
+    def account_names(self) -> tuple[str, ...]:
+        """The accounts that profiles may name."""
+        return self.accounts
+
+    def gpu_types_of(self, partition: str) -> tuple[str, ...]:
+        """The types of GPUs that jobs in this partition may ask for.
+
+        Raises:
+            KeyError: no such partition.
+        """
+        return _named(self.partitions, partition).gpu_types
+
+    def fits(
+        self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0, *, gpu_type: str | None = None
+    ) -> bool:
         """Whether one job of this size stays within what the partition's nodes have.
 
         Args:
             partition: its name.
             cpus: processor cores.
             memory: for the whole job.
-            gpus: whole GPUs.
+            gpus: GPUs.
             shards: parts of a GPU.
+            gpu_type: which GPUs; None: any.
 
         Raises:
             KeyError: no such partition.
         """
         one = _named(self.partitions, partition)
-        return cpus <= one.cpus and memory <= one.memory and gpus <= one.gpus and shards <= one.shards
+        known = gpu_type is None or gpu_type in one.gpu_types
+        return cpus <= one.cpus and memory <= one.memory and gpus <= one.gpus and shards <= one.shards and known
+
+
+def _check_names(**lists: Iterable[str]) -> None:
+    """Names that profiles refer to, each kind by itself: once each, and none with a meaning of its own."""
+    for what, found in lists.items():
+        names = list(found)
+        if repeated := _repeated(name.lower() for name in names):
+            raise ValueError(f"{what} named twice: {', '.join(repeated)} (allowed: every name once)")
+        for name in names:
+            if name.lower() in _MEANING or name.startswith(OWN_QOS):
+                raise ValueError(f"{what} with a name that is kept: {name} (allowed: another name)")
 
 
 def _check_partitions(partitions: tuple[EmbeddedPartition, ...] | tuple[ExistingPartition, ...]) -> None:

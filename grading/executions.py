@@ -354,20 +354,17 @@ class Executions:
         seconds = self._limits.notebook_seconds
         purpose = Purpose("", Place.COURSE, asked.course)
         counted = use.begin(self._state, execution, self._comment + execution, purpose, self._profile)
+        resources = self._profile.resources
+        resources["time"] = timedelta(seconds=seconds + SPARE_SECONDS)
         task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", counted)
         return JobRequest(
             name="grading",
             comment=self._comment + execution,
-            partition=self._profile.partition,
-            cpus=self._profile.cpus,
-            memory=self._profile.memory,
-            time=timedelta(seconds=seconds + SPARE_SECONDS),
-            gpus=self._profile.gpus,
-            shards=self._profile.shards,
+            **resources,
             script=job_script([PYTHON, "-I", "-S", str(self._installation.code / "grading" / "job.py")]),
             output=folder / "job.log",
             environment={VARIABLE: task.to_json()},
-            account=self._account,
+            account=self._profile.account or self._account,
         )
 
     def _prepare(self, execution: str, incoming: Incoming) -> None:

@@ -20,6 +20,7 @@ from traitlets import Float, Instance, List, Unicode
 
 from base.log import VARIABLE as LOG_VARIABLE
 from base.log import JsonFormatter, known_names, redact
+from hub_config.charging import Charging
 from hub_config.course_accounts import HANDLERS as COURSE_HANDLERS
 from hub_config.course_accounts import CourseAccounts
 from hub_config.login.gate import GuardedHub
@@ -103,6 +104,9 @@ class LeerlabHub(GuardedHub):
         config=True
     )
     quota = Instance(Quota, allow_none=True, help="Keeps sandboxes to their size.").tag(config=True)
+    charging = Instance(Charging, allow_none=True, help="Has accounts in Slurm for the people of the hub.").tag(
+        config=True
+    )
     use = Instance(Collector, allow_none=True, help="Brings what jobs used into the ledger.").tag(config=True)
     route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(
         config=True
@@ -166,6 +170,8 @@ class LeerlabHub(GuardedHub):
         if self.sandboxes is not None and self.quota is not None:
             self.sandboxes.begin(self)
             self.quota.begin(self)
+        if self.charging is not None:
+            self.charging.begin(self)
         if self.use is not None:
             self.use.begin()
 
@@ -191,6 +197,8 @@ class LeerlabHub(GuardedHub):
         if self.sandboxes is not None and self.quota is not None:
             await self.sandboxes.close()
             await self.quota.close()
+        if self.charging is not None:
+            await self.charging.close()
         if self.use is not None:
             await self.use.close()
         await LeerlabSpawner.close()

@@ -1,4 +1,4 @@
-"""The image that a site's labs and graded runs run from: where it stands, and putting it there."""
+"""The images that a site's labs and graded runs run from: where they stand, and putting them there."""
 
 from __future__ import annotations
 
@@ -33,6 +33,22 @@ def with_image(site: Site, state: State, installation: Installation) -> Installa
     return replace(installation, image=root)
 
 
+def roots_of_profiles(site: Site, state: State) -> dict[str, Path]:
+    """Where the image of each profile that names one stands or will stand unpacked, by the image's label.
+
+    Raises:
+        ImageRefused: a manifest is not signed by the site's key, or is another image's.
+    """
+    if site.images is None:
+        return {}
+    named = {profile.image for profile in site.profiles if profile.image is not None}
+    return {
+        label: root_of(state.images, site.images.files_of(label), site.images.key)[0]
+        for label in site.images.labels
+        if label in named
+    }
+
+
 def unpacked(site: Site, state: State, installation: Installation) -> Installation:
     """As `with_image`, for what runs beside a site that was started: the image is there.
 
@@ -50,7 +66,7 @@ def unpacked(site: Site, state: State, installation: Installation) -> Installati
 
 
 def prepare_image(site: Site, state: State, step: Step, *, jobs_run: bool) -> None:
-    """Unpack the site's image where it is not yet, and remove the ones that nothing runs from.
+    """Unpack the site's images where they are not yet, and remove the ones that nothing runs from.
 
     Args:
         site: the checked settings.
@@ -61,21 +77,28 @@ def prepare_image(site: Site, state: State, step: Step, *, jobs_run: bool) -> No
     Raises:
         ImageRefused: the image is not what its signature says, or cannot be unpacked.
     """
-    root = None
+    roots = []
     if site.images is not None:
         seccomp.write_filter(seccomp_of(state))
-        root = unpack(state.images, site.images.files, site.images.key, seccomp_of(state), step)
+        for label in site.images.labels:
+            files = site.images.files_of(label)
+            roots.append(unpack(state.images, files, site.images.key, seccomp_of(state), step))
     if not jobs_run:
-        forget_others(state.images, root)
+        forget_others(state.images, roots)
 
 
 def see_image(images: ImageSettings, state: State) -> str:
-    """Every byte of the site's image is what was signed, and what is unpacked of it starts in a wall.
+    """Every byte of the site's images is what was signed, and what is unpacked of each starts in a wall.
 
     Raises:
         LeerlabError: one of the two is not so.
     """
-    manifest = verify(images.files, images.key)
+    seen = [_see(images, label, state) for label in images.labels]
+    return f"{', '.join(seen)}: what was signed, and {'starts' if len(seen) == 1 else 'each starts'}"
+
+
+def _see(images: ImageSettings, label: str, state: State) -> str:
+    manifest = verify(images.files_of(label), images.key)
     root = state.images / manifest.sha256
     if not root.is_dir():
         raise LeerlabError(
@@ -94,4 +117,4 @@ def see_image(images: ImageSettings, state: State) -> str:
             f"The image does not start: {said or f'exit code {code}'}.", "Notebooks do not start.",
             f"Run ./leerlab down, remove {root}, run ./leerlab up.",
         )  # fmt: skip
-    return f"{manifest.label} is what was signed, and starts"
+    return manifest.label

@@ -13,11 +13,13 @@ from cluster.records import records_of
 from grading.plans import HUB_PORT
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
+from hub_config.charging import Charging, people_of
 from hub_config.course_accounts import CourseAccounts
 from hub_config.courses import Courses
 from hub_config.https import cookie_settings, set_https
 from hub_config.idle_token import SERVICE as IDLE_SERVICE
 from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
+from hub_config.images import roots_of_profiles
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
@@ -25,7 +27,7 @@ from hub_config.login.names import BOX_ACCOUNT, is_internal
 from hub_config.login.names import COURSE_ACCOUNT as COURSE_NAME
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
-from hub_config.plans import facility
+from hub_config.plans import Plans, facility
 from hub_config.quota import Quota
 from hub_config.roles import COURSE_ACCOUNT, METRICS, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
@@ -183,7 +185,10 @@ def set_starts(
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
-    LeerlabSpawner.facility = facility(site, state, installation, members, courses)
+    charging = Charging(site, people_of(site, state))
+    c.LeerlabHub.charging = charging
+    images = roots_of_profiles(site, state)
+    LeerlabSpawner.facility = facility(Plans(site, state, installation, members, courses, charging, images))
 
 
 def set_use(c: Any, site: Site, state: State, audit: Audit) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from assistant.configuration import SOCKET as ASSISTANT_SOCKET
 from base.i18n import LANGUAGES, translate
@@ -30,6 +31,7 @@ from grading.plans import (
 )
 from hub_config.assistant import offer_in_sandbox, offer_to
 from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
+from hub_config.charging import Charging
 from hub_config.courses import Courses, Offered
 from hub_config.login.names import BOX_PREFIX
 from hub_config.roles import COURSE_ACCOUNT
@@ -58,6 +60,8 @@ class Plans:
         installation: the environments to use.
         members: who is in which sandbox.
         courses: what the site gives at this moment.
+        charging: says whom a person's own servers are charged to.
+        images: where the images that profiles name are unpacked, by label.
     """
 
     site: Site
@@ -65,6 +69,8 @@ class Plans:
     installation: Installation
     members: Members
     courses: Courses
+    charging: Charging
+    images: Mapping[str, Path] = field(default_factory=dict)
 
     def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
         """The plan of one start.
@@ -85,7 +91,10 @@ class Plans:
         profile = choose_profile(self.site.profiles, groups, options)
         of_course = course_of(groups, options)
         purpose = Purpose(person.name, Place.COURSE if of_course else Place.OWN, of_course or "")
-        return ServerPlan(profile, self._lab(person.name, groups), HUB_PORT, self._account, purpose)
+        return ServerPlan(
+            profile, self._lab(person.name, groups, profile), HUB_PORT, self.charging.account(person.name), purpose,
+            self.charging.before(person.name, groups),
+        )  # fmt: skip
 
     def profiles_for(self, person: Person) -> list[Profile]:
         """What a person may choose between; accounts of courses and sandboxes have no choice."""
@@ -130,28 +139,34 @@ class Plans:
         membership = self.members.of(account)
         if membership is None or self.site.sandboxes is None:
             raise StartRefused(Message("start.refused.sandbox"), "This account is in no sandbox.")
+        profile = self.site.profile(self.site.sandboxes.profile)
         wall = sandbox_wall(
             membership.sandbox, membership.person, size=int(self.site.sandboxes.size),
-            egress=port_of(self.state, membership.sandbox), state=self.state, installation=self.installation,
+            egress=port_of(self.state, membership.sandbox), state=self.state, installation=self._installed(profile),
             confinement=self.site.confinement,
         )  # fmt: skip
         language = in_language(wall.environment, page_request.current().language)
-        profile = self.site.profile(self.site.sandboxes.profile)
         charged = slurm_account(membership.sandbox) if has_accounting(self.site.cluster) else None
         wall = self._told(replace(wall, environment=language), offer_in_sandbox(self.site))
         purpose = Purpose(membership.person, Place.SANDBOX, membership.sandbox)
         return ServerPlan(profile, wall, HUB_PORT, charged, purpose)
 
-    def _lab(self, name: str, groups: Collection[str]) -> Wall:
-        role = role_of(tuple(groups))
+    def _installed(self, profile: Profile) -> Installation:
+        """The environments of a profile: those of its own image, where it names one."""
+        if profile.image is None:
+            return self.installation
+        return replace(self.installation, image=self.images[profile.image])
+
+    def _lab(self, name: str, groups: Collection[str], profile: Profile) -> Wall:
+        role, installation = role_of(tuple(groups)), self._installed(profile)
         home = self.state.homes / name
         home.mkdir(mode=0o700, exist_ok=True)
         wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
             seccomp=seccomp_of(self.state),
-            binds=notebook_binds(self.installation, self.state),
-            root=self.installation.image,
+            binds=notebook_binds(installation, self.state),
+            root=installation.image,
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
             environment=in_language(lab_environment(role), page_request.current().language),
@@ -182,10 +197,10 @@ def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]
     }
 
 
-def facility(site: Site, state: State, installation: Installation, members: Members, courses: Courses) -> Facility:
+def facility(plans: Plans) -> Facility:
     """All that the site's spawners share."""
+    site, state = plans.site, plans.state
     slurm = slurm_of(site, state)
-    plans = Plans(site, state, installation, members, courses)
     reserved: frozenset[int] = frozenset()
     if site.cluster.publish_on == LOOPBACK:
         ports = remembered(state)
@@ -197,7 +212,7 @@ def facility(site: Site, state: State, installation: Installation, members: Memb
         watcher=Watcher(slurm, site.cluster.interval),
         state=state,
         report_to=f"unix:{state.run / 'hub-api.sock'}",
-        wrapper=("/usr/bin/python3", "-I", "-S", str(installation.code / "spawners/job.py")),
+        wrapper=("/usr/bin/python3", "-I", "-S", str(plans.installation.code / "spawners/job.py")),
         say=lambda message: translate(message, site.site.language),
         publish_on=site.cluster.publish_on,
         reserved_ports=reserved,

@@ -17,6 +17,7 @@ from base.errors import InputError
 from base.yaml_source import Document, Fault
 from catalogue.card import Kind, ModelCard
 from catalogue.entries import CatalogueSettings, entries, unknown
+from cluster.limits import GroupLimits, kept_by_slurm
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
@@ -28,7 +29,7 @@ from images.errors import ImageRefused
 from images.settings import ImageSettings
 from images.shelf import images_in, signed_manifest
 from sandboxes.settings import SandboxSettings
-from spawners.settings import Profile, check_profiles
+from spawners.settings import Profile, problems_of
 
 COURSE_GROUPS = ("nbgrader-", "formgrade-")
 _UNIQUE = (
@@ -37,6 +38,7 @@ _UNIQUE = (
     (("cluster", "nodes"), "name", "node"),
     (("cluster", "partitions"), "name", "partition"),
     (("profiles",), "id", "profile"),
+    (("limits",), "id", "limit"),
     (("courses",), "id", "course"),
 )
 _T = TypeVar("_T")
@@ -57,6 +59,7 @@ class Parts:
         people: right members of login.people, each with its index.
         providers: right members of login.providers, each with its index.
         profiles: right members of profiles, each with its index.
+        limits: right members of limits, each with its index.
         courses: right members of courses, each with its index.
         data: the section catalogue, or None when it is wrong.
         assistant: the section, or None when it is wrong or left out.
@@ -72,6 +75,7 @@ class Parts:
     people: Sequence[tuple[int, DemoPersonSettings]]
     providers: Sequence[tuple[int, ProviderSettings]]
     profiles: Sequence[tuple[int, Profile]]
+    limits: Sequence[tuple[int, GroupLimits]]
     courses: Sequence[tuple[int, CourseSettings]]
     data: CatalogueSettings | None
     assistant: AssistantSettings | None
@@ -92,6 +96,7 @@ class Parts:
             people=_members(DemoPersonSettings, login.get("people") if isinstance(login, dict) else None),
             providers=_members(ProviderSettings, login.get("providers") if isinstance(login, dict) else None),
             profiles=_members(Profile, plain.get("profiles")),
+            limits=_members(GroupLimits, plain.get("limits")),
             courses=_members(CourseSettings, plain.get("courses")),
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
             assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
@@ -147,8 +152,9 @@ def profiles_fit_the_cluster(parts: Parts) -> Iterator[Fault]:
             message = f"the profile {profile.id} names a partition that does not exist: {profile.partition}"
             yield parts.fault(("profiles", index, "partition"), message, partitions)
             continue
-        for message in check_profiles([profile], parts.cluster):
-            yield parts.fault(("profiles", index), message)
+        for unfit in problems_of(profile, parts.cluster):
+            here = ("profiles", index, unfit.key) if unfit.key else ("profiles", index)
+            yield parts.fault(here, f"profile {profile.id}: {unfit.message}", unfit.allowed)
 
 
 def profiles_exist(parts: Parts) -> Iterator[Fault]:
@@ -219,6 +225,7 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
     owners += [
         (("profiles", i, "groups"), profile.groups, f"the profile {profile.id}") for i, profile in parts.profiles
     ]
+    owners += [(("limits", i, "groups"), one.groups, f"the limit {one.id}") for i, one in parts.limits]
     for path, groups, owner in owners:
         for number, group in enumerate(groups):
             for prefix in COURSE_GROUPS:
@@ -354,7 +361,7 @@ def _models_are_there(parts: Parts, local: Sequence[tuple[int, LocalModel]]) -> 
 
 
 def image_is_there_and_signed(parts: Parts) -> Iterator[Fault]:
-    """The image has all its files, and its manifest is signed by the site's key; `up` looks at every byte."""
+    """Each image has all its files, and its manifest is signed by the site's key; `up` looks at every byte."""
     images = parts.images
     if images is None:
         return
@@ -362,18 +369,79 @@ def image_is_there_and_signed(parts: Parts) -> Iterator[Fault]:
     if not _is_folder(folder):
         yield parts.fault(("images", "folder"), f"the folder of images does not exist: {folder}", "a folder")
         return
-    here = ("images", "notebook")
-    missing = [file.name for file in (images.files.squashfs, images.files.manifest, images.files.signature)
-               if not _is_file(file)]  # fmt: skip
+    for number, label in enumerate((images.notebook, *images.others)):
+        here: tuple[str | int, ...] = ("images", "others", number - 1) if number else ("images", "notebook")
+        if label in (images.notebook, *images.others)[:number]:
+            yield parts.fault(here, f"the image {label} is named twice", "each image once")
+            continue
+        yield from _image_faults(parts, images, label, here)
+
+
+def _image_faults(parts: Parts, images: ImageSettings, label: str, here: tuple[str | int, ...]) -> Iterator[Fault]:
+    files = images.files_of(label)
+    missing = [file.name for file in (files.squashfs, files.manifest, files.signature) if not _is_file(file)]
     if missing:
-        known = _some(image.label for image in images_in(folder, images.key) if not image.problem)
-        message = f"the image {images.notebook} is not complete in {folder}: {_some(missing)} cannot be read"
+        known = _some(image.label for image in images_in(Path(images.folder), images.key) if not image.problem)
+        message = f"the image {label} is not complete in {images.folder}: {_some(missing)} cannot be read"
         yield parts.fault(here, message, known or "an image that leerlab image build made with this key")
         return
     try:
-        signed_manifest(images.files, images.key)
+        signed_manifest(files, images.key)
     except ImageRefused as refused:
         yield parts.fault(here, refused.what.removesuffix("."))
+
+
+def profiles_name_images_of_the_site(parts: Parts) -> Iterator[Fault]:
+    """A profile's image is one of the section `images`."""
+    whole = parts.images is not None or not parts.document.find(("images",)).whole
+    known = parts.images.labels if parts.images is not None else ()
+    for index, profile in parts.profiles:
+        if profile.image is not None and whole and profile.image not in known:
+            message = f"the profile {profile.id} names an image that the site does not: {profile.image}"
+            yield parts.fault(("profiles", index, "image"), message, _some(known) or "no image without `images`")
+
+
+def limits_can_be_kept(parts: Parts) -> Iterator[Fault]:
+    """Slurm counts, for each person, and every limit can hold for somebody."""
+    everybody = ""
+    for index, one in parts.limits:
+        if everybody:
+            message = (
+                f"the limit {one.id} holds for nobody: {everybody} before it is for everybody, and the first holds"
+            )
+            yield parts.fault(("limits", index), message, "the one for everybody as the last")
+        everybody = everybody or ("" if one.groups else one.id)
+        if kept_by_slurm([one]) and not getattr(parts.cluster, "accounting", True):
+            message = f"the limit {one.id} is kept by Slurm's accounting, and this cluster counts nothing"
+            yield parts.fault(("limits", index), message, "only with `cluster.accounting: true`")
+    for index, profile in parts.profiles:
+        if profile.account is not None and kept_by_slurm([one for _, one in parts.limits]):
+            message = f"the profile {profile.id} is charged to {profile.account}, where `limits` of persons do not hold"
+            yield parts.fault(("profiles", index, "account"), message, "no account with limits")
+
+
+def services_have_plain_profiles(parts: Parts) -> Iterator[Fault]:
+    """What is for one person's own server has no place in a profile of graded runs, sandboxes or models."""
+    users: list[tuple[tuple[str | int, ...], str, tuple[str, ...]]] = []
+    if parts.grading is not None:
+        users.append((("grading", "profile"), parts.grading.profile, ("image", "per_person", "reservation")))
+    if parts.sandboxes is not None:
+        users.append(
+            (("sandboxes", "profile"), parts.sandboxes.profile, ("account", "per_person", "qos", "reservation"))
+        )
+    if parts.assistant is not None:
+        kept = ("image", "per_person", "reservation")
+        users.append((("assistant", "profile"), parts.assistant.profile, kept))
+        for index, model in enumerate(parts.assistant.models):
+            if isinstance(model, LocalModel) and model.profile:
+                users.append((("assistant", "models", index, "profile"), model.profile, kept))
+    profiles = {profile.id: profile for _, profile in parts.profiles}
+    for place, name, keys in users:
+        profile = profiles.get(name)
+        for key in keys if profile is not None else ():
+            if getattr(profile, key) is not None:
+                message = f"the profile {name} has `{key}`, which is for people's own servers alone"
+                yield parts.fault(place, message, f"a profile without {key}")
 
 
 RULES = (
@@ -392,6 +460,9 @@ RULES = (
     sandboxes_can_run,
     assistant_names_what_exists,
     image_is_there_and_signed,
+    profiles_name_images_of_the_site,
+    services_have_plain_profiles,
+    limits_can_be_kept,
 )
 # Those that look at files which only the machine of the site has.
 OF_THIS_MACHINE = (client_secrets_are_readable,)

@@ -13,6 +13,7 @@ from base import yaml_source
 from base.errors import InputError, LeerlabError
 from base.settings import LogSettings, Section, SiteSettings
 from catalogue.entries import CatalogueSettings
+from cluster.limits import GroupLimits
 from cluster.settings import Cluster
 from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
@@ -34,6 +35,9 @@ class Site(Section):
     cluster: Cluster = Field(description="The Slurm that runs every notebook server and every graded run.")
     profiles: tuple[Profile, ...] = Field(
         min_length=1, description="What a notebook server may use: the choices on the start page."
+    )
+    limits: tuple[GroupLimits, ...] = Field(
+        (), max_length=64, description="How much people may have, by group: kept by Slurm; without it, all there is."
     )
     confinement: ConfinementSettings = Field(
         ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."

@@ -227,7 +227,7 @@ class Collector:
         return Ran("job", counted.job, begun, round(counted.seconds), cores, gpus, True)
 
     def _asked_gpus(self, about: About) -> int:
-        return thousandths(self._cluster, about.partition, about.gpus, about.shards)
+        return thousandths(self._cluster, about.partition, about.gpus, about.shards, about.gpu_type)
 
 
 def row(about: About, counted: Counted | None, ran: Ran, watts_per_core: float) -> Use:

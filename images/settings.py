@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -24,6 +25,10 @@ class ImageSettings(Section):
         pattern=LABEL, max_length=72, description="The notebook image, as `<name>-<version>`: notebook-2026.11.1."
     )
 
+    others: tuple[Annotated[str, Field(pattern=LABEL, max_length=72)], ...] = Field(
+        (), max_length=20, description="Further images, by the same key, that profiles may name."
+    )
+
     @field_validator("key")
     @classmethod
     def _a_public_key(cls, value: str) -> str:
@@ -32,6 +37,15 @@ class ImageSettings(Section):
         return value
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """All images that profiles may name, the notebook image first."""
+        return tuple(dict.fromkeys((self.notebook, *self.others)))
+
+    @property
     def files(self) -> ImageFiles:
         """The notebook image's files."""
-        return ImageFiles(Path(self.folder), self.notebook)
+        return self.files_of(self.notebook)
+
+    def files_of(self, label: str) -> ImageFiles:
+        """The files of one of the images."""
+        return ImageFiles(Path(self.folder), label)

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,15 +90,15 @@ def unpack(images: Path, files: ImageFiles, key: str, seccomp: Path, step: Step 
     return root
 
 
-def forget_others(images: Path, root: Path | None) -> None:
+def forget_others(images: Path, roots: Collection[Path]) -> None:
     """Remove unpacked images that no wall runs from any more.
 
     Args:
         images: the site's folder of unpacked images.
-        root: the one that stays; None removes all.
+        roots: those that stay.
     """
     for entry in images.iterdir():
-        if entry != root:
+        if entry not in roots:
             _remove(entry)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from confinement.wall import Wall
 from ledger.use import Purpose
@@ -20,6 +21,7 @@ class ServerPlan:
         api_port: port on loopback inside on which a relay leads to the hub's API.
         account: what the job is charged to, of `cluster.accounting`; None where there is no accounting.
         purpose: for whom and for what the server is; None: the person's own work.
+        before: awaited before the job is submitted, such as to have its account; raises what submitting raises.
     """
 
     profile: Profile
@@ -27,3 +29,4 @@ class ServerPlan:
     api_port: int = 8081
     account: str | None = None
     purpose: Purpose | None = None
+    before: Callable[[], Awaitable[None]] | None = field(default=None, compare=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Protocol
 
@@ -10,6 +11,10 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from base.quantities import Duration, Size
+from cluster.gpus import GpuType
+from cluster.jobs import Resources
+from cluster.settings import OWN_QOS, QosName, ReservationName, SlurmName
+from images.manifest import LABEL
 
 _MEBIBYTE = 2**20
 
@@ -49,11 +54,37 @@ class Profile(BaseModel):
     time: Annotated[Duration, Ge(Duration(minutes=1)), Le(Duration(days=31))] = Field(
         description="Longest time that the server runs; Slurm ends it then."
     )
-    gpus: int = Field(default=0, ge=0, le=64, description="Whole GPUs; not together with `shards`.")
+    gpus: int = Field(default=0, ge=0, le=64, description="GPUs, or MIG slices; not together with `shards`.")
+    gpu_type: GpuType | None = Field(
+        None,
+        description="Which GPUs, as Slurm's gres calls them: a make, or a MIG slice such as 1g.10gb (a part of a GPU "
+        "with memory of its own). Without it any will do. Only with `gpus`.",
+    )
     shards: int = Field(default=0, ge=0, le=4096, description="Parts of a shared GPU; not together with `gpus`.")
     extend: Extension | None = Field(
         default=None,
         description="Lets people lengthen a running server; all of it together still within what the partition allows.",
+    )
+    qos: QosName | None = Field(
+        None, description="QOS of the job, one of `cluster.qos`; not together with `per_person`."
+    )
+    account: SlurmName | None = Field(
+        None,
+        description="Account that the job is charged to, one of `cluster.accounts`; without it, Leerlab's own.",
+    )
+    reservation: ReservationName | None = Field(
+        None,
+        description="Reservation that the job runs in, one of `cluster.reservations`, such as a class hour: it waits "
+        "until that begins.",
+    )
+    image: str | None = Field(
+        None, pattern=LABEL, max_length=72,
+        description="Image that its servers run from: `images.notebook` or one of `images.others`; without it the "
+        "first.",
+    )  # fmt: skip
+    per_person: Annotated[int, Ge(1), Le(100)] | None = Field(
+        None,
+        description="Most of its servers that one person has running at once; more wait in Slurm. Needs accounting.",
     )
     groups: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], ...] = Field(
         default=(), description="Groups whose members may choose it; empty for everybody who may log in."
@@ -63,11 +94,46 @@ class Profile(BaseModel):
     def _one_kind_of_gpu(self) -> Profile:
         if self.gpus and self.shards:
             raise ValueError("a profile has either gpus (whole ones) or shards (parts of a shared one), not both")
+        if self.gpu_type is not None and not self.gpus:
+            raise ValueError("gpu_type says which gpus, and there are none (allowed: gpu_type only with gpus)")
         return self
+
+    @model_validator(mode="after")
+    def _one_qos(self) -> Profile:
+        if self.per_person is not None and self.qos is not None:
+            raise ValueError(
+                "per_person is kept by a QOS of Leerlab's own, and a job has one QOS (allowed: qos or per_person)"
+            )
+        return self
+
+    @property
+    def resources(self) -> Resources:
+        """What it asks of Slurm, but for the account."""
+        return Resources(
+            partition=self.partition, cpus=self.cpus, memory=self.memory, time=self.time, gpus=self.gpus,
+            gpu_type=self.gpu_type, shards=self.shards, reservation=self.reservation,
+            qos=self.qos if self.per_person is None else OWN_QOS + self.id,
+        )  # fmt: skip
 
 
 class BoundedCluster(Protocol):
-    """What `check_profiles` asks of the `cluster:` section; both kinds of `cluster.settings` answer it."""
+    """What `problems_of` asks of the `cluster:` section; both kinds of `cluster.settings` answer it."""
+
+    @property
+    def qos_names(self) -> tuple[str, ...]:
+        """The QOS that profiles may name."""
+
+    @property
+    def account_names(self) -> tuple[str, ...] | None:
+        """The accounts that profiles may name; None where all accounts are Leerlab's own."""
+
+    @property
+    def reservations(self) -> tuple[str, ...]:
+        """The reservations that profiles may name."""
+
+    @property
+    def accounting(self) -> bool:
+        """Whether Slurm counts and limits what jobs use."""
 
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job may run there; KeyError for an unknown partition."""
@@ -76,8 +142,31 @@ class BoundedCluster(Protocol):
     def lengthens_jobs(self) -> bool:
         """Whether Slurm lets the site's account lengthen a job that runs."""
 
-    def fits(self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0) -> bool:
+    def gpu_types_of(self, partition: str) -> tuple[str, ...]:
+        """Types of GPUs there; KeyError for an unknown partition."""
+
+    def fits(
+        self, partition: str, cpus: int, memory: Size, gpus: int = 0, shards: int = 0, *, gpu_type: str | None = None
+    ) -> bool:
         """Whether one of its nodes, when empty, can run a job of this size."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why a profile could never run on its cluster.
+
+    Args:
+        key: of the profile, that is wrong; empty: several together.
+        message: what is wrong, one sentence.
+        allowed: what would be right; empty where the message says so.
+    """
+
+    key: str
+    message: str
+    allowed: str = ""
+
+    def __str__(self) -> str:
+        return self.message + (f" (allowed: {self.allowed})" if self.allowed else "")
 
 
 def check_profiles(profiles: Sequence[Profile], cluster: BoundedCluster) -> list[str]:
@@ -93,37 +182,70 @@ def check_profiles(profiles: Sequence[Profile], cluster: BoundedCluster) -> list
         if profile.id in seen:
             problems.append(f"profile {profile.id}: the id is used twice (every profile needs its own)")
         seen.add(profile.id)
-        problems += [f"profile {profile.id}: {problem}" for problem in _against(profile, cluster)]
+        problems += [f"profile {profile.id}: {problem}" for problem in problems_of(profile, cluster)]
     return problems
 
 
-def _against(profile: Profile, cluster: BoundedCluster) -> list[str]:
+def problems_of(profile: Profile, cluster: BoundedCluster) -> Iterator[Unfit]:
     """Why this profile could never run on this cluster."""
     try:
         longest = cluster.time_limit(profile.partition)
     except KeyError:
-        return [f"partition {profile.partition!r} does not exist (allowed: a partition of the section cluster)"]
-    problems: list[str] = []
+        yield Unfit(
+            "partition", f"partition {profile.partition!r} does not exist", "a partition of the section cluster"
+        )
+        return
     if profile.time > longest:
-        problems.append(
+        yield Unfit(
+            "time",
             f"time {profile.time} is longer than partition {profile.partition} allows "
-            f"(at most {Duration(seconds=longest.total_seconds())})"
+            f"(at most {Duration(seconds=longest.total_seconds())})",
         )
     if profile.extend is not None:
         whole = profile.time + profile.extend.by * profile.extend.most
         if profile.time <= longest < whole:
-            problems.append(
+            yield Unfit(
+                "extend",
                 f"time {profile.time} and extend together are {Duration(seconds=whole.total_seconds())}, longer than "
-                f"partition {profile.partition} allows (at most {Duration(seconds=longest.total_seconds())})"
+                f"partition {profile.partition} allows (at most {Duration(seconds=longest.total_seconds())})",
             )
         if not cluster.lengthens_jobs:
-            problems.append(
-                "extend needs a Slurm of which the site's account is an administrator "
-                "(allowed: leave it out, or cluster.accounting: true)"
+            yield Unfit(
+                "extend",
+                "extend needs a Slurm of which the site's account is an administrator",
+                "leave it out, or cluster.accounting: true",
             )
-    if not cluster.fits(profile.partition, profile.cpus, profile.memory, profile.gpus, profile.shards):
-        problems.append(
+    types = cluster.gpu_types_of(profile.partition)
+    if profile.gpu_type is not None and profile.gpu_type not in types:
+        where = f"partition {profile.partition} has no GPUs of type {profile.gpu_type}"
+        yield Unfit("gpu_type", where, ", ".join(types) or "no gpu_type: that partition names no types")
+    elif not cluster.fits(
+        profile.partition, profile.cpus, profile.memory, profile.gpus, profile.shards, gpu_type=profile.gpu_type
+    ):
+        yield Unfit(
+            "",
             f"asks more than any node of partition {profile.partition} has: cpus {profile.cpus}, "
-            f"memory {profile.memory}, gpus {profile.gpus}, shards {profile.shards}"
+            f"memory {profile.memory}, gpus {profile.gpus}, shards {profile.shards}",
         )
-    return problems
+    yield from _names_unknown(profile, cluster)
+
+
+def _names_unknown(profile: Profile, cluster: BoundedCluster) -> Iterator[Unfit]:
+    """What the profile names that the cluster does not have."""
+    if profile.qos is not None and profile.qos not in cluster.qos_names:
+        yield Unfit("qos", f"qos {profile.qos} is not in cluster.qos", ", ".join(cluster.qos_names) or "none is there")
+    if profile.reservation is not None and profile.reservation not in cluster.reservations:
+        message = f"reservation {profile.reservation} is not in cluster.reservations"
+        yield Unfit("reservation", message, ", ".join(cluster.reservations) or "none is there")
+    accounts = cluster.account_names
+    if profile.account is not None and accounts is None:
+        message = "account is of a Slurm that exists already; the embedded one has Leerlab's own accounts alone"
+        yield Unfit("account", message, "no account")
+    elif profile.account is not None and profile.account not in (accounts or ()):
+        message = f"account {profile.account} is not in cluster.accounts"
+        yield Unfit("account", message, ", ".join(accounts or ()) or "none is there")
+    if profile.per_person is not None and not cluster.accounting:
+        yield Unfit("per_person", "per_person is kept by Slurm's accounting", "only with `cluster.accounting: true`")
+    if profile.per_person is not None and profile.account is not None:
+        message = f"account {profile.account} is everybody's together, so Slurm cannot count for each person"
+        yield Unfit("per_person", message, "per_person or account")

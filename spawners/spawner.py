@@ -19,7 +19,7 @@ from traitlets import Integer
 
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job
+from cluster.jobs import Job, JobRequest
 from cluster.watcher import GONE, UNKNOWN, Answer
 from spawners import failed, job_folders, metrics, server_token, stopping, walltime
 from spawners.adoption import Adoption, Departed
@@ -163,7 +163,7 @@ class LeerlabSpawner(LastingSpawner):
             self._expect_report()
             request = self._request(plan, start, secret)
             # Not cancelled with the start: `stop` must learn the job's id.
-            self._submission = asyncio.create_task(self.facility.slurm.submit(request))
+            self._submission = asyncio.create_task(self._hand_over(plan, request))
             try:
                 job = await asyncio.shield(self._submission)
             except SlurmRefused as error:
@@ -179,6 +179,12 @@ class LeerlabSpawner(LastingSpawner):
             submitted(self.facility.state, start.id, job)
             self._keep(self._current.with_job(job))
             return
+
+    async def _hand_over(self, plan: ServerPlan, request: JobRequest) -> int:
+        """Submit the job, once what must be there before it is."""
+        if plan.before is not None:
+            await plan.before()
+        return await self.facility.slurm.submit(request)
 
     def _about(self) -> dict[str, str | int | None]:
         """The start that is going on, for a log."""

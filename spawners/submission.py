@@ -77,14 +77,9 @@ def job_request(
     return JobRequest(
         name="leerlab-server",
         comment=start.comment(facility.hub),
-        partition=profile.partition,
-        cpus=profile.cpus,
-        memory=profile.memory,
-        time=profile.time,
-        gpus=profile.gpus,
-        shards=profile.shards,
+        **profile.resources,
         script=job_script(facility.wrapper),
         output=folder / SLURM_LOG,
         environment={VARIABLE: task.to_json()},
-        account=plan.account,
+        account=profile.account or plan.account,
     )

@@ -38,6 +38,7 @@ class About:
         partition, cores, gpus, shards: what was asked for.
         written: when.
         job: Slurm's number of it; None until Slurm told it.
+        gpu_type: which GPUs were asked for; None: any.
     """
 
     comment: str
@@ -48,6 +49,7 @@ class About:
     shards: int
     written: datetime
     job: int | None = None
+    gpu_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def begin(state: State, name: str, comment: str, purpose: Purpose, profile: Prof
     folder = state.use / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     asked = (profile.partition, profile.cpus, profile.gpus, profile.shards)
-    _write(folder, About(comment, purpose, *asked, datetime.now(UTC)))
+    _write(folder, About(comment, purpose, *asked, datetime.now(UTC), gpu_type=profile.gpu_type))
     return folder / FILE
 
 
@@ -125,7 +127,9 @@ def about_of(folder: Path) -> About | None:
         cores, gpus, shards = (int(raw[name]) for name in ("cores", "gpus", "shards"))
         job = None if raw["job"] is None else int(raw["job"])
         written = datetime.fromisoformat(raw["written"])
-        return About(str(raw["comment"]), purpose, str(raw["partition"]), cores, gpus, shards, written, job)
+        # A Leerlab before this one wrote no type.
+        gpu_type = None if (told := raw.get("gpu_type")) is None else str(told)
+        return About(str(raw["comment"]), purpose, str(raw["partition"]), cores, gpus, shards, written, job, gpu_type)
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:
@@ -179,6 +183,7 @@ def _write(folder: Path, about: About) -> None:
         "comment": about.comment, "person": about.purpose.person, "place": str(about.purpose.place),
         "place_id": about.purpose.place_id, "partition": about.partition, "cores": about.cores, "gpus": about.gpus,
         "shards": about.shards, "written": about.written.isoformat(), "job": about.job,
+        "gpu_type": about.gpu_type,
     }  # fmt: skip
     fresh = folder / f"{ABOUT}.fresh"
     fresh.write_text(json.dumps(plain), "utf-8")

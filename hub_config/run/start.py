@@ -21,6 +21,7 @@ from cluster.existing import ExistingSlurm
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from hub_config.catalogue import prepare_catalogue
+from hub_config.charging import people_of
 from hub_config.courses import release_courses
 from hub_config.images import prepare_image, with_image
 from hub_config.login import keys as login_keys
@@ -127,11 +128,18 @@ def up(
                 step("stopping what did start")
                 supervisor.shutdown()
             raise
-        asyncio.run(accounting.establish(site.cluster, state))
+        asyncio.run(_establish(site, state))
         step("releasing courses")
         problems = release_courses(site, state, installation)
     link = login_keys.login_link(site, state)
     return Started(site.hub.address, link, already, time.monotonic() - begin, tuple(problems))
+
+
+async def _establish(site: Site, state: State) -> None:
+    """What every start needs in Slurm, once it answers: the account of courses, and site.yaml's limits and QOS."""
+    await accounting.establish(site.cluster, state)
+    if (people := people_of(site, state)) is not None:
+        await people.establish()
 
 
 def _still_runs(supervisor: Supervisor) -> bool:

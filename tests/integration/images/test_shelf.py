@@ -67,9 +67,9 @@ def test_images_that_nothing_runs_from_go_and_the_site_s_own_stays(place: Place)
     old = place.unpacked / ("0" * 64)
     (old / "usr").mkdir(parents=True)
     (old / "usr").chmod(0o500)
-    forget_others(place.unpacked, root)
+    forget_others(place.unpacked, [root])
     assert place.left() == [root.name]
-    forget_others(place.unpacked, None)
+    forget_others(place.unpacked, [])
     assert place.left() == []
 
 

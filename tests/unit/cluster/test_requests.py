@@ -32,6 +32,14 @@ def test_a_good_request_is_taken():
 
 
 @pytest.mark.attack
+@pytest.mark.parametrize("gpu_type", ["1g.10gb:7", "a,shard", "a b", "", "-x", "x\n", "(null)"])
+def test_a_type_of_gpu_is_one_word_of_gres(gpu_type):
+    with pytest.raises(InvalidRequest, match="gpu_type"):
+        JobRequest(**GOOD, gpus=1, gpu_type=gpu_type)
+    assert JobRequest(**GOOD, gpus=1, gpu_type="a100_1g.5gb").gpu_type == "a100_1g.5gb"
+
+
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -57,6 +65,14 @@ def test_a_good_request_is_taken():
         ("account", ""),
         ("account", "Courses"),
         ("account", "a\n"),
+        ("qos", "les,high"),
+        ("qos", "-x"),
+        ("qos", ""),
+        ("qos", "Les"),
+        ("reservation", "a,b"),
+        ("reservation", "les --uid=0"),
+        ("reservation", "les\n"),
+        ("gpu_type", "1g.10gb"),
         ("script", "true"),
         ("script", "#!/bin/sh\n\0"),
         ("cpus", 0),

@@ -127,7 +127,7 @@ ONE_MISTAKE = [
     ("nodes: [gpu01]", "nodes: [gpu09]", "cluster:", "names nodes that do not exist: gpu09"),
     ("partition: cpu", "partition: tpu", "partition: tpu", "does not exist: tpu (allowed: cpu, gpu)"),
     ("memory: 2G", "memory: 64G", "- id: klein", "asks more than any node of partition cpu has"),
-    ("time: 4h", "time: 9h", "- id: klein", "longer than partition cpu allows"),
+    ("time: 4h", "time: 9h", "    time: 9h", "longer than partition cpu allows"),
     ("cpus: 1\n", "cpus: 1\n    gpus: 1\n", "- id: klein", "asks more than any node"),
     ("profile: klein\n    rel", "profile: groot\n    rel", "profile: groot", "does not exist: groot (allowed: klein)"),
     ("grading:\n  profile: klein", "grading:\n  profile: groot", "profile: groot", "(allowed: klein)"),
@@ -272,3 +272,66 @@ def test_a_large_file_of_junk_costs_no_minutes(found: Check, flood: str) -> None
 def test_a_text_on_several_lines_still_gives_one_line(found: Check) -> None:
     [(_, message)] = found(GOOD.replace("folder: mbo/les", 'folder: "mbo\\nles"'))
     assert "does not exist" in message
+
+
+def test_what_a_profile_names_is_checked_on_its_own_line(found: Check) -> None:
+    text = GOOD.replace("    time: 4h\n", "    time: 4h\n    qos: les\n    reservation: dinsdag\n    image: taal-1.0\n")
+    assert found(text) == [
+        (line_of(text, "    qos:"), "profile klein: qos les is not in cluster.qos (allowed: none is there)"),
+        (
+            line_of(text, "    reservation:"),
+            "profile klein: reservation dinsdag is not in cluster.reservations (allowed: none is there)",
+        ),
+        (
+            line_of(text, "    image:"),
+            "the profile klein names an image that the site does not: taal-1.0 (allowed: no image without `images`)",
+        ),
+        (
+            line_of(text, "grading:") + 1,
+            "the profile klein has `image`, which is for people's own servers alone (allowed: a profile without image)",
+        ),
+        (
+            line_of(text, "grading:") + 1,
+            "the profile klein has `reservation`, which is for people's own servers alone "
+            "(allowed: a profile without reservation)",
+        ),
+    ]
+
+
+def test_the_embedded_slurm_does_not_divide_gpus_into_slices(found: Check) -> None:
+    text = GOOD.replace("gpus: 2, shards: 8}", "gpus: 2, gpu_type: 1g.10gb}")
+    ((_, words),) = found(text)
+    assert "gpu01 has MIG slices" in words and "demonstration: true" in words
+    assert found(text.replace("kind: embedded", "kind: embedded\n  demonstration: true")) == []
+
+
+LIMITS = """\
+limits:
+  - {id: klas, groups: [nbgrader-les], each: {servers: 1, gpus: 0.5}}
+  - {id: rest, named_servers: 2}
+"""
+
+
+def test_limits_are_kept_only_where_slurm_counts(found: Check) -> None:
+    counted = GOOD.replace("kind: embedded", "kind: embedded\n  accounting: true") + LIMITS
+    assert found(counted) == []
+    text = GOOD + LIMITS
+    ((line, words),) = found(text)
+    assert line == line_of(text, "- {id: klas") and "allowed: only with `cluster.accounting: true`" in words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[nbgrader-les], each", "[nbgrader-nergens], each", "the limit klas is in a group of a course that does not"),
+        ("groups: [nbgrader-les], each", "each", "holds for nobody: klas before it is for everybody"),
+        ("id: rest", "id: klas", "the limit klas exists already"),
+        ("servers: 1", "servers: 0", "limits"),
+        ("gpus: 0.5", "gpus: half", "limits"),
+    ],
+)
+def test_a_limit_that_cannot_hold_is_named_on_its_line(found: Check, old: str, new: str, words: str) -> None:
+    text = GOOD.replace("kind: embedded", "kind: embedded\n  accounting: true") + LIMITS.replace(old, new)
+    assert text != GOOD
+    ((line, message),) = found(text)
+    assert line > line_of(text, "limits:") and (words in message or words == "limits")

@@ -10,13 +10,17 @@ import pytest
 from traitlets.config import Config
 
 from base.paths import Installation, State
+from cluster.command import Commands
 from cluster.commands import Slurm
+from cluster.limits import GroupLimits, Share
+from cluster.people import People
 from cluster.settings import Interval
 from cluster.watcher import Watcher
 from grading.configuration import VARIABLE, ServiceConfiguration
 from grading.executions import Asked, ExecutionLimits, Executions
 from hub_config.app import LeerlabHub
 from hub_config.audit import Audit, open_ledger
+from hub_config.charging import Charging
 from hub_config.courses import Courses
 from hub_config.jupyterhub import set_use
 from hub_config.plans import Plans
@@ -51,7 +55,7 @@ def state(tmp_path):
 
 @pytest.mark.parametrize("name", ["sanne", "course-ai-in-je-vak"])
 def test_a_lab_and_a_formgrader(site, state, installation, name):
-    plans = Plans(site, state, installation, Members(), Courses(site, state, CODE))
+    plans = Plans(site, state, installation, Members(), Courses(site, state, CODE), Charging(site, None))
     plan = plans.plan_for(SimpleNamespace(name=name, groups=[]), {})
     slurm = Slurm(state.generated / "slurm.conf")
     facility = Facility(
@@ -60,6 +64,22 @@ def test_a_lab_and_a_formgrader(site, state, installation, name):
     start, secret = Start.new("cpu-small", None, datetime.now(UTC))
     request = job_request(facility, plan, start, secret, person=name, environment={}, base="/", hub_prefix="/hub/")
     assert request.account == ("courses" if site.cluster.accounting else None)
+
+
+@pytest.mark.parametrize(("name", "account"), [("sanne", "person-sanne"), ("course-ai-in-je-vak", "courses")])
+def test_where_slurm_keeps_limits_each_person_has_an_account_of_their_own(site, state, installation, name, account):
+    if not site.cluster.accounting:
+        return
+    people = People(
+        Commands(state.generated / "slurm.conf"), user="leerlab",
+        limits=[GroupLimits(id="everybody", each=Share(servers=1))],
+    )  # fmt: skip
+    courses = Courses(site, state, CODE)
+    plan = Plans(site, state, installation, Members(), courses, Charging(site, people)).plan_for(
+        SimpleNamespace(name=name, groups=[]), {}
+    )
+    assert plan.account == account
+    assert (plan.before is not None) == (name == "sanne")
 
 
 def test_a_graded_run(site, state, installation):
