@@ -130,7 +130,7 @@ async def test_a_node_without_the_code_the_wall_or_the_way_to_the_hub(beside: An
 
 @pytest.mark.slow
 async def test_a_node_that_writes_to_other_storage(beside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted, before = existing._wanted, sorted(beside.state.jobs.iterdir())
+    wanted = existing._wanted
 
     def elsewhere(*arguments: Any) -> Any:
         return replace(wanted(*arguments), content="what another machine wrote", sockets=())
