@@ -27,7 +27,7 @@ SSH_OPTIONS = (
 )  # fmt: skip
 
 
-# systemd-nspawn lets nothing write below /proc/sys. bubblewrap writes there for its own namespace, as on a real machine.
+# systemd-nspawn lets nothing write below /proc/sys. bubblewrap has to, for its own namespace.
 WRITABLE = """[Unit]
 Description=Limits of user namespaces can be set, as on a machine of its own
 DefaultDependencies=no
