@@ -21,6 +21,8 @@ _REASONS = {
     "BeginTime": "start.waiting.begin-time",
     "ReqNodeNotAvail": "start.waiting.nodes",
     "NodeDown": "start.waiting.nodes",
+    # `Nodes required for job are DOWN, DRAINED or reserved ...`: a sentence in place of a code (slurmctld, job_mgr.c).
+    "NodesrequiredforjobareDOWN": "start.waiting.nodes",
     "PartitionDown": "start.waiting.closed",
     "PartitionInactive": "start.waiting.closed",
     "Reservation": "start.waiting.reservation",

@@ -34,6 +34,10 @@ JOB = Job(
         ("AssocGrpGRESMinutes", "start.waiting.budget"),
         ("AssocGrpCPUMinutesLimit", "start.waiting.budget"),
         ("ReqNodeNotAvail, UnavailableNodes:gpu01", "start.waiting.nodes"),
+        (
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+            "start.waiting.nodes",
+        ),
         ("BeginTime", "start.waiting.begin-time"),
         ("launch_failed_requeued_held", "start.waiting.launch-failed"),
         ("", "start.waiting.scheduling"),
