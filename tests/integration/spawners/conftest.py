@@ -30,6 +30,9 @@ from cluster.embedded import prepare, slurm_conf
 from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
 from confinement import seccomp
 
+# pytest's importlib mode does not put this folder's own module there.
+sys.path.insert(0, str(Path(__file__).parent))
+
 CODE = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 LAB_CONFIG = CODE / "images" / "notebook" / "config" / "base"
@@ -144,13 +147,16 @@ def cluster() -> Iterator[Cluster]:
 
 PROFILES: list[dict[str, Any]] = [
     {"id": each, "title": {"nl": each, "en": each}, "partition": "cpu", "cpus": 1, "memory": "512M", "time": "10m"}
-    for each in ("tiny", "slow", "broken", "mute", "lab")
+    for each in ("tiny", "slow", "broken", "mute", "greedy", "lab")
 ]
 PROFILES[-1]["memory"] = "2G"
+# Slurm has no such partition: on a site, `leerlab check` finds that before anybody asks for it.
+PROFILES.append({**PROFILES[0], "id": "nowhere", "partition": "nowhere"})
 # `small` has one core: one server there makes the next one wait.
 PROFILES.append(
     {"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"}
 )
+PROFILES.append({**PROFILES[-1], "id": "queue-mute"})
 PROFILES.append({**PROFILES[-1], "id": "slow-queue"})
 PROFILES.append({**PROFILES[0], "id": "stubborn"})
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})

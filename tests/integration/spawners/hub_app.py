@@ -45,6 +45,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 BROKEN = (
     "import sys, time; time.sleep(1); print('loading the model'); print('<b>no such file: model.bin</b>'); sys.exit(3)"
 )
+GREEDY = "import time; held = b'x' * (1500 << 20); print('loaded', flush=True); time.sleep(3600)"
 # Processes in sessions of their own that take no notice of SIGTERM.
 STUBBORN = """
 import signal, subprocess, sys
@@ -87,7 +88,9 @@ def facility(settings: dict[str, Any]) -> Facility:
         environment = {"JUPYTERHUB_TEST_VERSION": settings["version"]}
         if profile.id == "broken":
             command = ("/usr/bin/python3", "-c", BROKEN)
-        elif profile.id == "mute":
+        elif profile.id == "greedy":
+            command = ("/usr/bin/python3", "-c", GREEDY)
+        elif profile.id in ("mute", "queue-mute"):
             command = ("/usr/bin/python3", "-c", MUTE)
         elif profile.id == "stubborn":
             command = ("/usr/bin/python3", "-c", STUBBORN + TINY)
