@@ -1,4 +1,4 @@
-"""Who may lengthen a job that runs, on a real Slurm with two accounts: what decision 5 builds on."""
+"""Who may lengthen a job that runs, on a real Slurm with two accounts: what decision 6 builds on."""
 
 from __future__ import annotations
 
