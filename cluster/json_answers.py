@@ -78,6 +78,7 @@ def _job(entry: Any, own: int) -> Job:
             started=None if state.waiting else start,
             estimate=start if state.waiting else None,
             ended=end if state.ended else None,
+            ends=None if state.ended or state.waiting else end,
             exit_code=code,
             signal=signal,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from cluster.errors import SlurmError
@@ -84,17 +84,20 @@ def startable(
         for profile in profiles
         if profile.partition not in wanted
         and not (code == BUDGET and (profile.gpus or profile.shards))
-        and any(_fits(profile, node) for node in nodes)
+        and any(_fits(profile, node) and not _promised(node, wanted) for node in nodes)
     ]
     return found[:MOST]
+
+
+def _promised(node: ClusterNode, wanted: Collection[str]) -> bool:
+    """Whether Slurm keeps a node for somebody else's job; it keeps it for one's own until that is withdrawn."""
+    return "PLANNED" in node.state and any(partition in wanted for partition in node.partitions)
 
 
 def _fits(profile: Profile, node: ClusterNode) -> bool:
     """Whether a node could take this now."""
     return (
         node.usable
-        # Slurm keeps such a node for a job that waits.
-        and "PLANNED" not in node.state
         and profile.partition in node.partitions
         and profile.cpus <= node.cpus - node.cpus_used
         and profile.memory <= node.memory - node.memory_used

@@ -2,7 +2,7 @@
 
 `GET /api/leerlab/time` tells, `POST /api/leerlab/time` lengthens by one step of the profile's `extend`. Which server it
 is comes from the token alone, and how often it has been lengthened from the hub's database: nothing is taken from a
-request. The limit itself is Slurm's (decision 5).
+request. The limit itself is Slurm's (decision 6).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from steps import START, idle, open_assignment
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(900)]
 CODE = Path(__file__).resolve().parents[2]
 # leerlab_lab/working.py looks once a minute.
 LOOK_SECONDS = 60

@@ -205,7 +205,7 @@ class Hub:
 
     def wait(self) -> None:
         until(
-            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 120, self.log()
+            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 240, self.log()
         )
 
     def kill(self) -> None:
@@ -244,7 +244,7 @@ class Hub:
         found: dict[str, Any] = self.api("GET", f"/users/{name}").json()["servers"].get(server, {})
         return found
 
-    def ready(self, name: str, server: str = "", seconds: float = 30) -> dict[str, Any]:
+    def ready(self, name: str, server: str = "", seconds: float = 120) -> dict[str, Any]:
         found: dict[str, Any] = until(
             lambda: (seen := self.server(name, server)).get("ready") and seen, seconds, f"{name} ready\n{self.log()}"
         )
@@ -268,7 +268,7 @@ class Hub:
         return found
 
     def events(
-        self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 30
+        self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 120
     ) -> list[dict[str, Any]]:
         """The progress events until there are enough, or the stream ends."""
         seen: list[dict[str, Any]] = []

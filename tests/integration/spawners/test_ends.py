@@ -13,7 +13,7 @@ import pytest
 
 from cluster.embedded import slurm_conf
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
 
 # Jobs of `urgent` take the only core of `small` from whoever has it (slurm.conf(5), PreemptType).
 PREEMPTION = (
@@ -74,7 +74,7 @@ def test_a_server_that_was_preempted(make_hub: Any, cluster: Any) -> None:
 
 
 def test_a_start_that_was_preempted(make_hub: Any, cluster: Any) -> None:
-    hub = make_hub(ready_seconds=60.0)
+    hub = make_hub(ready_seconds=90.0, delay="60")
     with precedence(cluster):
         hub.begin("sanne", "slow-queue")
         hub.until(lambda: hub.cluster.jobs("R"), 30, "the job runs")

@@ -143,10 +143,15 @@
     warn(what) {
       const { Notification } = this.tools;
       const text = `${this.texts.ends(duration(this.left(), this.locale), this.at())} ${what}`;
-      const actions = [{ label: this.texts.save, callback: () => this.saveByHand() }];
+      // A click would close it, and what it says still holds.
+      const kept = (act) => (event) => {
+        event.preventDefault();
+        act();
+      };
+      const actions = [{ label: this.texts.save, callback: kept(() => this.saveByHand()) }];
       if (this.by) {
         const label = this.texts.more(duration(this.by, this.locale));
-        actions.unshift({ label, callback: () => this.lengthen(), displayType: "accent" });
+        actions.unshift({ label, callback: kept(() => this.lengthen()), displayType: "accent" });
       }
       if (this.shown) Notification.dismiss(this.shown);
       // It stays until somebody closes it, or gets more time.
