@@ -157,6 +157,7 @@ def _node(line: str) -> ClusterNode:
             gpus_used=_gpus(fields.get("GresUsed", "")),
             shards=_shards(fields.get("Gres", "")),
             shards_used=_shards_used(fields),
+            gpus_of=gpus_by_type(fields.get("Gres", ""), fields.get("GresUsed", "")),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
@@ -165,6 +166,14 @@ def _node(line: str) -> ClusterNode:
 def _gpus(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def gpus_by_type(gres: str, used: str) -> dict[str, tuple[int, int]]:
+    """How many GPUs of each type a node has and how many of them are used, from two lists as `_gpus` reads them."""
+    have, taken = (
+        {kind: int(count) for kind, count in re.findall(r"(?:^|,)gpu:([^:,()]+):(\d+)", text)} for text in (gres, used)
+    )
+    return {kind: (count, taken.get(kind, 0)) for kind, count in have.items()}
 
 
 def _shards(gres: str) -> int:

@@ -12,6 +12,7 @@ from base.messages import Message
 from base.paths import Installation, State
 from base.ports import LOOPBACK
 from cluster.accounting import course_account, has_accounting
+from cluster.records import part_of
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
 from courses.catalogue import Course
@@ -217,6 +218,7 @@ def facility(plans: Plans) -> Facility:
         publish_on=site.cluster.publish_on,
         reserved_ports=reserved,
         profiles_for=plans.profiles_for,
+        part_of_gpu=lambda one: part_of(site.cluster, one.partition, one.gpus, one.shards, one.gpu_type),
     )
 
 

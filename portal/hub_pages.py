@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from base.i18n import LANGUAGES
 from portal import request as page_request
 from portal.assets import STATIC
 from portal.language import safe_return
+from portal.profiles import choices_of, free_words
 from spawners.stopping import stop_when_settled
 
 # How long a person's click on "stop" waits before the page that says so is shown.
@@ -136,6 +138,18 @@ async def withdraw(handler: BaseHandler, user: Any) -> None:
         await asyncio.wait_for(stop_when_settled(handler.stop_single_user, user, ""), timeout=STOP_SECONDS)
 
 
+class ChoicesHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """`GET /hub/choices`: what is free now of each profile that the person may choose, for an open start page."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """A list of `{id, state, text}`, in the person's language; about nobody else's choices."""
+        words = free_words(await choices_of(self.current_user.spawners[""]))
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(words))
+
+
 class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # JupyterHub has no types
     """Stylesheet, scripts and pictures; kept by the browser for good when asked for by version."""
 
@@ -155,6 +169,7 @@ def page_handlers() -> list[tuple[Any, ...]]:
         (r"/language", LanguageHandler),
         (r"/stop/([^/]+)", StopHandler),
         (r"/switch/([^/]+)", SwitchHandler),
+        (r"/choices", ChoicesHandler),
         (r"/portal/(.*)", AssetHandler, {"path": str(STATIC)}),
     ]
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from cluster.errors import SlurmError
 from cluster.jobs import ClusterNode, Job
 from spawners.reasons import BUDGET, TURN, UNAVAILABLE, code_of
+from spawners.room import room_for
 from spawners.settings import Profile
 
 SECONDS = 15.0
@@ -84,32 +85,6 @@ def startable(
         for profile in profiles
         if profile.partition not in wanted
         and not (code == BUDGET and (profile.gpus or profile.shards))
-        and any(_fits(profile, node) for node in nodes)
+        and room_for(profile, nodes)
     ]
     return found[:MOST]
-
-
-def _fits(profile: Profile, node: ClusterNode) -> bool:
-    """Whether a node could take this now."""
-    return (
-        node.usable
-        # Slurm keeps such a node for a job that waits.
-        and "PLANNED" not in node.state
-        and profile.partition in node.partitions
-        and profile.cpus <= node.cpus - node.cpus_used
-        and profile.memory <= node.memory - node.memory_used
-        and _has_gpus(profile, node)
-    )
-
-
-def _has_gpus(profile: Profile, node: ClusterNode) -> bool:
-    """Whether a node has the profile's GPUs or shards free, wherever Slurm may have put those that are used."""
-    if not profile.gpus and not profile.shards:
-        return True
-    if node.shards_used is None or not node.gpus:
-        return False
-    if profile.gpus:
-        return profile.gpus <= node.gpus - node.gpus_used - min(node.shards_used, node.gpus)
-    free = node.shards - node.shards_used - node.gpus_used * (node.shards // node.gpus)
-    # The shards of one job are of one GPU: with more than this free, at least one GPU has enough of them.
-    return free > (node.gpus - node.gpus_used) * (profile.shards - 1)

@@ -23,7 +23,7 @@ from portal import request
 from portal.configuration import CALLBACK, CLIENT
 from portal.hub_pages import template_vars
 from portal.login import SCOPES
-from portal.profiles import ProfileChoice, profile_form
+from portal.profiles import Kind, ProfileChoice, profile_form
 from spawners.failures import StartFailed
 
 SETTINGS = json.loads(os.environ["PAGES_SETTINGS"])
@@ -68,21 +68,16 @@ def profiles(spawner: Any) -> str:
     if not (ROOT / "choices").exists():
         return ""
     dutch = request.current().language == "nl"
+    free = json.loads((ROOT / "choices").read_text() or "{}")
     return profile_form(
         [
+            ProfileChoice("cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2GB", 4 * 3600.0, **free),
             ProfileChoice(
-                "cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2 GB", "", "4 uur" if dutch else "4 hours"
-            ),
-            ProfileChoice(
-                "gpu-part",
-                "Met een stuk GPU" if dutch else "With a part of a GPU",
-                2,
-                "4 GB",
-                "1/8 GPU",
-                "4 uur" if dutch else "4 hours",
+                "gpu-part", "Met een stuk GPU" if dutch else "With a part of a GPU", 2, "4GB", 4 * 3600.0,
+                kind=Kind.SHARED, share="1/8", **free,
             ),
         ]
-    )
+    )  # fmt: skip
 
 
 async def record(actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
