@@ -11,6 +11,7 @@ from base.paths import Installation, State
 from cluster.accounting import accounts_of
 from cluster.records import records_of
 from grading.plans import HUB_PORT
+from hub_config import named_servers
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
 from hub_config.charging import Charging, people_of
@@ -171,7 +172,8 @@ def set_starts(
     # Slurm is the queue: a start that waits there must not keep anybody else from starting.
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = 0
-    c.JupyterHub.allow_named_servers = False
+    c.JupyterHub.allow_named_servers = any(one.named_servers for one in site.limits)
+    c.JupyterHub.named_server_limit_per_user = named_servers.limit(site.limits)
     c.Spawner.options_form = options_form
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")

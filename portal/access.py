@@ -47,6 +47,8 @@ TABLE: dict[str, Entry] = {
     "home": Entry("GET", "/", Who.PERSON),
     "events": Entry("GET", "/events", Who.PERSON),
     "stop": Entry("POST", "/servers/{owner}/stop", Who.PERSON),
+    "another": Entry("POST", "/servers/new", Who.PERSON),
+    "forget": Entry("POST", "/servers/{owner}/forget", Who.PERSON),
     "course": Entry("GET", "/courses/{course}", Who.COURSE),
     "request": Entry("GET", "/sandboxes/new", Who.COMPANY),
     "ask": Entry("POST", "/sandboxes", Who.COMPANY),

@@ -49,6 +49,7 @@ class Facility:
         ready_seconds: longest time from the job's start until its server answers.
         log_limit: most bytes of a server's output that are kept.
         profiles_for: what a person may choose.
+        named_servers: how many servers with a name a person may have.
         part_of_gpu: how many GPUs a profile has, parts of one too.
     """
 
@@ -65,4 +66,5 @@ class Facility:
     ready_seconds: float = 120.0
     log_limit: int = 4 * 2**20
     profiles_for: ProfilesFor = lambda _person: ()
+    named_servers: Callable[[Person], int] = lambda _person: 0
     part_of_gpu: Callable[[Profile], Fraction] = lambda profile: Fraction(profile.gpus)

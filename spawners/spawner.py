@@ -28,7 +28,7 @@ from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_ear
 from spawners.logs import last_lines
 from spawners.memory import RememberingSpawner
 from spawners.offers import Looks
-from spawners.options import form_options, requested_profile
+from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
@@ -46,7 +46,6 @@ RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
 """How long after `sbatch` was called a job may still appear whose id the hub never learned."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
 # JupyterHub reads its list of handlers after it imported the spawner class.
 stopping.install(apihandlers.default_handlers)
@@ -129,9 +128,11 @@ class LeerlabSpawner(TellingSpawner):
     def _plan(self) -> ServerPlan:
         """What to start, or a refusal; nothing of the request goes further than this."""
         try:
-            if not _NAME.fullmatch(self.user.name) or not _SERVER_NAME.fullmatch(self.name):
+            if not _NAME.fullmatch(self.user.name) or (self.name and not SERVER_NAME.fullmatch(self.name)):
                 raise StartRefused(Message("start.refused.name"), "This name cannot have a server.")
             requested_profile(self.user_options)
+            if self.name and not self.facility.named_servers(self.user):
+                raise StartRefused(Message("start.refused.named"), "This account has no servers with a name.")
             return self.facility.plan_for(self.user, self.user_options)
         except StartRefused as refusal:
             # JupyterHub has stored the options as this server's next default already.

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
+from portal_site import LIMITS
 from traitlets.config import Config
 
 from base.messages import Message
 from base.paths import State
+from hub_config import named_servers
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.gate import GuardedHub
 from hub_config.login.hosts import Hosts
@@ -104,6 +106,8 @@ def settings() -> Config:
     c.JupyterHub.db_url = f"sqlite:///{ROOT}/hub.sqlite"
     c.JupyterHub.cookie_secret_file = str(ROOT / "cookie")
     c.JupyterHub.spawner_class = WaitingSpawner
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.named_server_limit_per_user = named_servers.limit(LIMITS)
     c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False

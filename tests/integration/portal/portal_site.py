@@ -21,6 +21,7 @@ import yaml
 
 from base.paths import State
 from base.settings import SiteSettings
+from cluster.limits import GroupLimits
 from grading.settings import GradingSettings
 from hub_config.login import keys
 from portal.configuration import VARIABLE, AssistantShown, PortalConfiguration, PortalCourse
@@ -44,6 +45,10 @@ PEOPLE = [
     ("beheer", "Beheer", ["operators"]),
     ("gast", f"Nieuwe collega {MARKUP}", []),
 ]
+
+
+# Who is in both courses may have one server with a name beside the first, the others none.
+LIMITS = (GroupLimits(id="both", groups=("nbgrader-voorspel-onderhoud",), named_servers=1),)
 
 
 def free_port() -> int:
@@ -194,6 +199,7 @@ def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
         ),
         sandbox_assistant=ASSISTANT[1],
         profiles=(profile,),
+        of_groups=LIMITS,
         grading=GradingSettings(profile="cpu-small"),
         slurm_conf=pages.root / "no-slurm.conf",
         slurm_answer=2.0,
