@@ -91,7 +91,7 @@ class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
 
 
 class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
-    """`POST /hub/switch/<person>[/<server>]`: takes an offer of the waiting page: another profile in place of a start."""
+    """`POST /hub/switch/<person>[/<server>]`: takes an offer of the waiting page, another profile for a start."""
 
     @web.authenticated
     async def post(self, user_name: str, server_name: str = "") -> None:
