@@ -19,6 +19,7 @@ from hub_config.course_accounts import CourseAccounts
 from hub_config.courses import Courses
 from hub_config.https import cookie_settings, set_https
 from hub_config.images import roots_of_profiles
+from hub_config.lessons import Lessons
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
@@ -180,6 +181,10 @@ def set_starts(
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
     charging = Charging(site, people_of(site, state))
     c.LeerlabHub.charging = charging
+    c.LeerlabHub.lessons = Lessons(
+        courses, site.profiles, charging=charging, audit=audit, state=state, language=site.site.language,
+        unused=site.lessons.unused,
+    )  # fmt: skip
     images = roots_of_profiles(site, state)
     LeerlabSpawner.facility = facility(Plans(site, state, installation, members, courses, charging, images))
 

@@ -50,6 +50,7 @@ TABLE: dict[str, Entry] = {
     "another": Entry("POST", "/servers/new", Who.PERSON),
     "forget": Entry("POST", "/servers/{owner}/forget", Who.PERSON),
     "course": Entry("GET", "/courses/{course}", Who.COURSE),
+    "lesson": Entry("POST", "/courses/{course}/start", Who.TEACHER),
     "request": Entry("GET", "/sandboxes/new", Who.COMPANY),
     "ask": Entry("POST", "/sandboxes", Who.COMPANY),
     "join": Entry("POST", "/sandboxes/join", Who.COMPANY),

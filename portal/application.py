@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -115,6 +115,7 @@ class Application:
             "stop": self._stop,
             "another": self._another,
             "forget": self._forget,
+            "lesson": self._lesson,
             "events": self._events,
             **parts.acts,
         }
@@ -235,6 +236,14 @@ class Application:
         if not name or not await self._parts.hub.stop(visitor.token, request.path_params["owner"], name, remove=True):
             raise absent()
         return RedirectResponse("/?changed=1", 303)
+
+    async def _lesson(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
+        """Start the class's servers with the teacher's own token; the hub decides, and the course's page tells."""
+        course = request.path_params["course"]
+        started = await self._parts.hub.start_class(visitor.token, course)
+        if started is None:
+            raise absent()
+        return RedirectResponse(f"/courses/{course}?changed=1&{urlencode(vars(started))}", 303)
 
     async def _events(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """The stream of one open page, for who may see that page."""

@@ -16,7 +16,7 @@ from grading.settings import GradingSettings
 from grading.tree import TreeLimits
 from ledger.energy import WATTS_PER_CORE
 from sandboxes.settings import SandboxSettings
-from spawners.settings import Profile
+from spawners.settings import LessonSettings, Profile
 
 VARIABLE = "LEERLAB_PORTAL"
 SERVICE = "portal"
@@ -73,6 +73,7 @@ class PortalConfiguration(BaseModel):
         courses: the site's courses.
         profiles: the site's profiles, for how long a server may run.
         of_groups: the section `limits` of site.yaml: how many servers with a name somebody may have.
+        lessons: the section of site.yaml.
         grading: the section of site.yaml: limits of the exchange.
         slurm_conf: the slurm.conf that Slurm's commands use.
         slurm_commands: the folder that holds sbatch, squeue and the others.
@@ -100,6 +101,7 @@ class PortalConfiguration(BaseModel):
     courses: tuple[PortalCourse, ...]
     profiles: tuple[Profile, ...]
     of_groups: tuple[GroupLimits, ...] = ()
+    lessons: LessonSettings = LessonSettings()
     grading: GradingSettings
     slurm_conf: Path
     slurm_commands: Path = COMMANDS

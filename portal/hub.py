@@ -70,6 +70,15 @@ class HubUser:
     named: Mapping[str, HubServer] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ClassStarted:
+    """What becomes of a class: servers that are being started, that ran already, and members who have no profile."""
+
+    starting: int
+    running: int
+    without: int
+
+
 class Hub:
     """JupyterHub's REST API.
 
@@ -187,6 +196,25 @@ class Hub:
     async def follow_courses(self) -> bool:
         """Ask the hub to make accounts and groups of the courses that are given now; as `follow_sandboxes`."""
         return await self._follow("courses")
+
+    async def start_class(self, token: str, course: str) -> ClassStarted | None:
+        """Start the servers of everybody who takes a course.
+
+        Args:
+            token: a teacher's own, or this service's for the site's command.
+            course: its id.
+
+        Returns:
+            What becomes of the class; None when the token may not.
+        """
+        answer = await self._ask("POST", f"leerlab/courses/{quote(course, safe='')}/start", token, seconds=STOP_SECONDS)
+        if answer.status_code in (401, 403, 404):
+            return None
+        try:
+            told = answer.json() if answer.status_code == httpx.codes.ACCEPTED else {}
+            return ClassStarted(int(told["starting"]), int(told["running"]), int(told["without"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise HubSilent(f"The hub answered {answer.status_code} to the start of a class.") from error
 
     async def _follow(self, what: str) -> bool:
         try:

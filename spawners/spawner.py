@@ -32,7 +32,7 @@ from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
+from spawners.submission import AHEAD, LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
 from spawners.telling import TellingSpawner
 from spawners.use import submitted
 
@@ -70,6 +70,8 @@ class LeerlabSpawner(TellingSpawner):
 
     _planned: ServerPlan | None = None
     _departed: Departed | None = None
+    ahead = False
+    """Set by who starts the server ahead of a lesson; holds for one start."""
 
     # -- the hub's start and end
 
@@ -141,6 +143,7 @@ class LeerlabSpawner(TellingSpawner):
 
     async def _submit(self, plan: ServerPlan) -> None:
         """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
+        ahead, self.ahead = self.ahead, False
         token = server_token.token_id(self._session, self.api_token)
         requested = utcnow()
         while True:
@@ -148,6 +151,8 @@ class LeerlabSpawner(TellingSpawner):
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
+            if ahead:
+                (folder / AHEAD).touch()
             self._keep(start)
             self._expect_report()
             request = self._request(plan, start, secret)
@@ -174,6 +179,11 @@ class LeerlabSpawner(TellingSpawner):
         if plan.before is not None:
             await plan.before()
         return await self.facility.slurm.submit(request)
+
+    @property
+    def start_id(self) -> str | None:
+        """The id of the present start; None when there is none."""
+        return self._start.id if self._start is not None else None
 
     @property
     def _current(self) -> Start:

@@ -124,6 +124,7 @@ def portal_daemon(
         ),
         profiles=site.profiles,
         of_groups=site.limits,
+        lessons=site.lessons,
         grading=site.grading,
         accounting=has_accounting(site.cluster),
         watts_per_core=site.energy.watts_per_core,

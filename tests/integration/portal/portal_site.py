@@ -30,7 +30,7 @@ from spawners.settings import Profile
 
 HERE = Path(__file__).parent
 CODE = HERE.parents[2]
-START_SECONDS = 60
+START_SECONDS = 240
 DOMAIN = "leerlab.localhost"
 # The first course has the assistant, the second and sandboxes have it off.
 ASSISTANT = (AssistantShown(on=True, tokens_per_hour=20_000), AssistantShown())
