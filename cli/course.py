@@ -30,6 +30,7 @@ from courses.toolkit.steps import Walls
 from grading.plans import seccomp_of
 from grading.release import Done
 from hub_config.catalogue import entries_of, prepare_catalogue
+from hub_config.class_start import start_class
 from hub_config.courses import Courses
 from hub_config.images import unpacked
 from hub_config.publishing import NotProven, Press, Published, Wishes
@@ -158,6 +159,23 @@ def withdraw(
     with output.steps("Withdrawing") as step:
         done = Press(settings, state, unpacked(settings, state, Installation.current())).withdraw(course, to, step)
     _tell(done, json=json)
+
+
+@app.command("start-class")
+def start_class_of(
+    course: Annotated[str, typer.Argument(help="The course's id.")],
+    json: JsonOption = False,
+    site: SiteOption = None,
+) -> None:
+    """Start the servers of everybody who takes a course, ahead of a lesson; who does not come loses theirs again."""
+    _, _, state = read_site(site)
+    started = start_class(state, course)
+    if json:
+        output.print_json(vars(started))
+        return
+    output.out.print(f"{started.starting} servers are being started, {started.running} ran already.")
+    if started.without:
+        output.out.print(f"For {started.without} people there is no profile to start with.")
 
 
 @app.command("list")

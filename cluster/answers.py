@@ -169,6 +169,7 @@ def _node(line: str) -> ClusterNode:
             gpus_used=gpus_in(fields.get("GresUsed", "")),
             shards=shards_in(fields.get("Gres", "")),
             shards_used=shards_used(fields.get("CfgTRES", ""), fields.get("AllocTRES", ""), fields.get("GresUsed", "")),
+            gpus_of=gpus_by_type(fields.get("Gres", ""), fields.get("GresUsed", "")),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
@@ -182,6 +183,14 @@ def takes_work(flags: Iterable[str]) -> bool:
 def gpus_in(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
+
+
+def gpus_by_type(gres: str, used: str) -> dict[str, tuple[int, int]]:
+    """How many GPUs of each type a node has and how many of them are used, from two lists as `gpus_in` reads them."""
+    have, taken = (
+        {kind: int(count) for kind, count in re.findall(r"(?:^|,)gpu:([^:,()]+):(\d+)", text)} for text in (gres, used)
+    )
+    return {kind: (count, taken.get(kind, 0)) for kind, count in have.items()}
 
 
 def shards_in(gres: str) -> int:

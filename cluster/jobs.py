@@ -140,6 +140,7 @@ class ClusterNode:
         memory, memory_used: bytes.
         gpus, gpus_used: whole GPUs; a GPU of which shards are in use does not count as used.
         shards, shards_used: parts of its GPUs; None where Slurm does not tell how many are used.
+        gpus_of: its GPUs that have a type, and how many of them are used, by type.
     """
 
     name: str
@@ -155,6 +156,7 @@ class ClusterNode:
     gpus_used: int
     shards: int = 0
     shards_used: int | None = 0
+    gpus_of: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -128,6 +128,7 @@ def _node(entry: Any) -> ClusterNode:
             memory_used=int(entry["alloc_memory"]) * 2**20,
             gpus=answers.gpus_in(str(entry["gres"])),
             gpus_used=answers.gpus_in(str(entry["gres_used"])),
+            gpus_of=answers.gpus_by_type(str(entry["gres"]), str(entry["gres_used"])),
             shards=answers.shards_in(str(entry["gres"])),
             shards_used=answers.shards_used(str(entry["tres"]), str(entry["tres_used"]), str(entry["gres_used"])),
         )

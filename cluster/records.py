@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cluster import answers
 from cluster.accounting import ALWAYS, amounts, has_accounting
 from cluster.command import ANSWER_SECONDS, COMMANDS, Commands
 from cluster.embedded import slurm_conf
-from cluster.gpus import GPU, thousandths_of
+from cluster.gpus import GPU, part_of_gpu, thousandths_of
 from cluster.jobs import JobState
 from cluster.settings import EmbeddedCluster, ExistingCluster
 
@@ -130,10 +131,26 @@ def thousandths(
     """
     if gpus or not shards:
         return gpus * thousandths_of(gpu_type)
+    divided = _divided(cluster, partition)
+    return shards * GPU // divided if divided else 0
+
+
+def part_of(
+    cluster: EmbeddedCluster | ExistingCluster, partition: str, gpus: int, shards: int, gpu_type: str | None = None
+) -> Fraction:
+    """How many GPUs that is, exactly: 1/8 for one shard of eight, 1/7 for the smallest MIG slice. Args as above."""
+    if gpus or not shards:
+        return gpus * Fraction(*part_of_gpu(gpu_type))
+    divided = _divided(cluster, partition)
+    return Fraction(shards, divided) if divided else Fraction(0)
+
+
+def _divided(cluster: EmbeddedCluster | ExistingCluster, partition: str) -> int:
+    """Into how many shards a GPU of a partition is divided; the fewest where they differ, 0 for none."""
     if isinstance(cluster, EmbeddedCluster):
         names = next((one.nodes for one in cluster.partitions if one.name == partition), ())
         divided = [node.shards // node.gpus for node in cluster.nodes if node.name in names and node.shards]
     else:
         # A job's shards come from a single GPU, so the most that one job gets is how many there are of each.
         divided = [one.shards for one in cluster.partitions if one.name == partition and one.shards]
-    return shards * GPU // min(divided) if divided else 0
+    return min(divided, default=0)

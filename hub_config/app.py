@@ -23,6 +23,8 @@ from base.log import JsonFormatter, known_names, redact
 from hub_config.charging import Charging
 from hub_config.course_accounts import HANDLERS as COURSE_HANDLERS
 from hub_config.course_accounts import CourseAccounts
+from hub_config.lessons import HANDLERS as LESSON_HANDLERS
+from hub_config.lessons import Lessons
 from hub_config.login.gate import GuardedHub
 from hub_config.quota import Quota
 from hub_config.sandboxes import HANDLERS, Accounts
@@ -107,6 +109,7 @@ class LeerlabHub(GuardedHub):
     charging = Instance(Charging, allow_none=True, help="Has accounts in Slurm for the people of the hub.").tag(
         config=True
     )
+    lessons = Instance(Lessons, allow_none=True, help="Starts classes ahead of a lesson.").tag(config=True)
     use = Instance(Collector, allow_none=True, help="Brings what jobs used into the ledger.").tag(config=True)
     route_check_seconds = Float(5.0, help="How often the proxy is asked whether it still knows the hub.").tag(
         config=True
@@ -122,12 +125,13 @@ class LeerlabHub(GuardedHub):
         self.tornado_settings["oauth_no_confirm_list"] |= clients
         self.tornado_settings |= {
             "leerlab_sandboxes": self.sandboxes, "leerlab_courses": self.courses, "leerlab_hub": self,
+            "leerlab_lessons": self.lessons,
         }  # fmt: skip
 
     def init_handlers(self) -> None:
         """The portal's way to say that a membership has changed, and the command's that a course has."""
         super().init_handlers()
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [*HANDLERS, *COURSE_HANDLERS])
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [*HANDLERS, *COURSE_HANDLERS, *LESSON_HANDLERS])
 
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""
@@ -172,6 +176,8 @@ class LeerlabHub(GuardedHub):
             self.quota.begin(self)
         if self.charging is not None:
             self.charging.begin(self)
+        if self.lessons is not None:
+            self.lessons.begin(self)
         if self.use is not None:
             self.use.begin()
 
@@ -199,6 +205,8 @@ class LeerlabHub(GuardedHub):
             await self.quota.close()
         if self.charging is not None:
             await self.charging.close()
+        if self.lessons is not None:
+            await self.lessons.close()
         if self.use is not None:
             await self.use.close()
         await LeerlabSpawner.close()

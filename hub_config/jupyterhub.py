@@ -11,6 +11,7 @@ from base.paths import Installation, State
 from cluster.accounting import accounts_of
 from cluster.records import records_of
 from grading.plans import HUB_PORT
+from hub_config import named_servers
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
 from hub_config.charging import Charging, people_of
@@ -20,10 +21,11 @@ from hub_config.https import cookie_settings, set_https
 from hub_config.idle_token import SERVICE as IDLE_SERVICE
 from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.images import roots_of_profiles
+from hub_config.lessons import Lessons
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.hosts import Hosts
-from hub_config.login.names import BOX_ACCOUNT, is_internal
+from hub_config.login.names import BOX_ACCOUNT
 from hub_config.login.names import COURSE_ACCOUNT as COURSE_NAME
 from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
@@ -39,14 +41,11 @@ from hub_config.use import Collector
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
 from ledger.use import UseLedger
-from portal import request as page_request
 from portal.configuration import CALLBACK, CLIENT, SERVICE
 from portal.hub_pages import template_vars
 from portal.login import SCOPES
-from portal.profiles import ProfileChoice, profile_form
+from portal.profiles import options_form
 from sandboxes.egress import Egress
-from spawners.options import profiles_of
-from spawners.settings import Profile
 from spawners.spawner import LeerlabSpawner
 
 # A page may load only what its own origin serves, may not be framed, and tells other sites nothing.
@@ -180,13 +179,18 @@ def set_starts(
     # Slurm is the queue: a start that waits there must not keep anybody else from starting.
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = 0
-    c.JupyterHub.allow_named_servers = False
-    c.Spawner.options_form = lambda spawner: profile_choices(site, spawner)
+    c.JupyterHub.allow_named_servers = any(one.named_servers for one in site.limits)
+    c.JupyterHub.named_server_limit_per_user = named_servers.limit(site.limits)
+    c.Spawner.options_form = options_form
     c.Spawner.hub_connect_url = f"http://127.0.0.1:{HUB_PORT}"
     c.Spawner.pre_spawn_hook = recorder(audit, "server.start")
     c.Spawner.post_stop_hook = recorder(audit, "server.stop")
     charging = Charging(site, people_of(site, state))
     c.LeerlabHub.charging = charging
+    c.LeerlabHub.lessons = Lessons(
+        courses, site.profiles, charging=charging, audit=audit, state=state, language=site.site.language,
+        unused=site.lessons.unused,
+    )  # fmt: skip
     images = roots_of_profiles(site, state)
     LeerlabSpawner.facility = facility(Plans(site, state, installation, members, courses, charging, images))
 
@@ -197,31 +201,6 @@ def set_use(c: Any, site: Site, state: State, audit: Audit) -> None:
         state, UseLedger(audit.ledger), site.energy, site.cluster,
         slurm=slurm_of(site, state), records=records_of(site.cluster, state),
     )  # fmt: skip
-
-
-def profile_choices(site: Site, spawner: Any) -> str:
-    """The start page's form; none for who has no choice to make.
-
-    Args:
-        site: the checked settings.
-        spawner: of the person's server.
-    """
-    language = page_request.current().language
-    own = profiles_of(site.profiles, {group.name for group in spawner.user.groups})
-    if len(own) < 2 or is_internal(spawner.user.name):
-        return ""
-    return profile_form([choice(profile, language) for profile in own])
-
-
-def choice(profile: Profile, language: str) -> ProfileChoice:
-    """One profile as the start page shows it."""
-    gpu = ""
-    if profile.gpus:
-        gpu = f"{profile.gpus} GPU"
-    elif profile.shards:
-        gpu = f"{profile.shards} {'deel van een GPU' if language == 'nl' else 'part of a GPU'}"
-    title = profile.title.nl if language == "nl" else profile.title.en
-    return ProfileChoice(profile.id, title, profile.cpus, f"{profile.memory}B", gpu, str(profile.time))
 
 
 def recorder(audit: Audit, action: str) -> Callable[[Any], Awaitable[None]]:

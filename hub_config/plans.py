@@ -12,6 +12,7 @@ from base.messages import Message
 from base.paths import Installation, State
 from base.ports import LOOPBACK
 from cluster.accounting import course_account, has_accounting
+from cluster.records import part_of
 from cluster.watcher import Watcher
 from confinement.wall import Relay, Wall
 from courses.catalogue import Course
@@ -34,6 +35,7 @@ from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
 from hub_config.charging import Charging
 from hub_config.courses import Courses, Offered
 from hub_config.login.names import BOX_PREFIX
+from hub_config.named_servers import allowed
 from hub_config.roles import COURSE_ACCOUNT
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Members, slurm_account
@@ -217,6 +219,8 @@ def facility(plans: Plans) -> Facility:
         publish_on=site.cluster.publish_on,
         reserved_ports=reserved,
         profiles_for=plans.profiles_for,
+        named_servers=lambda who: allowed(site.limits, who.name, [group.name for group in who.groups]),
+        part_of_gpu=lambda one: part_of(site.cluster, one.partition, one.gpus, one.shards, one.gpu_type),
     )
 
 

@@ -23,7 +23,7 @@ from images.settings import ImageSettings
 from ledger.settings import EnergySettings, LedgerSettings
 from portal.configuration import SERVICE
 from sandboxes.settings import SandboxSettings
-from spawners.settings import Profile
+from spawners.settings import LessonSettings, Profile
 
 
 class Site(Section):
@@ -50,6 +50,9 @@ class Site(Section):
         CatalogueSettings(), description="Datasets and models of the site's own, besides those that Leerlab brings."
     )
     courses: tuple[CourseSettings, ...] = Field((), description="The courses that this site gives.")
+    lessons: LessonSettings = Field(
+        LessonSettings(), description="Servers that a teacher starts for a class, ahead of the lesson."
+    )
     grading: GradingSettings = Field(description="Limits of hand-ins and of graded runs.")
     sandboxes: SandboxSettings | None = Field(None, description="Sandboxes for companies; without it there are none.")
     assistant: AssistantSettings | None = Field(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,6 +36,7 @@ from portal.servers import Kind, kind_of
 from portal.site import SiteView
 from portal.snapshot import Looks
 from sandboxes.keeper import Keeper
+from spawners.options import SERVER_NAME
 
 YEAR = 365 * 24 * 3600
 log = logging.getLogger("portal")
@@ -75,6 +76,18 @@ class Parts:
     own_bodies: frozenset[str] = frozenset()
 
 
+def named(given: dict[str, str]) -> str:
+    """The name of the server that a form is about; empty for the first.
+
+    Raises:
+        Refused: it is no name of a server.
+    """
+    name = given.get("server", "").strip()
+    if name and not SERVER_NAME.fullmatch(name):
+        raise Refused(400, "server-name", "Not a name of a server.")
+    return name
+
+
 async def _absent(_request: Request, _visitor: Visitor, _given: dict[str, str]) -> Response:
     """A route of something that this site does not have."""
     raise absent()
@@ -100,6 +113,9 @@ class Application:
         self._acts: dict[str, Act] = {
             "logout": self._logout,
             "stop": self._stop,
+            "another": self._another,
+            "forget": self._forget,
+            "lesson": self._lesson,
             "events": self._events,
             **parts.acts,
         }
@@ -200,12 +216,34 @@ class Application:
         """Stop a server with the person's own token; the hub decides."""
         back = safe_return(given.get("next", ""), "/")
         owner = request.path_params["owner"]
-        if not await self._parts.hub.stop(visitor.token, owner):
+        if not await self._parts.hub.stop(visitor.token, owner, named(given)):
             if kind_of(owner)[0] is Kind.SANDBOX and not visitor.may_stop(owner):
                 # The token is older than the sandbox; a new one comes without a question.
                 return self._parts.login.again(back)
             raise absent()
         return RedirectResponse(f"{urlsplit(back).path}?changed=1", 303)
+
+    async def _another(self, _request: Request, visitor: Visitor, given: dict[str, str]) -> Response:
+        """Go on to the hub's page that starts one more server of the person's own; the hub decides."""
+        name = named(given)
+        if not name or not self._parts.site.named_servers(visitor.groups):
+            raise Refused(400, "wrong", "No server of this name may be made by this person.")
+        return RedirectResponse(self._parts.site.start_url(visitor.name, "lab", server=name), 303)
+
+    async def _forget(self, request: Request, visitor: Visitor, given: dict[str, str]) -> Response:
+        """Stop a server with a name and forget the name, with the person's own token; files stay."""
+        name = named(given)
+        if not name or not await self._parts.hub.stop(visitor.token, request.path_params["owner"], name, remove=True):
+            raise absent()
+        return RedirectResponse("/?changed=1", 303)
+
+    async def _lesson(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
+        """Start the class's servers with the teacher's own token; the hub decides, and the course's page tells."""
+        course = request.path_params["course"]
+        started = await self._parts.hub.start_class(visitor.token, course)
+        if started is None:
+            raise absent()
+        return RedirectResponse(f"/courses/{course}?changed=1&{urlencode(vars(started))}", 303)
 
     async def _events(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """The stream of one open page, for who may see that page."""

@@ -94,7 +94,9 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             "end": sandbox.end, "invite": sandbox.invite, "remove": sandbox.remove,
             "oversee": OperatorActs(boxes, taking).act,
         }  # fmt: skip
-    home = Home(site, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes, used)
+    home = Home(
+        site, hub, Exchange(Store(folders.exchange, configuration.limits, process="portal"), folders), boxes, used
+    )
     return Application(
         Parts(
             configuration=configuration,

@@ -12,10 +12,11 @@ from base.errors import InputError
 from base.paths import State
 from base.settings import SiteSettings
 from cluster.command import COMMANDS
+from cluster.limits import GroupLimits
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
 from sandboxes.settings import SandboxSettings
-from spawners.settings import Profile
+from spawners.settings import LessonSettings, Profile
 
 VARIABLE = "LEERLAB_PORTAL"
 SERVICE = "portal"
@@ -71,6 +72,8 @@ class PortalConfiguration(BaseModel):
         token_file: file with the portal's own token for the hub.
         courses: the site's courses.
         profiles: the site's profiles, for how long a server may run.
+        of_groups: the section `limits` of site.yaml: how many servers with a name somebody may have.
+        lessons: the section of site.yaml.
         grading: the section of site.yaml: limits of the exchange.
         slurm_conf: the slurm.conf that Slurm's commands use.
         slurm_commands: the folder that holds sbatch, squeue and the others.
@@ -97,6 +100,8 @@ class PortalConfiguration(BaseModel):
     token_file: Path
     courses: tuple[PortalCourse, ...]
     profiles: tuple[Profile, ...]
+    of_groups: tuple[GroupLimits, ...] = ()
+    lessons: LessonSettings = LessonSettings()
     grading: GradingSettings
     slurm_conf: Path
     slurm_commands: Path = COMMANDS

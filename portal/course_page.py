@@ -11,6 +11,7 @@ from portal import request as page_request
 from portal.cards import Role
 from portal.errors import absent
 from portal.home import Home
+from portal.hub import ClassStarted
 from portal.pages import Context, LivePage
 from portal.people import Visitor
 from portal.servers import own_accounts, running
@@ -60,5 +61,15 @@ class CoursePage:
             "servers": running(snapshot, own_accounts(visitor, [course_id]), self._site),
             "titles": {course_id: card.title},
             "use": await self._used.of_place(Place.COURSE, course_id) if role is Role.TEACHER else None,
+            "started": told(page_request.current()) if role is Role.TEACHER else None,
+            "unused": self._site.configuration.lessons.unused.total_seconds(),
             "watts": self._site.configuration.watts_per_core,
         }
+
+
+def told(asked: page_request.PageRequest) -> ClassStarted | None:
+    """What has just become of the class, of the address that the form's answer led to; numbers alone are taken."""
+    numbers = [asked.argument(name) for name in ("starting", "running", "without")]
+    if not all(one.isascii() and one.isdigit() and len(one) < 6 for one in numbers):
+        return None
+    return ClassStarted(*map(int, numbers))

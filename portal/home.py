@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from portal import request as page_request
 from portal.boxes import Boxes
 from portal.cards import CourseCard, Role, ServerState
+from portal.errors import HubSilent
+from portal.hub import Hub
 from portal.pages import Context, LivePage
 from portal.people import Visitor
-from portal.servers import own_accounts, running, state_of
+from portal.servers import Running, own_accounts, running, state_of
 from portal.site import COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
 from portal.use import Used
@@ -22,13 +24,15 @@ class Home:
 
     Args:
         site: the site.
+        hub: the hub.
         exchange: how far people are.
         boxes: the sandboxes; None when the site has none.
         used: what was used.
     """
 
-    def __init__(self, site: SiteView, exchange: Exchange, boxes: Boxes | None, used: Used) -> None:
+    def __init__(self, site: SiteView, hub: Hub, exchange: Exchange, boxes: Boxes | None, used: Used) -> None:
         self._site = site
+        self._hub = hub
         self._exchange = exchange
         self._boxes = boxes
         self._used = used
@@ -36,7 +40,7 @@ class Home:
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("home.html", ("seen", "servers", "courses", "boxes", "use"), self.fill)
+        return LivePage("home.html", ("seen", "servers", "another", "courses", "boxes", "use"), self.fill)
 
     async def fill(self, visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -46,11 +50,14 @@ class Home:
         boxes = await self._boxes.of(visitor.name) if self._boxes else []
         titles |= {box.sandbox.id: box.sandbox.title for box in boxes}
         accounts = own_accounts(visitor, self._site.courses, [box.sandbox.id for box in boxes if box.active])
+        servers = running(snapshot, accounts, self._site)
         return {
             "courses": courses,
             # Who only operates the site, or only is of a company, is not told to look for a course.
             "shows_courses": bool(courses) or not (visitor.operator or visitor.company or boxes),
-            "servers": running(snapshot, accounts, self._site),
+            "servers": servers,
+            "named": await self._named(visitor, servers),
+            "most_named": self._site.named_servers(visitor.groups),
             "boxes": boxes,
             "box_urls": {box.sandbox.id: self._site.start_url(box.account, "lab") for box in boxes},
             "shows_boxes": self._boxes is not None and (visitor.company or bool(boxes)),
@@ -58,6 +65,17 @@ class Home:
             "use": await self._used.of_person(visitor.name),
             "watts": self._site.configuration.watts_per_core,
         }
+
+    async def _named(self, visitor: Visitor, servers: list[Running]) -> dict[str, str] | None:
+        """Where each of a person's servers that has a name and is stopped starts; None while the hub does not say."""
+        if not self._site.named_servers(visitor.groups):
+            return {}
+        try:
+            names = await self._hub.named_servers(visitor.name)
+        except HubSilent:
+            return None
+        active = {server.name for server in servers if server.owner == visitor.name}
+        return {name: self._site.start_url(visitor.name, "lab", server=name) for name in names if name not in active}
 
     def _cards(self, visitor: Visitor, snapshot: Snapshot, language: str) -> list[CourseCard]:
         cards = []

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,7 @@ ANSWER_SECONDS = 5.0
 STOP_SECONDS = 15.0
 _MOST_KNOWN = 20_000
 _PAGE = 200
+_STOPPED_TOO = {"include_stopped_servers": "1"}
 log = logging.getLogger("portal")
 _PAGINATED = {"Accept": "application/jupyterhub-pagination+json"}
 
@@ -59,13 +60,23 @@ class HubServer:
 
 @dataclass(frozen=True)
 class HubUser:
-    """An account of the hub."""
+    """An account of the hub; `server` is its first, `named` are the others that are not stopped, by name."""
 
     name: str
     title: str
     groups: tuple[str, ...]
     last_seen: datetime | None
     server: HubServer | None
+    named: Mapping[str, HubServer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassStarted:
+    """What becomes of a class: servers that are being started, that ran already, and members who have no profile."""
+
+    starting: int
+    running: int
+    without: int
 
 
 class Hub:
@@ -186,6 +197,25 @@ class Hub:
         """Ask the hub to make accounts and groups of the courses that are given now; as `follow_sandboxes`."""
         return await self._follow("courses")
 
+    async def start_class(self, token: str, course: str) -> ClassStarted | None:
+        """Start the servers of everybody who takes a course.
+
+        Args:
+            token: a teacher's own, or this service's for the site's command.
+            course: its id.
+
+        Returns:
+            What becomes of the class; None when the token may not.
+        """
+        answer = await self._ask("POST", f"leerlab/courses/{quote(course, safe='')}/start", token, seconds=STOP_SECONDS)
+        if answer.status_code in (401, 403, 404):
+            return None
+        try:
+            told = answer.json() if answer.status_code == httpx.codes.ACCEPTED else {}
+            return ClassStarted(int(told["starting"]), int(told["running"]), int(told["without"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise HubSilent(f"The hub answered {answer.status_code} to the start of a class.") from error
+
     async def _follow(self, what: str) -> bool:
         try:
             answer = await self._ask("POST", f"leerlab/{what}", self._token, seconds=STOP_SECONDS)
@@ -196,14 +226,27 @@ class Hub:
             log.warning("The hub answered %d to a change of %s.", answer.status_code, what)
         return answer.status_code < 300
 
-    async def stop(self, token: str, owner: str) -> bool:
-        """Stop a user's default server, or withdraw its start, with somebody's own token.
+    async def named_servers(self, owner: str) -> tuple[str, ...]:
+        """The names of all servers with a name that an account has, those that are stopped too."""
+        path = f"users/{quote(owner, safe='')}"
+        servers = _model(await self._ask("GET", path, self._token, query=_STOPPED_TOO)).get("servers")
+        return tuple(sorted(str(one) for one in servers if one)) if isinstance(servers, dict) else ()
+
+    async def stop(self, token: str, owner: str, server: str = "", *, remove: bool = False) -> bool:
+        """Stop a user's server, or withdraw its start, with somebody's own token.
+
+        Args:
+            token: somebody's own.
+            owner: the account whose server it is.
+            server: its name; empty for the first.
+            remove: forget a server with a name as well.
 
         Returns:
             Whether the token may do so; also true when nothing runs any more.
         """
-        path = f"users/{quote(owner, safe='')}/server"
-        answer = await self._ask("DELETE", path, token, seconds=STOP_SECONDS)
+        path = f"users/{quote(owner, safe='')}/server" + (f"s/{quote(server, safe='')}" if server else "")
+        body = {"remove": True} if remove else None
+        answer = await self._ask("DELETE", path, token, body=body, seconds=STOP_SECONDS)
         if answer.status_code in (401, 403, 404):
             return False
         if answer.status_code in (202, 204, 400):  # 400: it is not running
@@ -227,6 +270,7 @@ class Hub:
         token: str,
         *,
         form: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float = ANSWER_SECONDS,
@@ -235,7 +279,9 @@ class Hub:
         try:
             # httpx bounds each read; a hub that sends a byte now and then is bounded here.
             async with asyncio.timeout(seconds):
-                return await self._client.request(method, path, data=form, params=query, headers=sent, timeout=seconds)
+                return await self._client.request(
+                    method, path, data=form, json=body, params=query, headers=sent, timeout=seconds
+                )
         except (httpx.HTTPError, TimeoutError) as error:
             raise HubSilent(f"The hub does not answer: {error!r}.") from error
 
@@ -264,14 +310,19 @@ def _title(model: Mapping[str, Any], name: str) -> str:
 
 def _user(model: Mapping[str, Any]) -> HubUser:
     name = str(model.get("name"))
-    servers = model.get("servers")
-    server = servers.get("") if isinstance(servers, dict) else None
+    told = model.get("servers")
+    servers = {
+        str(one): _server(server)
+        for one, server in (told.items() if isinstance(told, dict) else ())
+        if isinstance(server, dict) and not server.get("stopped")
+    }
     return HubUser(
         name,
         _title(model, name),
         tuple(sorted(map(str, model.get("groups") or []))),
         _moment(model.get("last_activity")),
-        _server(server) if isinstance(server, dict) and not server.get("stopped") else None,
+        servers.pop("", None),
+        servers,
     )
 
 

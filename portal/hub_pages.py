@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from base.i18n import LANGUAGES
 from portal import request as page_request
 from portal.assets import STATIC
 from portal.language import safe_return
+from portal.profiles import choices_of, free_words
 from spawners.stopping import stop_when_settled
 
 # How long a person's click on "stop" waits before the page that says so is shown.
@@ -66,74 +68,89 @@ class LanguageHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no t
 
 
 class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
-    """`POST /hub/stop/<person>`: stops a server, or withdraws its start, from a plain form."""
+    """`POST /hub/stop/<person>[/<server>]`: stops a server, or withdraws its start, from a plain form."""
 
     @web.authenticated
-    async def post(self, user_name: str) -> None:
+    async def post(self, user_name: str, server_name: str = "") -> None:
         """Stop, then go home; the home page says how far it is."""
-        await self._stop(user_name=user_name)
+        await self._stop(user_name=user_name, server_name=server_name or "")
         self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
-    async def _stop(self, user_name: str) -> None:
+    async def _stop(self, user_name: str, server_name: str) -> None:
         user = self.find_user(user_name)
-        if user is None:
+        if user is None or server_name not in user.orm_spawners:
             raise web.HTTPError(404)
-        spawner = user.spawners[""]
+        spawner = user.spawners[server_name]
         if spawner.pending == "stop":
             return
         if spawner.pending:
-            await withdraw(self, user)
+            await withdraw(self, user, server_name)
         elif spawner.ready and await spawner.poll_and_notify() is None:
-            await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, ""), timeout=STOP_SECONDS)
+            await asyncio.wait_for(stop_when_settled(self.stop_single_user, user, server_name), timeout=STOP_SECONDS)
 
 
 class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
-    """`POST /hub/switch/<person>`: takes an offer of the waiting page, that is, another profile in place of a start."""
+    """`POST /hub/switch/<person>[/<server>]`: takes an offer of the waiting page, another profile for a start."""
 
     @web.authenticated
-    async def post(self, user_name: str) -> None:
+    async def post(self, user_name: str, server_name: str = "") -> None:
         """Withdraw the start and begin the other one; when that could not start now after all, nothing changes."""
-        taken = await self._switch(user_name=user_name)
+        taken = await self._switch(user_name=user_name, server_name=server_name or "")
         address = f"{self.hub.base_url}spawn-pending/{quote(user_name, safe='')}"
+        if server_name:
+            address += f"/{quote(server_name, safe='')}"
         options = {name: value for name, value in (("next", self.get_body_argument("next", "")),) if value}
         if not taken:
             options["taken"] = "no"
         self.redirect(f"{address}?{urlencode(options)}" if options else address)
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
-    async def _switch(self, user_name: str) -> bool:
+    async def _switch(self, user_name: str, server_name: str) -> bool:
         """Whether the other start has begun."""
         user = self.find_user(user_name)
-        if user is None:
+        if user is None or server_name not in user.orm_spawners:
             raise web.HTTPError(404)
-        spawner, wanted = user.spawners[""], self.get_body_argument("profile")
+        spawner, wanted = user.spawners[server_name], self.get_body_argument("profile")
         offered = {one.id for one in await spawner.offers(oldest=0)} if spawner.pending in ("spawn", "check") else set()
         if wanted not in offered:
             return False
         options = {**(spawner.user_options or {}), "profile": wanted}
-        await withdraw(self, user)
-        if user.spawners[""].pending:
+        await withdraw(self, user, server_name)
+        if user.spawners[server_name].pending:
             return False
-        user.get_or_create_spawner("", replace_failed=True)._spawn_future = None
-        await self.spawn_single_user(user, "", options=options)
+        user.get_or_create_spawner(server_name, replace_failed=True)._spawn_future = None
+        await self.spawn_single_user(user, server_name, options=options)
         return True
 
 
-async def withdraw(handler: BaseHandler, user: Any) -> None:
+async def withdraw(handler: BaseHandler, user: Any, server_name: str) -> None:
     """End a start that is going on, in the order of JupyterHub's own DELETE .../server: cancel it, let it end, stop.
 
     Args:
         handler: of the request that asks for it.
         user: whose start.
+        server_name: of which of their servers; empty for the first.
     """
-    spawner = user.spawners[""]
+    spawner = user.spawners[server_name]
     start = spawner._spawn_future
     if start is not None:
         start.cancel()
         await asyncio.wait([start], timeout=STOP_SECONDS)
     if not spawner.pending:
-        await asyncio.wait_for(stop_when_settled(handler.stop_single_user, user, ""), timeout=STOP_SECONDS)
+        await asyncio.wait_for(stop_when_settled(handler.stop_single_user, user, server_name), timeout=STOP_SECONDS)
+
+
+class ChoicesHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """`GET /hub/choices`: what is free now of each profile that the person may choose, for an open start page."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """A list of `{id, state, text}`, in the person's language; about nobody else's choices."""
+        words = free_words(await choices_of(self.current_user.spawners[""]))
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(words))
 
 
 class AssetHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]  # JupyterHub has no types
@@ -153,8 +170,9 @@ def page_handlers() -> list[tuple[Any, ...]]:
     return [
         (r"/home", HomeHandler),
         (r"/language", LanguageHandler),
-        (r"/stop/([^/]+)", StopHandler),
-        (r"/switch/([^/]+)", SwitchHandler),
+        (r"/stop/([^/]+)(?:/([^/]+))?", StopHandler),
+        (r"/switch/([^/]+)(?:/([^/]+))?", SwitchHandler),
+        (r"/choices", ChoicesHandler),
         (r"/portal/(.*)", AssetHandler, {"path": str(STATIC)}),
     ]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime
+from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal
 from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader
@@ -23,6 +23,10 @@ from portal.use import WORDS
 
 # JupyterHub builds its own Jinja2 environments; the extension brings all that our templates need into them.
 JINJA_OPTIONS = {"extensions": ["portal.language.PageLanguage"]}
+
+
+# Seconds of a day, an hour, a minute and a second.
+_UNITS = (86_400, 3600, 60, 1)
 
 
 @dataclass
@@ -61,6 +65,14 @@ def ngettext(singular: str, plural: str, number: int) -> str:
 def duration(seconds: float) -> str:
     """A length of time in words, in the language of the current request. The same rule as in static/start.js."""
     return i18n.duration(seconds, request.current().language)
+
+
+def exact_duration(seconds: float) -> str:
+    """A length of time in the largest unit that it is a whole number of: 4 hours, but 90 minutes."""
+    size = next(one for one in _UNITS if seconds % one == 0 or one == _UNITS[-1])
+    # The threshold is how many of a unit there must be before it is used.
+    words = format_timedelta(timedelta(seconds=seconds), threshold=seconds / size, locale=request.current().language)
+    return str(words)
 
 
 def moment(when: datetime) -> str:
@@ -127,6 +139,7 @@ class PageLanguage(InternationalizationExtension):
             sentence=sentence,
             failure=failure,
             duration=duration,
+            exact_duration=exact_duration,
             moment=moment,
             clock=clock,
             day=day,

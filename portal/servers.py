@@ -33,6 +33,7 @@ class Running:
         state: starting, running or stopping.
         ends: when Slurm ends it; None when that cannot be seen now.
         url: opens it, or the page on its start.
+        name: what the person calls it; empty for the first.
     """
 
     owner: str
@@ -41,6 +42,7 @@ class Running:
     state: ServerState
     ends: datetime | None
     url: str
+    name: str = ""
 
 
 def own_accounts(visitor: Visitor, courses: Iterable[str], boxes: Iterable[str] = ()) -> list[str]:
@@ -66,12 +68,17 @@ def running(snapshot: Snapshot, accounts: Iterable[str], site: SiteView) -> list
     found = []
     for owner in accounts:
         user = snapshot.users.get(owner)
-        if user is None or user.server is None:
+        if user is None:
             continue
-        state = state_of(user.server)
         kind, about = kind_of(owner)
-        url = site.pending_url(owner) if state is ServerState.STARTING else site.start_url(owner, _first_page(kind))
-        found.append(Running(owner, kind, about, state, end_of(user.server, snapshot, site), url))
+        for name, server in (("", user.server), *sorted(user.named.items())):
+            if server is None:
+                continue
+            state = state_of(server)
+            url = site.start_url(owner, _first_page(kind), server=name)
+            if state is ServerState.STARTING:
+                url = site.pending_url(owner, name)
+            found.append(Running(owner, kind, about, state, end_of(server, snapshot, site), url, name))
     return found
 
 

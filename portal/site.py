@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from urllib.parse import quote, urlencode
 
 from base.errors import LeerlabError
 from base.in_force import InForce
+from cluster.limits import limits_of
 from courses.catalogue import Course
 from portal.configuration import AssistantShown, PortalConfiguration
 
@@ -64,7 +65,7 @@ class SiteView:
         """How long a server of this profile may run; None for a profile that the site no longer has."""
         return next((one.time for one in self.configuration.profiles if one.id == profile), None)
 
-    def start_url(self, owner: str, path: str = "", profile: str = "", course: str = "") -> str:
+    def start_url(self, owner: str, path: str = "", profile: str = "", course: str = "", *, server: str = "") -> str:
         """The hub's address that starts a user's server when needed and then opens a page in it.
 
         Args:
@@ -72,10 +73,12 @@ class SiteView:
             path: below the server's own address; empty for its first page.
             profile: profile to start it with; empty for the owner's first.
             course: the course that it is started for; empty for none.
+            server: name of the server; empty for the first.
         """
         chosen = {"profile": profile, "course": course}
-        query = {"next": f"/user/{quote(owner)}/{path}", **{name: value for name, value in chosen.items() if value}}
-        return f"{self.configuration.hub_origin}/hub/spawn/{quote(owner)}?{urlencode(query)}"
+        place = f"{quote(owner)}/{quote(server)}" if server else quote(owner)
+        query = {"next": f"/user/{place}/{path}", **{name: value for name, value in chosen.items() if value}}
+        return f"{self.configuration.hub_origin}/hub/spawn/{place}?{urlencode(query)}"
 
     def open_url(self, course: str, person: str, path: str = "lab") -> str:
         """Opens a page in a person's own server, started with the course's profile."""
@@ -95,6 +98,12 @@ class SiteView:
         """Opens a course's grading pages, in a language; they have an origin, and so a cookie, of their own."""
         return self.start_url(COURSE_ACCOUNT + course, f"formgrader?language={language}")
 
-    def pending_url(self, owner: str) -> str:
+    def pending_url(self, owner: str, server: str = "") -> str:
         """The hub's page on a start that is under way."""
-        return f"{self.configuration.hub_origin}/hub/spawn-pending/{quote(owner)}"
+        place = f"{quote(owner)}/{quote(server)}" if server else quote(owner)
+        return f"{self.configuration.hub_origin}/hub/spawn-pending/{place}"
+
+    def named_servers(self, groups: Collection[str]) -> int:
+        """How many servers with a name a member of these groups may have."""
+        found = limits_of(self.configuration.of_groups, groups)
+        return found.named_servers if found is not None else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 from base.messages import Message
@@ -48,6 +49,8 @@ class Facility:
         ready_seconds: longest time from the job's start until its server answers.
         log_limit: most bytes of a server's output that are kept.
         profiles_for: what a person may choose.
+        named_servers: how many servers with a name a person may have.
+        part_of_gpu: how many GPUs a profile has, parts of one too.
     """
 
     hub: str
@@ -63,3 +66,5 @@ class Facility:
     ready_seconds: float = 120.0
     log_limit: int = 4 * 2**20
     profiles_for: ProfilesFor = lambda _person: ()
+    named_servers: Callable[[Person], int] = lambda _person: 0
+    part_of_gpu: Callable[[Profile], Fraction] = lambda profile: Fraction(profile.gpus)

@@ -14,6 +14,7 @@ from typing import Protocol
 from cluster.errors import SlurmError
 from cluster.jobs import ClusterNode, Job
 from spawners.reasons import BUDGET, TURN, UNAVAILABLE, code_of
+from spawners.room import room_for
 from spawners.settings import Profile
 
 SECONDS = 15.0
@@ -79,12 +80,13 @@ def startable(
         if job.id != own.id and job.state.waiting and code_of(job.reason) in TURN
         for partition in job.partition.split(",")
     }
+    free = [node for node in nodes if not _promised(node, wanted)]
     found = [
         profile
         for profile in profiles
         if profile.partition not in wanted
         and not (code == BUDGET and (profile.gpus or profile.shards))
-        and any(_fits(profile, node) and not _promised(node, wanted) for node in nodes)
+        and room_for(profile, free, planned=True)
     ]
     return found[:MOST]
 
@@ -92,27 +94,3 @@ def startable(
 def _promised(node: ClusterNode, wanted: Collection[str]) -> bool:
     """Whether Slurm keeps a node for somebody else's job; it keeps it for one's own until that is withdrawn."""
     return "PLANNED" in node.state and any(partition in wanted for partition in node.partitions)
-
-
-def _fits(profile: Profile, node: ClusterNode) -> bool:
-    """Whether a node could take this now."""
-    return (
-        node.usable
-        and profile.partition in node.partitions
-        and profile.cpus <= node.cpus - node.cpus_used
-        and profile.memory <= node.memory - node.memory_used
-        and _has_gpus(profile, node)
-    )
-
-
-def _has_gpus(profile: Profile, node: ClusterNode) -> bool:
-    """Whether a node has the profile's GPUs or shards free, wherever Slurm may have put those that are used."""
-    if not profile.gpus and not profile.shards:
-        return True
-    if node.shards_used is None or not node.gpus:
-        return False
-    if profile.gpus:
-        return profile.gpus <= node.gpus - node.gpus_used - min(node.shards_used, node.gpus)
-    free = node.shards - node.shards_used - node.gpus_used * (node.shards // node.gpus)
-    # The shards of one job are of one GPU: with more than this free, at least one GPU has enough of them.
-    return free > (node.gpus - node.gpus_used) * (profile.shards - 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from base.messages import Message
 from spawners.failures import StartRefused
 from spawners.settings import Profile
 
+SERVER_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
+"""What a person may call a server; the first has no name."""
 _SHOWN = 40
 _KNOWN = ("profile", "course")
 _OF_COURSES = ("nbgrader-", "formgrade-")

@@ -116,6 +116,16 @@ class Profile(BaseModel):
         )  # fmt: skip
 
 
+class LessonSettings(BaseModel):
+    """Servers that a teacher starts ahead of a lesson."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unused: Annotated[Duration, Ge(Duration(minutes=1)), Le(Duration(hours=8))] = Field(
+        Duration(minutes=30), description="How long such a server waits for its owner once it is ready; then it ends."
+    )
+
+
 class BoundedCluster(Protocol):
     """What `problems_of` asks of the `cluster:` section; both kinds of `cluster.settings` answer it."""
 

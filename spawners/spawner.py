@@ -28,11 +28,11 @@ from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_ear
 from spawners.lasting import LastingSpawner
 from spawners.memory import RememberingSpawner
 from spawners.offers import Looks
-from spawners.options import form_options, requested_profile
+from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import OWNER, inside_environment, job_folder, job_request
+from spawners.submission import AHEAD, OWNER, inside_environment, job_folder, job_request
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -45,7 +45,6 @@ RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.5, 5.0
 LATE_SUBMISSION_SECONDS = 15.0
 """How long after `sbatch` was called a job may still appear whose id the hub never learned."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_SERVER_NAME = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62})?")
 
 # JupyterHub reads its list of handlers after it imported the spawner class.
 stopping.install(apihandlers.default_handlers)
@@ -72,6 +71,8 @@ class LeerlabSpawner(LastingSpawner):
 
     _planned: ServerPlan | None = None
     _departed: Departed | None = None
+    ahead = False
+    """Set by who starts the server ahead of a lesson; holds for one start."""
 
     # -- the hub's start and end
 
@@ -140,9 +141,11 @@ class LeerlabSpawner(LastingSpawner):
     def _plan(self) -> ServerPlan:
         """What to start, or a refusal; nothing of the request goes further than this."""
         try:
-            if not _NAME.fullmatch(self.user.name) or not _SERVER_NAME.fullmatch(self.name):
+            if not _NAME.fullmatch(self.user.name) or (self.name and not SERVER_NAME.fullmatch(self.name)):
                 raise StartRefused(Message("start.refused.name"), "This name cannot have a server.")
             requested_profile(self.user_options)
+            if self.name and not self.facility.named_servers(self.user):
+                raise StartRefused(Message("start.refused.named"), "This account has no servers with a name.")
             return self.facility.plan_for(self.user, self.user_options)
         except StartRefused as refusal:
             # JupyterHub has stored the options as this server's next default already.
@@ -151,6 +154,7 @@ class LeerlabSpawner(LastingSpawner):
 
     async def _submit(self, plan: ServerPlan) -> None:
         """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
+        ahead, self.ahead = self.ahead, False
         token = server_token.token_id(self._session, self.api_token)
         requested = utcnow()
         while True:
@@ -159,6 +163,8 @@ class LeerlabSpawner(LastingSpawner):
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
+            if ahead:
+                (folder / AHEAD).touch()
             self._keep(start)
             self._expect_report()
             request = self._request(plan, start, secret)
@@ -190,6 +196,11 @@ class LeerlabSpawner(LastingSpawner):
         """The start that is going on, for a log."""
         start = self._start
         return {} if start is None else {"start": start.id, "job": start.job, "profile": start.profile}
+
+    @property
+    def start_id(self) -> str | None:
+        """The id of the present start; None when there is none."""
+        return self._start.id if self._start is not None else None
 
     @property
     def _current(self) -> Start:

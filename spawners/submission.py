@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from base.paths import State
 from cluster.jobs import JobRequest
 from cluster.script import job_script
 from ledger.use import Place, Purpose
@@ -17,6 +18,8 @@ from spawners.starts import Start
 
 LOG = "server.log"
 SLURM_LOG = "slurm.log"
+AHEAD = "ahead"
+"""File in a job's folder that says that somebody else started the server, ahead of a lesson."""
 OWNER = "owner"
 """File in a job\'s folder with the name of the hub account whose server it runs."""
 
@@ -42,6 +45,11 @@ def inside_environment(plan: ServerPlan, given: Mapping[str, str], base: str, hu
 def job_folder(facility: Facility, start_id: str) -> Path:
     """Where a start's job writes."""
     return facility.state.jobs / start_id
+
+
+def is_ahead(state: State, start_id: str) -> bool:
+    """Whether a start was made ahead of a lesson, by somebody else than the server's owner."""
+    return (state.jobs / start_id / AHEAD).exists()
 
 
 def job_request(

@@ -126,6 +126,8 @@ def portal_daemon(
             for course in site.courses
         ),
         profiles=site.profiles,
+        of_groups=site.limits,
+        lessons=site.lessons,
         grading=site.grading,
         accounting=has_accounting(site.cluster),
         watts_per_core=site.energy.watts_per_core,

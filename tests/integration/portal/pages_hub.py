@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
+from portal_site import LIMITS
 from traitlets.config import Config
 
 from base.messages import Message
 from base.paths import State
+from hub_config import named_servers
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.gate import GuardedHub
 from hub_config.login.hosts import Hosts
@@ -23,7 +25,7 @@ from portal import request
 from portal.configuration import CALLBACK, CLIENT
 from portal.hub_pages import template_vars
 from portal.login import SCOPES
-from portal.profiles import ProfileChoice, profile_form
+from portal.profiles import Kind, ProfileChoice, profile_form
 from spawners.failures import StartFailed
 
 SETTINGS = json.loads(os.environ["PAGES_SETTINGS"])
@@ -68,21 +70,16 @@ def profiles(spawner: Any) -> str:
     if not (ROOT / "choices").exists():
         return ""
     dutch = request.current().language == "nl"
+    free = json.loads((ROOT / "choices").read_text() or "{}")
     return profile_form(
         [
+            ProfileChoice("cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2GB", 4 * 3600.0, **free),
             ProfileChoice(
-                "cpu-small", "Gewoon" if dutch else "Ordinary", 1, "2 GB", "", "4 uur" if dutch else "4 hours"
-            ),
-            ProfileChoice(
-                "gpu-part",
-                "Met een stuk GPU" if dutch else "With a part of a GPU",
-                2,
-                "4 GB",
-                "1/8 GPU",
-                "4 uur" if dutch else "4 hours",
+                "gpu-part", "Met een stuk GPU" if dutch else "With a part of a GPU", 2, "4GB", 4 * 3600.0,
+                kind=Kind.SHARED, share="1/8", **free,
             ),
         ]
-    )
+    )  # fmt: skip
 
 
 async def record(actor: str, action: str, subject: str, details: Mapping[str, str]) -> None:
@@ -109,6 +106,8 @@ def settings() -> Config:
     c.JupyterHub.db_url = f"sqlite:///{ROOT}/hub.sqlite"
     c.JupyterHub.cookie_secret_file = str(ROOT / "cookie")
     c.JupyterHub.spawner_class = WaitingSpawner
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.named_server_limit_per_user = named_servers.limit(LIMITS)
     c.SimpleLocalProcessSpawner.home_dir_template = f"{ROOT}/homes/{{username}}"
     c.JupyterHub.default_url = "/hub/home"
     c.JupyterHub.redirect_to_server = False

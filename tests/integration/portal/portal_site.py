@@ -21,6 +21,7 @@ import yaml
 
 from base.paths import State
 from base.settings import SiteSettings
+from cluster.limits import GroupLimits
 from grading.settings import GradingSettings
 from hub_config.login import keys
 from portal.configuration import VARIABLE, AssistantShown, PortalConfiguration, PortalCourse
@@ -29,7 +30,7 @@ from spawners.settings import Profile
 
 HERE = Path(__file__).parent
 CODE = HERE.parents[2]
-START_SECONDS = 60
+START_SECONDS = 240
 DOMAIN = "leerlab.localhost"
 # The first course has the assistant, the second and sandboxes have it off.
 ASSISTANT = (AssistantShown(on=True, tokens_per_hour=20_000), AssistantShown())
@@ -44,6 +45,10 @@ PEOPLE = [
     ("beheer", "Beheer", ["operators"]),
     ("gast", f"Nieuwe collega {MARKUP}", []),
 ]
+
+
+# Who is in both courses may have one server with a name beside the first, the others none.
+LIMITS = (GroupLimits(id="both", groups=("nbgrader-voorspel-onderhoud",), named_servers=1),)
 
 
 def free_port() -> int:
@@ -194,6 +199,7 @@ def portal_configuration(pages: Pages, settings: dict[str, Any]) -> Path:
         ),
         sandbox_assistant=ASSISTANT[1],
         profiles=(profile,),
+        of_groups=LIMITS,
         grading=GradingSettings(profile="cpu-small"),
         slurm_conf=pages.root / "no-slurm.conf",
         slurm_answer=2.0,

@@ -142,10 +142,14 @@ def test_no_page_has_a_problem_for_who_cannot_see_or_point(
         page.click(f"button[value={name}]")
         page.wait_for_url(f"{pages.portal}/**")
         found[f"home of {name}"] = page.evaluate(AUDIT)
-    pages.steer(choices="1")
+    pages.steer(choices="{}")
     for path in ("token", "logout", "nothing", "admin", "spawn/sanne", "user/sanne/"):
         page.goto(f"{pages.address}/hub/{path}")
         found[path] = page.evaluate(AUDIT)
+    for name, free in (("free", {"room": 12}), ("full", {"room": 0}), ("queue", {"room": 3, "ahead": 2})):
+        pages.steer(choices=json.dumps(free))
+        page.goto(f"{pages.address}/hub/spawn/sanne")
+        found[f"choices, {name}"] = page.evaluate(AUDIT)
     pages.steer(choices=None)
     tell(pages, 1, "start.waiting.resources", waited=42, position=3, starts_in=320)
     page.goto(f"{pages.address}/hub/spawn/sanne")
@@ -292,11 +296,46 @@ def test_without_javascript_the_start_page_looks_again_and_tells_of_the_failure(
 
 def test_the_choice_of_a_profile_is_a_plain_form(person: Callable[..., Page], pages: Pages) -> None:
     page = person("sanne")
-    pages.steer(choices="1")
+    pages.steer(choices="{}")
     page.goto(f"{pages.address}/hub/spawn/sanne")
     expect(page.get_by_label("Gewoon")).to_be_checked()
     page.check("input[value=gpu-part]")
     page.click("main button:has-text('Starten')")
+    page.wait_for_url("**/hub/spawn-pending/sanne**")
+    stop(page, pages)
+
+
+@pytest.mark.parametrize(
+    ("free", "words"),
+    [
+        ({"room": 12}, "Start meteen: plaats voor 12"),
+        ({"room": 0}, "Nu vol: je wacht in de wachtrij"),
+        ({"room": 3, "ahead": 1}, "Er wacht 1 ander voor je"),
+        ({"room": 3, "ahead": 2}, "Er wachten 2 anderen voor je"),
+        ({}, "We kunnen nu niet zien hoeveel er vrij is"),
+        ({"room": 3, "reservation": "les-dinsdag"}, "Draait in de gereserveerde tijd les-dinsdag"),
+    ],
+)
+def test_the_choice_says_what_is_free_and_what_it_costs_without_any_script(
+    pages: Pages, visitor: Visitor, free: dict[str, object], words: str
+) -> None:
+    browser = visitor("sanne")
+    pages.steer(choices=json.dumps(free))
+    html = browser.get("/hub/spawn/sanne").text
+    assert html.count(words) == 2
+    assert "Kost geen GPU-uren" in html and "Kost per uur: 1/8 GPU-uur" in html
+    assert "1/8 GPU, samen met anderen" in html and "hoogstens 4 uur" in html
+
+
+def test_the_choice_is_made_with_the_keyboard_alone(person: Callable[..., Page], pages: Pages) -> None:
+    page = person("sanne")
+    pages.steer(choices=json.dumps({"room": 2}))
+    page.goto(f"{pages.address}/hub/spawn/sanne")
+    page.focus("input[value=cpu-small]")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Met een stuk GPU")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     page.wait_for_url("**/hub/spawn-pending/sanne**")
     stop(page, pages)
 

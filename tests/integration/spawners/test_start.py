@@ -29,6 +29,29 @@ def inside(hub: Any, name: str) -> dict[str, Any]:
     return found
 
 
+def test_a_server_with_a_name_is_a_job_of_its_own_beside_the_first_with_the_same_home(hub: Any) -> None:
+    hub.user("sanne")
+    for server in ("", "gpu"):
+        assert hub.begin("sanne", "tiny", server=server).status_code in (201, 202)
+    jobs = [hub.ready("sanne", server=server) and hub.start_state("sanne", server)["job"] for server in ("", "gpu")]
+    assert len(set(jobs)) == 2
+    token = {"Authorization": f"token {token_of(hub, 'sanne')}"}
+    first, second = (httpx.get(f"{hub.public}/user/sanne/{path}any", headers=token).json() for path in ("", "gpu/"))
+    assert second["path"] == "/user/sanne/gpu/any"
+    assert first["environment"]["HOME"] == second["environment"]["HOME"]
+    assert first["environment"]["JUPYTERHUB_API_TOKEN"] != second["environment"]["JUPYTERHUB_API_TOKEN"]
+    hub.stop("sanne", server="gpu")
+    assert httpx.get(f"{hub.public}/user/sanne/any", headers=token).status_code == 200
+
+
+@pytest.mark.attack
+def test_an_account_without_named_servers_gets_none_whatever_the_hub_would_allow(hub: Any) -> None:
+    hub.user("none")
+    assert hub.begin("none", "tiny", server="gpu").status_code == 400
+    assert hub.begin("none", "tiny").status_code in (201, 202), "the control"
+    hub.ready("none")
+
+
 async def run_cell(address: str, token: str, code: str) -> str:
     """The text that one cell prints, in a new kernel of a lab."""
     headers = {"Authorization": f"token {token}"}

@@ -10,7 +10,7 @@ from base.messages import Message
 from portal import request
 from portal.failures import failure
 from portal.language import duration, gettext, messages_starting, safe_return, sentence, template_environment
-from portal.profiles import ProfileChoice, profile_form
+from portal.profiles import Kind, ProfileChoice, profile_form
 from spawners.failures import LAST_LINES, StartFailed
 
 
@@ -106,12 +106,13 @@ def test_an_error_of_another_kind_has_no_reason_of_ours() -> None:
 
 def test_one_profile_is_no_choice_and_two_are() -> None:
     in_language("nl")
-    one = ProfileChoice("a", "Gewoon", 1, "2 GB", "", "4 uur")
-    two = ProfileChoice("b", "<b>GPU</b>", 2, "4 GB", "1/8 GPU", "4 uur")
+    one = ProfileChoice("a", "Gewoon", 1, "2 GB", 4 * 3600.0)
+    two = ProfileChoice("b", "<b>GPU</b>", 2, "4 GB", 5400.0, Kind.SHARED, "1/8")
     assert profile_form([one]) == ""
     form = profile_form([one, two], chosen="b")
     assert "1 rekenkern<" in form and "2 rekenkernen<" in form
-    assert 'value="b" checked' in form and 'value="a" checked' not in form
+    assert form.count(" checked") == 1 and 'free-b" checked' in form
+    assert "hoogstens 4 uur" in form and "hoogstens 90 minuten" in form
     assert "<b>GPU</b>" not in form
 
 
