@@ -14,7 +14,7 @@ from typing import Protocol
 from cluster.errors import SlurmError
 from cluster.jobs import ClusterNode, Job
 from spawners.reasons import BUDGET, TURN, UNAVAILABLE, code_of
-from spawners.room import room_for
+from spawners.room import room_on
 from spawners.settings import Profile
 
 SECONDS = 15.0
@@ -80,13 +80,12 @@ def startable(
         if job.id != own.id and job.state.waiting and code_of(job.reason) in TURN
         for partition in job.partition.split(",")
     }
-    free = [node for node in nodes if not _promised(node, wanted)]
     found = [
         profile
         for profile in profiles
         if profile.partition not in wanted
         and not (code == BUDGET and (profile.gpus or profile.shards))
-        and room_for(profile, free, planned=True)
+        and any(room_on(profile, node) and not _promised(node, wanted) for node in nodes)
     ]
     return found[:MOST]
 

@@ -12,16 +12,16 @@ from spawners.reasons import TURN, code_of
 from spawners.settings import Profile
 
 
-def room_for(profile: Profile, nodes: Sequence[ClusterNode], *, planned: bool = False) -> int | None:
+def room_for(profile: Profile, nodes: Sequence[ClusterNode]) -> int | None:
     """How many servers of a profile could start now on these nodes together; None when nothing of it can be told.
 
     Args:
         profile: what each asks.
         nodes: all nodes.
-        planned: whether those count that Slurm keeps for a job which waits.
     """
+    # A node that is planned Slurm keeps for a job that waits.
     counts = [
-        _room_on(profile, node) if planned or "PLANNED" not in node.state else 0
+        0 if "PLANNED" in node.state else room_on(profile, node)
         for node in nodes
         if profile.partition in node.partitions
     ]
@@ -41,8 +41,9 @@ def waiting_for(partition: str, jobs: Iterable[Job]) -> int:
     )
 
 
-def _room_on(profile: Profile, node: ClusterNode) -> int | None:
-    if not node.usable:
+def room_on(profile: Profile, node: ClusterNode) -> int | None:
+    """How many servers of a profile have room now on one node, whoever it is kept for; None when nothing tells."""
+    if not node.usable or profile.partition not in node.partitions:
         return 0
     room = min(
         (node.cpus - node.cpus_used) // profile.cpus,

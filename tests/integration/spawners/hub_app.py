@@ -110,9 +110,9 @@ def facility(settings: dict[str, Any]) -> Facility:
         report_to=settings["report_to"], wrapper=("/usr/bin/python3", "-I", "-S", str(code / "spawners" / "job.py")),
         say=say, reserved_ports=frozenset(settings["reserved"]),
         ready_seconds=settings["ready_seconds"],
-        profiles_for=lambda user: profiles_of(profiles, {group.name for group in user.groups}),
         # Slurm and JupyterHub say the rest; `none` stands for an account that has no servers with a name.
         named_servers=lambda user: 0 if user.name == "none" else 3,
+        profiles_for=lambda user: profiles_of(profiles, {group.name for group in user.groups}),
     )  # fmt: skip
 
 
