@@ -33,7 +33,7 @@ def test_a_server_with_a_name_is_a_job_of_its_own_beside_the_first_with_the_same
     hub.user("sanne")
     for server in ("", "gpu"):
         assert hub.begin("sanne", "tiny", server=server).status_code in (201, 202)
-    jobs = [hub.ready("sanne", server=server) and hub.start_state("sanne", server)["job"] for server in ("", "gpu")]
+    jobs = [hub.ready("sanne", server=server) and hub.start_state("sanne", server)["start"]["job"] for server in ("", "gpu")]
     assert len(set(jobs)) == 2
     token = {"Authorization": f"token {token_of(hub, 'sanne')}"}
     first, second = (httpx.get(f"{hub.public}/user/sanne/{path}any", headers=token).json() for path in ("", "gpu/"))
