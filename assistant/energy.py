@@ -1,9 +1,7 @@
 """Energy of an answer: reckoned from the processor time that a model's process took for it, shared by who asked.
 
-A model's process on ordinary processors has no meter of its own, and those of a whole machine may not be read without
-rights. So its processor seconds are counted exactly, and one busy core is taken to need `watts_per_core`. Server
-processors are made for 3.8 W (AMD EPYC 9654, 360 W, 96 cores) to 7.8 W (Intel Xeon Platinum 8358, 250 W, 32 cores) a
-core, as their makers say; memory, fans and the power supply come on top. The true value lies between half and double.
+A model's process on ordinary processors has no meter of its own. So its processor seconds are counted exactly, and
+turned into joules by the model of `base.energy`.
 """
 
 from __future__ import annotations
@@ -13,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-UNCERTAINTY = 2.0
-"""The true value lies between what is reckoned divided by this, and times this."""
+from base.energy import UNCERTAINTY
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import Field, model_validator
 
+from base.energy import WATTS_PER_CORE
 from base.quantities import Duration
 from base.settings import BothLanguages, Section
 from courses.settings import Identifier
@@ -35,7 +36,10 @@ class LocalModel(Section):
     context: int = Field(4096, ge=512, le=131_072, description="Most tokens of question and answer together.")
     at_once: int = Field(2, ge=1, le=64, description="Questions that it answers at one time; the next ones wait.")
     watts_per_core: float = Field(
-        6.0, gt=0, le=100, description="Power of one busy processor core with its share of the machine, in watts."
+        WATTS_PER_CORE,
+        gt=0,
+        le=100,
+        description="Power of one busy processor core with its share of the machine, in watts.",
     )
 
 

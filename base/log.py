@@ -1,10 +1,19 @@
-"""Logging for every process, with the one redactor that keeps tokens and secrets out of every log line."""
+"""Logging for every process, as text or as JSON lines, with the one redactor that keeps secrets out of every line."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from secrets import token_bytes
+
+VARIABLE = "LEERLAB_LOG"
+"""Environment variable of each of our processes: `json` for one JSON object a line, anything else for text."""
 
 HIDDEN = "[redacted]"
 
@@ -57,6 +66,99 @@ class RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+# Nobody is found again by these: the key is made at each start of a process and kept nowhere.
+_KEY = token_bytes(16)
+_NAMES: dict[str, str] = {}
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+# JupyterHub's own form of who asked from where, in the line about each request.
+_ASKED_FROM = re.compile(r"\(([^()@\s]{0,255})@([0-9a-fA-F.:%]{2,45})\)")
+_IN_ADDRESS = re.compile(r"(/users?/|jupyterhub-user-)([^/?#\s\"'\\]{1,255})")
+# Pseudonyms of the ledger, alone or in the name of an account in a sandbox.
+_PSEUDONYM = re.compile(r"\b(?:box-[a-z2-7]{8}-)?p-[a-z2-7]{16}\b")
+_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName", "color",
+                                                                              "end_color", "highlevel"}  # fmt: skip
+
+
+def known_names(names: Iterable[str]) -> None:
+    """Names of accounts, which JSON lines show as `person-` and four digits.
+
+    Args:
+        names: of people, from the hub's database.
+    """
+    for name in names:
+        _NAMES.setdefault(name, _shown(name))
+
+
+def _shown(name: str) -> str:
+    return f"person-{blake2b(name.encode(), key=_KEY, digest_size=2).hexdigest()}"
+
+
+def impersonal(text: str) -> str:
+    """The text without names of accounts, e-mail addresses and the addresses of who asked.
+
+    The same name gives the same `person-` word until the process ends, so that lines about one start can be followed.
+
+    Args:
+        text: a line that `redact` has been through.
+    """
+    text = _ASKED_FROM.sub(r"(\1@[address])", text)
+    text = _EMAIL.sub("[e-mail]", text)
+    text = _IN_ADDRESS.sub(lambda match: match[1] + _known(match[2]), text)
+    text = _PSEUDONYM.sub(lambda match: _shown(match[0]), text)
+    return _TOKEN.sub(lambda match: _NAMES.get(match[0], match[0]), text) if _NAMES else text
+
+
+def _known(name: str) -> str:
+    return name if name.startswith(("course-", "person-", "[")) else _shown(name)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, without secrets and without personal data.
+
+    Always `time` (UTC), `level`, `logger` and `message`; `exception` where there is one; and what the call gave as
+    `extra`, such as the event, the id of a start and the number of its job.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _clean(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["exception"] = _clean(self.formatException(record.exc_info))
+        if record.stack_info:
+            entry["stack"] = _clean(self.formatStack(record.stack_info))
+        for name, value in vars(record).items():
+            if name in _STANDARD or name in entry:
+                continue
+            if value is None or isinstance(value, bool | int | float):
+                entry[name] = value
+            else:
+                entry[name] = _clean_value(name, str(value))
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _clean(text: str) -> str:
+    return impersonal(redact(text))
+
+
+def _clean_value(name: str, value: str) -> str:
+    """A value of its own, redacted as if its name stood before it, since the name may say that it is secret."""
+    before = f"{name}="
+    return _clean(redact(before + value).removeprefix(before))
+
+
+def formatter() -> logging.Formatter:
+    """The formatter that this process's environment asks for."""
+    if os.environ.get(VARIABLE) == "json":
+        return JsonFormatter()
+    return RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
 def configure(name: str, level: int = logging.INFO) -> logging.Logger:
     """Send this process's log to standard error, which supervisord writes to the state folder.
 
@@ -65,6 +167,6 @@ def configure(name: str, level: int = logging.INFO) -> logging.Logger:
         level: least severe level that is written.
     """
     stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    stream.setFormatter(formatter())
     logging.basicConfig(level=level, handlers=[stream], force=True)
     return logging.getLogger(name)

@@ -41,3 +41,13 @@ class SiteSettings(Section):
         if zone not in available_timezones():
             raise ValueError("a name of the tz database is needed, such as Europe/Amsterdam or Atlantic/Azores")
         return zone
+
+
+class LogSettings(Section):
+    """How processes write their logs."""
+
+    format: Literal["text", "json"] = Field(
+        "text",
+        description="`text`: lines for people. `json`: one JSON object a line, without names of accounts, e-mail "
+        "addresses and addresses of visitors, for a log server.",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -83,6 +83,7 @@ class QueueFormat:
                 started=begun,
                 estimate=_time(start) if state.waiting else None,
                 ended=_time(end) if state.ended else None,
+                ends=None if state.ended or state.waiting else _time(end),
             )
             return job, int(priority)
         except ValueError as error:
@@ -120,7 +121,18 @@ def parse_exit_codes(text: str) -> dict[int, tuple[int, int]]:
 
 
 _USABLE = frozenset(
-    {"IDLE", "MIXED", "ALLOCATED", "COMPLETING", "PLANNED", "RESERVED", "CLOUD", "POWERED_DOWN", "POWERING_UP"}
+    {
+        "IDLE",
+        "MIXED",
+        "ALLOCATED",
+        "COMPLETING",
+        "PLANNED",
+        "RESERVED",
+        "CLOUD",
+        "DYNAMIC_NORM",
+        "POWERED_DOWN",
+        "POWERING_UP",
+    }
 )
 _NODE_FIELD = re.compile(
     r"(?:^|\s)(NodeName|NodeAddr|State|Partitions|CPUTot|CPUAlloc|RealMemory|AllocMem|Gres|GresUsed|CfgTRES|AllocTRES)"
@@ -147,49 +159,59 @@ def _node(line: str) -> ClusterNode:
             name=fields["NodeName"],
             address=fields["NodeAddr"],
             state=state,
-            usable=set(state.split("+")) <= _USABLE,
+            usable=takes_work(state.split("+")),
             partitions=tuple(filter(None, fields.get("Partitions", "").split(","))),
             cpus=int(fields["CPUTot"]),
             cpus_used=int(fields["CPUAlloc"]),
             memory=Size(int(fields["RealMemory"]) * 2**20),
             memory_used=int(fields["AllocMem"]) * 2**20,
-            gpus=_gpus(fields.get("Gres", "")),
-            gpus_used=_gpus(fields.get("GresUsed", "")),
-            shards=_shards(fields.get("Gres", "")),
-            shards_used=_shards_used(fields),
+            gpus=gpus_in(fields.get("Gres", "")),
+            gpus_used=gpus_in(fields.get("GresUsed", "")),
+            shards=shards_in(fields.get("Gres", "")),
+            shards_used=shards_used(fields.get("CfgTRES", ""), fields.get("AllocTRES", ""), fields.get("GresUsed", "")),
             gpus_of=gpus_by_type(fields.get("Gres", ""), fields.get("GresUsed", "")),
         )
     except (KeyError, ValueError) as error:
         raise not_understood("scontrol", line) from error
 
 
-def _gpus(gres: str) -> int:
+def takes_work(flags: Iterable[str]) -> bool:
+    """Whether a node in all these states can take a job; one that is new to Leerlab counts as a no."""
+    return set(flags) <= _USABLE
+
+
+def gpus_in(gres: str) -> int:
     """The GPUs in a list such as `gpu:a100:4(S:0-1),shard:16` or `gpu:(null):1(IDX:0)`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
 
 
 def gpus_by_type(gres: str, used: str) -> dict[str, tuple[int, int]]:
-    """How many GPUs of each type a node has and how many of them are used, from two lists as `_gpus` reads them."""
+    """How many GPUs of each type a node has and how many of them are used, from two lists as `gpus_in` reads them."""
     have, taken = (
         {kind: int(count) for kind, count in re.findall(r"(?:^|,)gpu:([^:,()]+):(\d+)", text)} for text in (gres, used)
     )
     return {kind: (count, taken.get(kind, 0)) for kind, count in have.items()}
 
 
-def _shards(gres: str) -> int:
+def shards_in(gres: str) -> int:
     """The shards in a list such as `gpu:2,shard:16`."""
     return sum(int(count) for count in re.findall(r"(?:^|,)shard:(?:[^:,()]+:|\(null\):)?(\d+)", gres))
 
 
-def _shards_used(fields: dict[str, str]) -> int | None:
+def shards_used(configured: str, allocated: str, gres_used: str) -> int | None:
     """How many shards jobs have: where Slurm counts them (AccountingStorageTRES), or where there are none.
 
     GresUsed of 22.05 does not say: three shards of one GPU are `shard:(null):1(IDX:0)` there.
+
+    Args:
+        configured: a node's CfgTRES, such as `cpu=16,gres/shard=16`.
+        allocated: its AllocTRES.
+        gres_used: its GresUsed.
     """
-    if "gres/shard=" in fields.get("CfgTRES", ""):
-        found = re.search(r"(?:^|,)gres/shard=(\d+)", fields.get("AllocTRES", ""))
+    if "gres/shard=" in configured:
+        found = re.search(r"(?:^|,)gres/shard=(\d+)", allocated)
         return int(found[1]) if found else 0
-    return None if _shards(fields.get("GresUsed", "")) else 0
+    return None if shards_in(gres_used) else 0
 
 
 _RANGE = re.compile(r"([^,\[\]]*)(?:\[([0-9,-]+)\])?([^,\[\]]*)(?:,|$)")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import answers
+from cluster import answers, metrics
 from cluster.errors import SlurmError, SlurmRefused, SlurmUnavailable
 
 COMMANDS = Path("/usr/bin")
@@ -62,6 +63,18 @@ class Commands:
         Raises:
             SlurmUnavailable: it cannot be started, or did not end in time.
         """
+        begin, outcome = time.monotonic(), "no-answer"
+        try:
+            output = await self._run(program, arguments, environment or {}, stdin)
+            outcome = "failed" if output.code else "answered"
+            return output
+        finally:
+            metrics.COMMANDS.labels(program, outcome).inc()
+            metrics.SECONDS.labels(program).observe(time.monotonic() - begin)
+
+    async def _run(
+        self, program: str, arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None
+    ) -> Output:
         # Without a slurm.conf the commands look for one through DNS.
         if not await asyncio.to_thread(self.conf.is_file):
             raise unavailable(program, sentence=f"there is no {self.conf}")
@@ -72,7 +85,7 @@ class Commands:
             process = await asyncio.create_subprocess_exec(
                 str(self.folder / program),
                 *arguments,
-                env={**own, **(environment or {}), "SLURM_CONF": str(self.conf)},
+                env={**own, **environment, "SLURM_CONF": str(self.conf)},
                 stdin=DEVNULL if stdin is None else PIPE,
                 stdout=PIPE,
                 stderr=PIPE,

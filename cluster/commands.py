@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from base.paths import State
-from cluster import answers
+from cluster import answers, json_answers
 from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavailable
 from cluster.embedded import slurm_conf
 from cluster.errors import InvalidRequest, SlurmError, SlurmRefused, SlurmUnavailable
 from cluster.jobs import ClusterNode, Job, JobRequest, Queue
 from cluster.settings import EmbeddedCluster, ExistingCluster
+from cluster.version import SlurmVersion
 
 __all__ = ["InvalidRequest", "Slurm", "SlurmError", "SlurmRefused", "SlurmUnavailable", "slurm_of"]
 
@@ -33,6 +35,17 @@ class Slurm:
         self.conf = conf
         self._commands = Commands(conf, commands, answer)
         self._addresses: dict[str, str] = {}
+        self._version: SlurmVersion | None = None
+
+    async def version(self) -> SlurmVersion:
+        """Which Slurm the commands are, asked of them once; slurmctld is not asked.
+
+        Raises:
+            SlurmUnavailable: they cannot be run.
+        """
+        if self._version is None:
+            self._version = SlurmVersion.parse(await self._commands.ask("squeue", ["--version"]))
+        return self._version
 
     async def submit(self, request: JobRequest) -> int:
         """Submit a job.
@@ -110,6 +123,10 @@ class Slurm:
         if not job_ids:
             return {}
         chosen = ["--states=all", f"--jobs={','.join(map(str, sorted(job_ids)))}"]
+        if (await self.version()).tells_json:
+            text = await self._known("squeue", ["--json", *chosen])
+            told = json_answers.parse_jobs(text, os.geteuid()) if text is not None else ()
+            return {job.id: job for job in told if job.id in job_ids}
         found = {job.id: job for job in await self._squeue(chosen) if job.id in job_ids}
         if not any(job.state.ended for job in found.values()):
             return found
@@ -149,13 +166,33 @@ class Slurm:
         unanswered = [line for line in wrong if answers.is_no_answer(line)]
         raise failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
 
+    async def set_time_limit(self, job_id: int, limit: timedelta) -> None:
+        """Give a job another time limit, counted from its start; to lengthen it takes an administrator of Slurm.
+
+        Args:
+            job_id: the job.
+            limit: how long it may run in all; whole minutes, rounded up.
+
+        Raises:
+            SlurmUnavailable: no answer; the limit may be either.
+            SlurmRefused: Slurm does not allow it, or the job has ended.
+        """
+        minutes = math.ceil(limit.total_seconds() / 60)
+        output = await self._commands.run("scontrol", ["update", f"JobId={job_id}", f"TimeLimit={minutes}"])
+        if output.code:
+            raise failure("scontrol", output, f"Slurm does not change the time of job {job_id}.")
+
     async def nodes(self) -> tuple[ClusterNode, ...]:
         """All nodes.
 
         Raises:
             SlurmUnavailable: no answer.
         """
-        nodes = answers.parse_nodes(await self._commands.ask("scontrol", ["show", "nodes", "--details", "--oneliner"]))
+        if (await self.version()).tells_json:
+            nodes = json_answers.parse_nodes(await self._commands.ask("scontrol", ["show", "nodes", "--json"]))
+        else:
+            form = ["show", "nodes", "--details", "--oneliner"]
+            nodes = answers.parse_nodes(await self._commands.ask("scontrol", form))
         self._addresses = {node.name: node.address for node in nodes}
         return nodes
 
@@ -189,12 +226,19 @@ class Slurm:
     async def _squeue(self, choice: Sequence[str]) -> tuple[Job, ...]:
         form = answers.QueueFormat.fresh()
         # In the environment, where other accounts cannot read it: a job's owner could else put it into a comment.
-        output = await self._commands.run("squeue", ["--noheader", *choice], environment={"SQUEUE_FORMAT": form.format})
+        text = await self._known("squeue", ["--noheader", *choice], {"SQUEUE_FORMAT": form.format})
+        return form.parse(text) if text is not None else ()
+
+    async def _known(
+        self, program: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> str | None:
+        """What a command tells of jobs; None when Slurm knows none of those that it was asked for."""
+        output = await self._commands.run(program, arguments, environment=environment)
         if not output.code:
-            return form.parse(output.stdout)
+            return output.stdout
         if "Invalid job id specified" in output.stderr:
-            return ()
-        raise unavailable("squeue", sentence=answers.sentence(output.stderr))
+            return None
+        raise unavailable(program, sentence=answers.sentence(output.stderr))
 
 
 def slurm_of(settings: EmbeddedCluster | ExistingCluster, state: State) -> Slurm:

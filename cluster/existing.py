@@ -25,6 +25,8 @@ from cluster.settings import ExistingCluster, ExistingPartition
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol")
 ACCOUNTING_PROGRAMS = ("sacct", "sacctmgr")
 ENFORCED = ("associations", "limits", "safe")
+# Of a large cluster these are named; `sinfo` has the others.
+MOST_NAMED = 8
 _SETTING = re.compile(r"^(\w+)\s*= (.*?)\s*$", re.MULTILINE)
 _PAIR = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _DAYS = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)$")
@@ -240,7 +242,7 @@ def _compare(wanted: ExistingPartition, there: Partition, nodes: list[ClusterNod
                 f"Lower `{what}` of this partition in site.yaml, and the profiles that use it.",
             )
     if not any(node.usable for node in nodes):
-        states = ", ".join(sorted({node.state for node in nodes}))
+        states = ", ".join(sorted(f"{node.name} is {node.state}" for node in nodes)[:MOST_NAMED])
         raise LeerlabError(
             f"No node of partition {wanted.name} can take work: {states}.", waits, "See sinfo --list-reasons."
         )

@@ -88,6 +88,7 @@ class Job:
         started: when its script began; None while it waits.
         estimate: when Slurm expects it to begin; None if it does not wait, or Slurm cannot tell yet.
         ended: when it ended; None before.
+        ends: when Slurm ends it because of its time limit; None if it does not run.
         position: its place among those that wait for the same partition, 1 first; None if it does not wait.
         exit_code: the script's exit code; known of ended jobs that were asked for by number.
         signal: the signal that ended the script, 0 if none; known when `exit_code` is.
@@ -107,6 +108,7 @@ class Job:
     position: int | None = None
     exit_code: int | None = None
     signal: int | None = None
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,14 @@ class Interval(_Section):
         ge=0.2,
         le=60,
         allow_inf_nan=False,
-        description="Seconds between two queries while somebody waits for a job.",
+        description="Seconds between two queries just after a job was submitted or began, and while one is ended.",
     )
     idle: float = Field(
         5.0,
         ge=0.5,
         le=300,
         allow_inf_nan=False,
-        description="Seconds between two queries while nobody waits for a job.",
+        description="Seconds between two queries otherwise, however many jobs run or wait.",
     )
     failing: float = Field(
         30.0,
@@ -223,6 +223,11 @@ class EmbeddedCluster(_Section):
         """Where jobs offer what they serve."""
         return LOOPBACK
 
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs: this Slurm is its own."""
+        return True
+
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.
 
@@ -328,6 +333,11 @@ class ExistingCluster(_Section):
     def publish_on(self) -> str:
         """Where jobs offer what they serve: an address, or the network in which their node has one."""
         return LOOPBACK if self.network is None else str(self.network)
+
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs, as only administrators may."""
+        return self.accounting
 
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job in this partition may run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cluster.errors import SlurmError
-from cluster.jobs import Job, Queue
+from cluster.jobs import Job, JobState, Queue
+from cluster.lookups import Lookups
 from cluster.settings import Interval
 
 log = logging.getLogger(__name__)
 
 # Seconds after the last question about a job until the watcher no longer looks at it.
 _FORGET = 300.0
+# Seconds for which a job is looked at fast: after it was submitted, began to run, or is being ended.
+_EAGER = 10.0
 # Of the time, at most this part is spent waiting for an answer of Slurm: a slow Slurm is asked less often.
 _SHARE = 0.2
 
@@ -50,7 +54,9 @@ class Source(Protocol):
 class _Watched:
     submitted: datetime
     asked_at: float
+    eager_until: float
     waiters: int = 0
+    state: JobState | None = None
     end: Answer | None = None
     end_asked: datetime | None = None
 
@@ -64,8 +70,9 @@ class _Snapshot:
 class Watcher:
     """Asks Slurm once per interval for all jobs; everything else is answered from the last answer.
 
-    Fast while somebody waits for a job, slower when nobody does, slower still while Slurm fails or is slow. A job that
-    is missing from an answer is looked up once by its number, to learn how it ended, before it is called gone.
+    Fast for some seconds after a job was submitted, began or is being ended; slower when nothing of that happens,
+    however many jobs run or wait; slower still while Slurm fails or is slow. A job that is missing from an answer is
+    looked up once by its number, to learn how it ended, before it is called gone.
 
     Args:
         slurm: the cluster's Slurm.
@@ -77,10 +84,12 @@ class Watcher:
         self._interval = interval
         self._snapshot: _Snapshot | None = None
         self._failures = 0
+        self._answered_at: float | None = None
         self._watched: dict[int, _Watched] = {}
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._lookups = Lookups(slurm)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -108,6 +117,11 @@ class Watcher:
     def answering(self) -> bool:
         """Whether Slurm answered the last question."""
         return self._running and self._snapshot is not None and not self._failures
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since Slurm's last answer was complete; None before the first."""
+        return None if self._answered_at is None else time.monotonic() - self._answered_at
 
     @property
     def queue(self) -> Queue | None:
@@ -142,19 +156,41 @@ class Watcher:
             self._hurry.set()
         return self._answer(watched, job_id)
 
-    async def wait_change(self, job_id: int, submitted: datetime, known: Answer, timeout: float) -> Answer:  # noqa: ASYNC109
+    async def look_up(self, job_id: int) -> Job | None:
+        """Ask Slurm about one job now, together with all others that are asked about at this moment.
+
+        Returns:
+            The job; None when Slurm knows none of this number (any more).
+
+        Raises:
+            SlurmUnavailable: no answer.
+        """
+        return await self._lookups.job(job_id)
+
+    async def wait_change(
+        self,
+        job_id: int,
+        submitted: datetime,
+        known: Answer,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        eager: bool = False,
+    ) -> Answer:
         """Wait until the answer about a job is another one than the caller knows.
 
         Args:
             job_id, submitted: as for `job`.
             known: the answer that the caller has.
             timeout: most seconds to wait.
+            eager: a change is about to come, such as the end of a job that is being cancelled: look fast.
 
         Returns:
             The answer, which is `known` again when nothing changed in time.
         """
         watched = self._watch(job_id, submitted)
         watched.waiters += 1
+        if eager:
+            watched.eager_until = asyncio.get_running_loop().time() + _EAGER
         try:
             self._hurry.set()
             with suppress(TimeoutError):
@@ -181,11 +217,12 @@ class Watcher:
 
     def _watch(self, job_id: int, submitted: datetime) -> _Watched:
         now = asyncio.get_running_loop().time()
-        watched = self._watched.setdefault(job_id, _Watched(submitted, now))
+        watched = self._watched.setdefault(job_id, _Watched(submitted, now, now + _EAGER))
         watched.submitted = max(watched.submitted, submitted)
         if watched.end_asked is not None and watched.end_asked < submitted:
             # The number was given out again: what was concluded was about another job.
             watched.end = watched.end_asked = None
+            watched.eager_until = now + _EAGER
         watched.asked_at = now
         return watched
 
@@ -217,7 +254,8 @@ class Watcher:
             else:
                 if self._failures:
                     log.warning("Slurm answers again after %d failed queries", self._failures)
-                self._failures, self._snapshot = 0, snapshot
+                self._failures, self._snapshot, self._answered_at = 0, snapshot, time.monotonic()
+                self._notice(snapshot, clock())
             self._tell()
             await self._pause(begin, clock() - begin)
 
@@ -272,12 +310,17 @@ class Watcher:
         )
 
     def _urgent(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return any(watched.end is None and watched.eager_until > now for watched in self._watched.values())
+
+    def _notice(self, snapshot: _Snapshot, now: float) -> None:
+        """Look fast at a job that has begun to run: it may end at once, before its server answers."""
         for job_id, watched in self._watched.items():
-            if watched.end is None:
-                job = self._snapshot.jobs.get(job_id) if self._snapshot else None
-                if watched.waiters or job is None or job.state.waiting:
-                    return True
-        return False
+            job = snapshot.jobs.get(job_id)
+            state = job.state if job is not None else None
+            if watched.state is not None and watched.state.waiting and state is not None and not state.waiting:
+                watched.eager_until = now + _EAGER
+            watched.state = state
 
     def _forget(self) -> None:
         oldest = asyncio.get_running_loop().time() - _FORGET

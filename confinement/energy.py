@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from base.energy import Energy
+
 METER = 0.05
 """Part by which a reading may be off: what NVML's reference states of power (nvmlDeviceGetPowerUsage)."""
 LONGEST_STEP = 5.0
@@ -32,26 +34,9 @@ class Reading:
     milliwatts: int | None = None
 
 
-@dataclass(frozen=True)
-class Joules:
-    """An amount of energy.
-
-    Args:
-        joules: the best estimate.
-        least, most: between these the true amount lies.
-    """
-
-    joules: float = 0.0
-    least: float = 0.0
-    most: float = 0.0
-
-    def __add__(self, other: Joules) -> Joules:
-        return Joules(self.joules + other.joules, self.least + other.least, self.most + other.most)
-
-    @classmethod
-    def read(cls, joules: float) -> Joules:
-        """What a meter said."""
-        return cls(joules, joules * (1 - METER), joules * (1 + METER))
+def read(joules: float) -> Energy:
+    """What a meter said, with its bounds."""
+    return Energy(joules, joules * (1 - METER), joules * (1 + METER))
 
 
 class Integrator:
@@ -63,8 +48,8 @@ class Integrator:
     def __init__(self) -> None:
         self.ignored = 0
         self.unseen = 0.0
-        self._settled = Joules()
-        self._tail = Joules()  # By power, since the last reading of the counter.
+        self._settled = Energy()
+        self._tail = Energy()  # By power, since the last reading of the counter.
         self._tail_unseen = 0.0
         self._last: Reading | None = None
         self._counter: Reading | None = None
@@ -87,7 +72,7 @@ class Integrator:
             self._follow_counter(reading, reading.millijoules)
 
     @property
-    def total(self) -> Joules:
+    def total(self) -> Energy:
         """All so far."""
         return self._settled + self._tail
 
@@ -104,11 +89,11 @@ class Integrator:
         seconds = reading.at - before.at
         joules = (watts + before.milliwatts / 1000) / 2 * seconds
         if seconds <= LONGEST_STEP:
-            self._tail += Joules.read(joules)
+            self._tail += read(joules)
         else:
             # What happened in a long pause is not known; between the lowest and the highest power seen so far.
             least, most = self._lowest * seconds * (1 - METER), self._highest * seconds * (1 + METER)
-            self._tail += Joules(joules, min(least, joules), max(most, joules))
+            self._tail += Energy(joules, min(least, joules), max(most, joules))
         self._tail_unseen = 0.0
 
     def _follow_counter(self, reading: Reading, millijoules: int) -> None:
@@ -119,16 +104,16 @@ class Integrator:
         joules = (millijoules - before.millijoules) / 1000
         if 0 <= joules <= MOST_WATTS * (reading.at - before.at):
             self._tail_unseen = 0.0
-            self._settle(Joules.read(joules))
+            self._settle(read(joules))
             return
         # It began anew: what it counted since then is part of what power says of the whole time.
         since = millijoules / 1000 if joules < 0 else 0.0
         tail = self._tail
         unseen = self._highest * self._tail_unseen * (1 + METER)
         best = max(tail.joules, since)
-        self._settle(Joules(best, max(tail.least, since * (1 - METER)), max(tail.most, best * (1 + METER)) + unseen))
+        self._settle(Energy(best, max(tail.least, since * (1 - METER)), max(tail.most, best * (1 + METER)) + unseen))
 
-    def _settle(self, energy: Joules) -> None:
+    def _settle(self, energy: Energy) -> None:
         self._settled += energy
         self.unseen += self._tail_unseen
-        self._tail, self._tail_unseen = Joules(), 0.0
+        self._tail, self._tail_unseen = Energy(), 0.0

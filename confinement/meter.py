@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confinement.energy import Integrator, Joules, Reading
+from base.energy import Energy
+from confinement.energy import Integrator, Reading
 from confinement.gpu import NOTHING, Entering
 from confinement.nvml import Nvml, NvmlSilent
 from confinement.processor_time import Counter, counter
@@ -57,7 +58,7 @@ class _Gpus:
 
     def told(self) -> dict[str, float]:
         """All of them together."""
-        whole = sum((total.total for total in self.sums), Joules())
+        whole = sum((total.total for total in self.sums), Energy())
         # What a neighbour on the same GPU drew is not known apart: a part is anything between nothing and the whole.
         least = whole.least if self.part == 1 else 0.0
         return {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm, roles
 from jupyterhub.log import CoroutineLogFormatter
+from sqlalchemy import event
 from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
@@ -16,7 +18,8 @@ from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application
 from traitlets import Float, Instance, List, Unicode
 
-from base.log import redact
+from base.log import VARIABLE as LOG_VARIABLE
+from base.log import JsonFormatter, known_names, redact
 from hub_config.charging import Charging
 from hub_config.course_accounts import HANDLERS as COURSE_HANDLERS
 from hub_config.course_accounts import CourseAccounts
@@ -28,15 +31,34 @@ from hub_config.sandboxes import HANDLERS, Accounts
 from hub_config.use import Collector
 from spawners.spawner import LeerlabSpawner
 
-# What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used. Its job's wrapper,
-# outside the wall, also reports the port. Everything else, the login page above all, is answered with 404 there.
+# What a walled server may ask of the hub: who am I, what is my OAuth token, I am still used, how long may I go on.
+# Its job's wrapper, outside the wall, also reports the port. Everything else, the login page above all, is answered
+# with 404 there.
 INNER_ROUTES = (
     r"api/?",
     r"api/oauth2/token",
     r"api/user",
     r"api/users/[^/]+/activity",
     r"api/leerlab/starts/[^/]+",
+    r"api/leerlab/time",
 )
+
+
+OUR_PACKAGES = (
+    "assistant", "base", "catalogue", "cluster", "confinement", "courses", "grading", "hub_config", "images", "ledger",
+    "portal", "sandboxes", "spawners",
+)  # fmt: skip
+"""Whose log lines of level INFO are written, in the hub's process, beside JupyterHub's."""
+
+
+def _name_known(user: Any, *_how: Any) -> None:
+    """SQLAlchemy has read a user, or is about to write a new one."""
+    if user.name:
+        known_names([user.name])
+
+
+event.listen(orm.User, "load", _name_known)
+event.listen(orm.User, "init", lambda _user, _args, given: known_names([given["name"]]) if "name" in given else None)
 
 
 def inner_router(application: Application, hub_prefix: str) -> RuleRouter:
@@ -61,6 +83,15 @@ class LeerlabHub(GuardedHub):
     """JupyterHub for one site. All settings come from `hub_config.jupyterhub`."""
 
     _log_formatter_cls = RedactingHubFormatter
+
+    def get_default_logging_config(self) -> Any:
+        """JupyterHub's own, for our packages' loggers too; as JSON lines where the site wants them."""
+        config = super().get_default_logging_config()
+        config["root"] = {"level": "WARNING", "handlers": ["console"]}
+        config["loggers"] |= {name: {"level": "INFO"} for name in OUR_PACKAGES}
+        if os.environ.get(LOG_VARIABLE) == "json":
+            config["formatters"]["console"]["class"] = f"{JsonFormatter.__module__}.{JsonFormatter.__name__}"
+        return config
 
     inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(
         config=True
@@ -120,6 +151,14 @@ class LeerlabHub(GuardedHub):
         """Start what all spawners share, then find running servers again; those of sandboxes by who is a member now."""
         await LeerlabSpawner.open(self.db)
         return await super().init_spawners()
+
+    async def update_last_activity(self) -> None:
+        """Look after the proxy's routes, as JupyterHub does at this interval.
+
+        What the proxy has seen of a server does not count as use: a tab that is left open keeps a connection alive for
+        days. A server tells by itself when somebody works in it, or something computes (leerlab_lab/working.py).
+        """
+        await self.proxy.check_routes(self.users, self._service_map)
 
     async def start(self) -> None:
         """Start the hub, then open the inner API listener and watch the proxy."""

@@ -18,6 +18,8 @@ from hub_config.charging import Charging, people_of
 from hub_config.course_accounts import CourseAccounts
 from hub_config.courses import Courses
 from hub_config.https import cookie_settings, set_https
+from hub_config.idle_token import SERVICE as IDLE_SERVICE
+from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.images import roots_of_profiles
 from hub_config.lessons import Lessons
 from hub_config.login import oidc
@@ -29,7 +31,7 @@ from hub_config.login.people import DemoLogin, DemoPerson
 from hub_config.login.settings import OidcLoginSettings
 from hub_config.plans import Plans, facility
 from hub_config.quota import Quota
-from hub_config.roles import COURSE_ACCOUNT, course_roles, person_roles, service_roles
+from hub_config.roles import COURSE_ACCOUNT, METRICS, course_roles, person_roles, service_roles
 from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Accounts, Members, WayOut
@@ -129,12 +131,16 @@ def set_login(c: Any, site: Site, state: State, audit: Audit, courses: Courses) 
 
 def set_roles(c: Any, site: Site, state: State, courses: Courses) -> None:
     """Who may reach which server, and what our own services may read."""
-    assistant = site.assistant is not None
-    c.JupyterHub.load_roles = [*person_roles(), *course_roles(courses.now()), *service_roles(assistant=assistant)]
+    assistant, idle = site.assistant is not None, site.hub.idle is not None
+    services = service_roles(assistant=assistant, idle=idle)
+    c.JupyterHub.load_roles = [*person_roles(), *course_roles(courses.now()), *services]
     gateway = {"name": ASSISTANT, "api_token": secret(state, ASSISTANT_TOKEN), "display": False} if assistant else None
+    culler = {"name": IDLE_SERVICE, "api_token": secret(state, IDLE_TOKEN), "display": False} if idle else None
     c.JupyterHub.services = [
         *([gateway] if gateway else []),
+        *([culler] if idle else []),
         {"name": "grading", "api_token": secret(state, "grading-token"), "display": False},
+        {"name": METRICS, "api_token": secret(state, "metrics-token"), "display": False},
         {
             "name": SERVICE,
             "api_token": secret(state, "portal-token"),

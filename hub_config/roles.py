@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from hub_config.idle_token import SCOPES as IDLE_SCOPES
+from hub_config.idle_token import SERVICE as IDLE_SERVICE
+
 COURSE_ACCOUNT = "course-"
+METRICS = "metrics"
+"""The service whose token an operator's Prometheus shows: `secrets/metrics-token` of the state folder."""
 
 
 def course_role(course: str) -> dict[str, Any]:
@@ -39,18 +44,21 @@ def person_roles() -> list[dict[str, Any]]:
         },
         {
             "name": "operators",
-            "description": "Operators: stop anybody's server; starting or reaching one is not part of it",
-            "scopes": ["delete:servers"],
+            "description": "Operators: stop anybody's server, read the numbers; starting or reaching one is not in it",
+            "scopes": ["delete:servers", "read:metrics"],
             "groups": ["operators"],
         },
     ]
 
 
-def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
-    """Grading reads names and groups; the portal reads users, groups and servers. None of them changes anything.
+def service_roles(*, assistant: bool = False, idle: bool = False) -> list[dict[str, Any]]:
+    """Grading reads names and groups; the portal reads users, groups and servers; metrics reads the site's numbers.
+
+    Only the culler changes anything.
 
     Args:
         assistant: whether the site has one; its gateway reads names, groups and which servers run.
+        idle: whether servers that nobody uses are stopped.
     """
     gateway = {
         "name": "assistant-service",
@@ -58,8 +66,15 @@ def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
         "scopes": ["read:users:name", "read:users:groups", "read:servers"],
         "services": ["assistant"],
     }
+    culler = {
+        "name": IDLE_SERVICE,
+        "description": "Who last used which server; stops servers and changes nothing else",
+        "scopes": list(IDLE_SCOPES),
+        "services": [IDLE_SERVICE],
+    }
     return [
         *([gateway] if assistant else []),
+        *([culler] if idle else []),
         {
             "name": "portal-service",
             "description": "Who is here and what runs; a server's state names its job in Slurm and holds no secret",
@@ -71,5 +86,11 @@ def service_roles(*, assistant: bool = False) -> list[dict[str, Any]]:
             "description": "Who a token belongs to, and that person's groups",
             "scopes": ["read:users:name", "read:users:groups"],
             "services": ["grading"],
+        },
+        {
+            "name": "metrics-service",
+            "description": "The numbers of /hub/metrics, and nothing else",
+            "scopes": ["read:metrics"],
+            "services": [METRICS],
         },
     ]

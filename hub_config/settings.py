@@ -5,9 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
+from annotated_types import Ge
 from pydantic import Field, field_validator, model_validator
 
 from base.database_url import checked
+from base.quantities import Duration
 from base.settings import Section
 from hub_config.login.names import RESERVED, belongs_to_nobody
 from hub_config.login.settings import GroupName, OidcLoginSettings
@@ -38,6 +40,12 @@ class HubSettings(Section):
         description="Where the hub keeps who runs what: a SQLite file with an absolute path, or PostgreSQL on a unix "
         "socket with the account's own name; without it, a file in the state folder.",
         examples=["postgresql:///leerlab_hub?host=/run/postgresql"],
+    )
+
+    idle: Annotated[Duration, Ge(Duration(minutes=10))] | None = Field(
+        Duration(hours=2),
+        description="A server that nobody has used for so long, and in which no kernel and no program in a terminal is "
+        "busy, is stopped; `null` for never.",
     )
 
     @field_validator("database")

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from assistant.settings import AssistantSettings
 from base import yaml_source
 from base.errors import InputError, LeerlabError
-from base.settings import Section, SiteSettings
+from base.settings import LogSettings, Section, SiteSettings
 from catalogue.entries import CatalogueSettings
 from cluster.limits import GroupLimits
 from cluster.settings import Cluster
@@ -59,6 +59,7 @@ class Site(Section):
         None, description="Language models that people may ask; without it there are none."
     )
     ledger: LedgerSettings = Field(LedgerSettings(), description="Where people and the audit trail are kept.")
+    logs: LogSettings = Field(LogSettings(), description="How the site's processes write their logs.")
     energy: EnergySettings = Field(
         EnergySettings(), description="How the energy of what people use is reckoned, where no meter tells it."
     )

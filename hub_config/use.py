@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from base.energy import Energy
 from base.errors import LeerlabError
 from base.paths import State
 from cluster.errors import SlurmError
 from cluster.jobs import Job
 from cluster.records import JobRecord, thousandths
 from cluster.settings import EmbeddedCluster, ExistingCluster
-from ledger.energy import Energy, of_gpus, of_processors
+from ledger.energy import of_gpus, of_processors
 from ledger.settings import EnergySettings
 from ledger.use import GPU, Use, UseLedger
 from spawners.use import About, Counted, about_of, counted_in, forget, uncollected

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _TEXT = """\
-# Written by `leerlab image build`. In the folder of the image:
-#   leerlab image verify {label} && apptainer build {label}.sif {label}.def
+# Written by `leerlab image build`. In the folder of the image, with the public key of whoever signed it:
+#   leerlab image verify {label} --folder . --public-key KEY && apptainer build {label}.sif {label}.def
 Bootstrap: scratch
 
 %setup

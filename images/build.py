@@ -98,7 +98,7 @@ def build(order: Order, step: Step = lambda phrase: None) -> Built:
     # Whoever cannot sign learns it now, and not after minutes.
     sign(b"leerlab", order.key, "trial")
     clock = _Clock(step)
-    with _work_folder(order.store) as work:
+    with _work_folder(order.store) as (work, held):
         clock("fetching Debian packages")
         archive = debian.Archive(work / "apt", recipe.suite, order.mirror, order.security)
         packages, _ = debian.fetch(lock, order.store / "debian", None if order.offline else archive)
@@ -113,7 +113,7 @@ def build(order: Order, step: Step = lambda phrase: None) -> Built:
         squashfs = work / "image.squashfs"
         (work / "rootfs").mkdir()
         parts = rootfs.Parts(lock, source, work / "wheels", order.ingredients.python_files)
-        rootfs.make(parts, squashfs, work / "rootfs")
+        rootfs.make(parts, squashfs, work / "rootfs", held)
         clock("writing the bill of materials")
         bom = _bill(order, squashfs, lock.epoch, work)
         if unnamed := sbom.missing(bom, lock.packages, inside):
@@ -159,37 +159,41 @@ class _Clock:
 
 
 @contextmanager
-def _work_folder(store: Path) -> Iterator[Path]:
-    """A private folder that is gone afterwards; those of builds that were killed go too."""
+def _work_folder(store: Path) -> Iterator[tuple[Path, int]]:
+    """A private folder that is gone afterwards, and its lock; folders of builds that were killed go too."""
     store.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         with (store / ".lock").open("w") as one:
             # One at a time: a folder that was just made must not be taken for one that was left.
             fcntl.flock(one, fcntl.LOCK_EX)
             for left in store.glob(f"{_WORK}*"):
-                with _locked(left) as free:
-                    if free:
+                with _locked(left) as lock_of_left:
+                    if lock_of_left is not None:
                         shutil.rmtree(left)
             work = store / f"{_WORK}{secrets.token_hex(8)}"
             # Accounts of the new system pass through on the way to their own folder below; they cannot list this one.
             work.mkdir(mode=0o711)
             # Locked until it is gone, so that no other build takes it for one that was left.
-            held.enter_context(_locked(work))
+            lock = held.enter_context(_locked(work))
+            assert lock is not None, "nobody else knows its name"
             held.callback(shutil.rmtree, work)
-        yield work
+        yield work, lock
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock while a build uses it; gives whether it was free. The kernel frees it with its process."""
+def _locked(folder: Path) -> Iterator[int | None]:
+    """Hold a folder's lock while a build uses it; gives its descriptor, None where the folder is in use.
+
+    The kernel frees it with the last process that holds it.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = True
+        lock: int | None = descriptor
     except BlockingIOError:
-        free = False
+        lock = None
     try:
-        yield free
+        yield lock
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ _SECONDS = 3600.0
 _END_SECONDS = 30.0
 _LAST_LINES = 12
 _PATH = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+# As root, mmdebstrap mounts proc, sysfs and this machine's own /dev/shm in the new system. In a mount namespace of its
+# own nobody else has them there, and whoever clears up behind a killed build removes nothing of the machine's.
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private", "--")
 # zstd unpacks fast whatever its level; 2.4 GiB take half a minute to pack at 3, and ten minutes at 15.
 _LEVEL = 6
 # What nobody reads in an image. Copyright files stay: the licences ask for it.
@@ -45,13 +49,14 @@ class Parts:
     locks: Sequence[Path]
 
 
-def make(parts: Parts, squashfs: Path, work: Path) -> None:
+def make(parts: Parts, squashfs: Path, work: Path, held: int) -> None:
     """Build the root file system and pack it.
 
     Args:
         parts: what it is made of.
         squashfs: the file to write.
         work: an empty private folder.
+        held: descriptor of a lock. What works in the folder holds it too, and goes on for a while when we are killed.
 
     Raises:
         BuildFailed: a program failed; says what it said last.
@@ -70,8 +75,10 @@ def make(parts: Parts, squashfs: Path, work: Path) -> None:
         # mmdebstrap changes to accounts of the new system in it.
         folder.chmod(0o711)
     names = [package.name for package in parts.lock.packages]
+    as_root = os.geteuid() == 0
     argv = [
-        "mmdebstrap", "--mode=root" if os.geteuid() == 0 else "--mode=unshare", "--variant=essential", "--format=tar",
+        *(_OWN_MOUNTS if as_root else ()),
+        "mmdebstrap", "--mode=root" if as_root else "--mode=unshare", "--variant=essential", "--format=tar",
         f"--architectures={parts.lock.architecture}", f"--include={','.join(names)}",
         "--aptopt=APT::Install-Recommends false", *(f"--dpkgopt={option}" for option in _LEFT_OUT),
         "--skip=output/dev,output/mknod",
@@ -91,10 +98,12 @@ def make(parts: Parts, squashfs: Path, work: Path) -> None:
         # mmdebstrap in a session of its own, so that an interruption is ours to pass on, once.
         builder = subprocess.Popen(
             argv, env=environment, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-            start_new_session=True,
+            start_new_session=True, pass_fds=(held,),
         )  # fmt: skip
         try:
-            unpacker = subprocess.Popen(unpack, env=_PATH, cwd=work, stdin=builder.stdout, stdout=log, stderr=log)
+            unpacker = subprocess.Popen(
+                unpack, env=_PATH, cwd=work, stdin=builder.stdout, stdout=log, stderr=log, pass_fds=(held,)
+            )
             try:
                 assert builder.stdout is not None
                 builder.stdout.close()
@@ -104,7 +113,7 @@ def make(parts: Parts, squashfs: Path, work: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise BuildFailed(f"mmdebstrap took longer than {_SECONDS:.0f} seconds.", "Nothing was left.") from error
         finally:
-            _end(builder)
+            _end(builder, group=True)
         if any(codes):
             log.seek(0)
             raise _failed(log.read())
@@ -124,13 +133,20 @@ def _failed(said: bytes) -> BuildFailed:
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a program tidy up behind itself, and end it when it does not; nothing happens when it has ended."""
+def _end(process: subprocess.Popen[bytes], *, group: bool = False) -> None:
+    """Let a program tidy up behind itself, and end it when it does not; nothing happens when it has ended.
+
+    Args:
+        process: the program.
+        group: whether it leads a process group, all of which ends then.
+    """
     if process.poll() is None:
         process.terminate()
         try:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
+            if group:
+                os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from base.database_url import EXAMPLES, checked
+from base.energy import WATTS_PER_CORE
 from base.settings import Section
-from ledger.energy import WATTS_PER_CORE
 
 
 class LedgerSettings(Section):

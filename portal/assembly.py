@@ -108,7 +108,9 @@ def portal(configuration: PortalConfiguration) -> Starlette:
             live={
                 "home": home.page,
                 "course": CoursePage(site, home, used).page,
-                "operator": OperatorPage(site, hub, Checks(parts), boxes=boxes, taking=taking, used=used).page,
+                "operator": OperatorPage(
+                    site, hub, Checks(parts), boxes=boxes, taking=taking, used=used, jobs=folders.jobs
+                ).page,
                 **live,
             },
             acts=acts,

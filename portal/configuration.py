@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from base.energy import WATTS_PER_CORE
 from base.errors import InputError
 from base.paths import State
 from base.settings import SiteSettings
@@ -14,7 +15,6 @@ from cluster.command import COMMANDS
 from cluster.limits import GroupLimits
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
-from ledger.energy import WATTS_PER_CORE
 from sandboxes.settings import SandboxSettings
 from spawners.settings import LessonSettings, Profile
 

@@ -1,9 +1,12 @@
-"""The operator's page: who is here, what runs, and whether each part of the site answers."""
+"""The operator's page: who is here, what runs, what failed, and whether each part of the site answers."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from ledger.sandboxes import SandboxState
 from ledger.use import Total
@@ -19,6 +22,7 @@ from portal.site import BOX_ACCOUNT, COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
 from portal.use import Used
 from sandboxes.taking import Export, Taking
+from spawners.failed import recent
 
 MOST_PEOPLE = 200
 
@@ -50,11 +54,12 @@ class OperatorPage:
         boxes: the sandboxes; None when the site has none.
         taking: the exports of ended sandboxes; None when the site has none.
         used: what was used.
+        jobs: the folder of all jobs.
     """
 
     def __init__(
         self, site: SiteView, hub: Hub, checks: Checks, boxes: Boxes | None = None, *, taking: Taking | None = None,
-        used: Used,
+        used: Used, jobs: Path,
     ) -> None:  # fmt: skip
         self._site = site
         self._hub = hub
@@ -62,11 +67,13 @@ class OperatorPage:
         self._boxes = boxes
         self._taking = taking
         self._used = used
+        self._jobs = jobs
 
     @property
     def page(self) -> LivePage:
         """The page."""
-        return LivePage("operator.html", ("seen", "health", "allservers", "alluse", "allboxes", "people"), self.fill)
+        regions = ("seen", "health", "allservers", "allfailures", "alluse", "allboxes", "people")
+        return LivePage("operator.html", regions, self.fill)
 
     async def fill(self, _visitor: Visitor, _parameters: Mapping[str, str], snapshot: Snapshot) -> Context:
         """What the page shows."""
@@ -75,12 +82,14 @@ class OperatorPage:
         boxes = await self._living() if self._boxes else []
         exports = await self._exports(boxes)
         servers, uses = self._servers(snapshot), await self._used.of_all()
+        failures = await asyncio.to_thread(recent, self._jobs, datetime.now(UTC))
         return {
             "has_boxes": self._boxes is not None,
             "boxes": sorted(boxes, key=lambda one: not _waits(one, exports)),
             "exports": exports,
             "health": await self._checks.look(snapshot),
             "servers": servers,
+            "failures": failures,
             "uses": uses,
             "use": sum(uses.values(), Total()),
             "watts": self._site.configuration.watts_per_core,
@@ -88,7 +97,7 @@ class OperatorPage:
             "more": more,
             "titles": {name: course.title(language) for name, course in self._site.courses.items()}
             | {box.sandbox.id: box.sandbox.title for box in boxes},
-            "names": await self._names(servers, snapshot),
+            "names": await self._names([*(one.owner for one in servers), *(one.owner for one in failures)], snapshot),
             "owners": await self._hub.titles(sorted({box.sandbox.owner for box in boxes})),
         }
 
@@ -105,14 +114,14 @@ class OperatorPage:
         ended = [box.sandbox.id for box in boxes if box.sandbox.state is SandboxState.ENDING]
         return {one: await self._boxes.call(self._taking.export, one) for one in ended}
 
-    async def _names(self, servers: list[Running], snapshot: Snapshot) -> dict[str, str]:
+    async def _names(self, owners: list[str], snapshot: Snapshot) -> dict[str, str]:
         """What pages call the owner of each server; a sandbox's account is called as its member."""
-        members = {
-            server.owner: server.owner.split("-", 2)[2] for server in servers if server.owner.startswith(BOX_ACCOUNT)
-        }
-        titles = await self._hub.titles(sorted(set(members.values())))
-        return {user.name: user.title for user in snapshot.users.values()} | {
-            account: titles.get(member, member) for account, member in members.items()
+        here = {user.name: user.title for user in snapshot.users.values()}
+        members = {one: one.split("-", 2)[2] if one.startswith(BOX_ACCOUNT) else one for one in owners}
+        wanted = {member for one, member in members.items() if one not in here or one.startswith(BOX_ACCOUNT)}
+        titles = await self._hub.titles(sorted(one for one in wanted if not one.startswith(COURSE_ACCOUNT)))
+        return {account: titles.get(member, member) for account, member in members.items()} | {
+            name: title for name, title in here.items() if not name.startswith(BOX_ACCOUNT)
         }
 
     def _servers(self, snapshot: Snapshot) -> list[Running]:

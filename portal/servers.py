@@ -101,6 +101,8 @@ def kind_of(owner: str) -> tuple[Kind, str]:
 def end_of(server: HubServer, snapshot: Snapshot, site: SiteView) -> datetime | None:
     """When Slurm ends the server's job; None when that cannot be seen now, or it has not begun."""
     job = snapshot.jobs.get(server.job) if server.job is not None and snapshot.slurm_seen else None
+    if job is not None and job.ends is not None:
+        return job.ends
     longest = site.longest(server.profile)
     return job.started + longest if job is not None and job.started is not None and longest is not None else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jupyterhub.spawner import SpawnException
 
 from base.errors import LeerlabError
@@ -54,7 +56,16 @@ _ENDINGS = {
     JobState.NODE_FAIL: "start.failed.node",
     JobState.BOOT_FAIL: "start.failed.node",
     JobState.CANCELLED: "start.failed.cancelled",
+    JobState.PREEMPTED: "start.failed.preempted",
+    JobState.TIMEOUT: "start.failed.time",
+    JobState.DEADLINE: "start.failed.time",
 }
+
+
+# Where no cgroup does it, slurmstepd ends a job that uses too much with SIGKILL, and says so in the job's own log
+# (JobAcctGatherParams=OverMemoryKill in slurm.conf(5)); the state is FAILED then.
+_OVER_MEMORY = re.compile(r"slurmstepd\S*: error: .*exceeded (?:job )?memory limit", re.IGNORECASE)
+_KILLED = 9
 
 
 def ended_early(job: Job | None, log: str) -> Message:
@@ -69,6 +80,8 @@ def ended_early(job: Job | None, log: str) -> Message:
         return Message("start.failed.ended", params)
     if job.state in _ENDINGS:
         return Message(_ENDINGS[job.state], params)
+    if job.signal == _KILLED and _OVER_MEMORY.search(log):
+        return Message("start.failed.memory", params)
     return Message("start.failed.exit", {**params, "exit_code": job.exit_code or 0, "signal": job.signal or 0})
 
 

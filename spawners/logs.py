@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from base.log import redact
+
 LINES, LINE_LENGTH, TAIL = 12, 240, 16 * 1024
 
 
 def last_lines(folder: Path, names: tuple[str, ...]) -> str:
-    """The last lines of the first of these files that has any, without control characters.
+    """The last lines of the first of these files that has any, without control characters and with secrets hidden.
 
     Args:
         folder: the job's folder.
@@ -31,4 +33,4 @@ def _tail(path: Path) -> list[str]:
         source.seek(max(0, size - TAIL))
         text = source.read(TAIL).decode(errors="replace")
     lines = ("".join(each for each in line if each.isprintable() or each == "\t") for line in text.splitlines())
-    return [line[:LINE_LENGTH] for line in lines if line.strip()][-LINES:]
+    return [redact(line)[:LINE_LENGTH] for line in lines if line.strip()][-LINES:]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from cluster.errors import SlurmError
 from cluster.jobs import ClusterNode, Job
 from spawners.reasons import BUDGET, TURN, UNAVAILABLE, code_of
-from spawners.room import room_for
+from spawners.room import room_on
 from spawners.settings import Profile
 
 SECONDS = 15.0
@@ -85,6 +85,11 @@ def startable(
         for profile in profiles
         if profile.partition not in wanted
         and not (code == BUDGET and (profile.gpus or profile.shards))
-        and room_for(profile, nodes)
+        and any(room_on(profile, node) and not _promised(node, wanted) for node in nodes)
     ]
     return found[:MOST]
+
+
+def _promised(node: ClusterNode, wanted: Collection[str]) -> bool:
+    """Whether Slurm keeps a node for somebody else's job; it keeps it for one's own until that is withdrawn."""
+    return "PLANNED" in node.state and any(partition in wanted for partition in node.partitions)

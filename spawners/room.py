@@ -19,7 +19,12 @@ def room_for(profile: Profile, nodes: Sequence[ClusterNode]) -> int | None:
         profile: what each asks.
         nodes: all nodes.
     """
-    counts = [_room_on(profile, node) for node in nodes if profile.partition in node.partitions]
+    # A node that is planned Slurm keeps for a job that waits.
+    counts = [
+        0 if "PLANNED" in node.state else room_on(profile, node)
+        for node in nodes
+        if profile.partition in node.partitions
+    ]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
@@ -36,9 +41,9 @@ def waiting_for(partition: str, jobs: Iterable[Job]) -> int:
     )
 
 
-def _room_on(profile: Profile, node: ClusterNode) -> int | None:
-    # A node that is planned Slurm keeps for a job that waits.
-    if not node.usable or "PLANNED" in node.state:
+def room_on(profile: Profile, node: ClusterNode) -> int | None:
+    """How many servers of a profile have room now on one node, whoever it is kept for; None when nothing tells."""
+    if not node.usable or profile.partition not in node.partitions:
         return 0
     room = min(
         (node.cpus - node.cpus_used) // profile.cpus,

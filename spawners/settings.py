@@ -28,6 +28,17 @@ class Title(BaseModel):
     en: str = Field(min_length=1, max_length=80, description="In English.")
 
 
+class Extension(BaseModel):
+    """How far a person may lengthen a running server by themselves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Annotated[Duration, Ge(Duration(minutes=1)), Le(Duration(days=7))] = Field(
+        description="Time that one click adds; Slurm counts whole minutes, rounded up."
+    )
+    most: int = Field(default=1, ge=1, le=24, description="How often, for one server.")
+
+
 class Profile(BaseModel):
     """What one notebook server gets: one choice on the start page."""
 
@@ -50,6 +61,10 @@ class Profile(BaseModel):
         "with memory of its own). Without it any will do. Only with `gpus`.",
     )
     shards: int = Field(default=0, ge=0, le=4096, description="Parts of a shared GPU; not together with `gpus`.")
+    extend: Extension | None = Field(
+        default=None,
+        description="Lets people lengthen a running server; all of it together still within what the partition allows.",
+    )
     qos: QosName | None = Field(
         None, description="QOS of the job, one of `cluster.qos`; not together with `per_person`."
     )
@@ -133,6 +148,10 @@ class BoundedCluster(Protocol):
     def time_limit(self, partition: str) -> timedelta:
         """Longest that a job may run there; KeyError for an unknown partition."""
 
+    @property
+    def lengthens_jobs(self) -> bool:
+        """Whether Slurm lets the site's account lengthen a job that runs."""
+
     def gpu_types_of(self, partition: str) -> tuple[str, ...]:
         """Types of GPUs there; KeyError for an unknown partition."""
 
@@ -192,6 +211,20 @@ def problems_of(profile: Profile, cluster: BoundedCluster) -> Iterator[Unfit]:
             f"time {profile.time} is longer than partition {profile.partition} allows "
             f"(at most {Duration(seconds=longest.total_seconds())})",
         )
+    if profile.extend is not None:
+        whole = profile.time + profile.extend.by * profile.extend.most
+        if profile.time <= longest < whole:
+            yield Unfit(
+                "extend",
+                f"time {profile.time} and extend together are {Duration(seconds=whole.total_seconds())}, longer than "
+                f"partition {profile.partition} allows (at most {Duration(seconds=longest.total_seconds())})",
+            )
+        if not cluster.lengthens_jobs:
+            yield Unfit(
+                "extend",
+                "extend needs a Slurm of which the site's account is an administrator",
+                "leave it out, or cluster.accounting: true",
+            )
     types = cluster.gpu_types_of(profile.partition)
     if profile.gpu_type is not None and profile.gpu_type not in types:
         where = f"partition {profile.partition} has no GPUs of type {profile.gpu_type}"

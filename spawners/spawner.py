@@ -21,19 +21,18 @@ from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job, JobRequest
 from cluster.watcher import GONE, UNKNOWN, Answer
-from spawners import job_folders, server_token, stopping
+from spawners import failed, job_folders, metrics, server_token, stopping, walltime
 from spawners.adoption import Adoption, Departed
 from spawners.estimates import Estimates
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
-from spawners.logs import last_lines
+from spawners.lasting import LastingSpawner
 from spawners.memory import RememberingSpawner
 from spawners.offers import Looks
 from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import AHEAD, LOG, OWNER, SLURM_LOG, inside_environment, job_folder, job_request
-from spawners.telling import TellingSpawner
+from spawners.submission import AHEAD, OWNER, inside_environment, job_folder, job_request
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -49,6 +48,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 # JupyterHub reads its list of handlers after it imported the spawner class.
 stopping.install(apihandlers.default_handlers)
+walltime.install(apihandlers.default_handlers)
 
 
 def _over(answer: Answer) -> bool:
@@ -56,10 +56,11 @@ def _over(answer: Answer) -> bool:
     return answer is GONE or (isinstance(answer, Job) and answer.state.ended)
 
 
-class LeerlabSpawner(TellingSpawner):
+class LeerlabSpawner(LastingSpawner):
     """One server of one person as one Slurm job at a time."""
 
     _shared: ClassVar[tuple[asyncio.Task[None], ...]] = ()
+    _numbers: ClassVar[metrics.WatcherNumbers | None] = None
 
     start_timeout = Integer(
         NO_LIMIT, help="JupyterHub's limit on a whole start; ours is `Facility.ready_seconds`."
@@ -87,6 +88,8 @@ class LeerlabSpawner(TellingSpawner):
         cls.sweep.ended |= ended_starts(session)
         cls.looks, cls.estimates = Looks(facility.slurm), Estimates()
         facility.watcher.start()
+        cls._numbers = metrics.WatcherNumbers(facility.watcher, facility.hub)
+        metrics.show(cls._numbers)
         pruning = job_folders.prune(facility.state.jobs, job_folders.known_starts(session), facility.watcher)
         cls._shared = (asyncio.create_task(cls.sweep.run()), asyncio.create_task(pruning))
 
@@ -96,6 +99,9 @@ class LeerlabSpawner(TellingSpawner):
         for task in cls._shared:
             task.cancel()
         await asyncio.gather(*cls._shared, return_exceptions=True)
+        if cls._numbers is not None:
+            metrics.hide(cls._numbers)
+            cls._numbers = None
         await cls.facility.watcher.close()
 
     # -- start
@@ -117,14 +123,19 @@ class LeerlabSpawner(TellingSpawner):
             SpawnRefused: the request is not allowed (status 400).
             StartFailed: the job ended, was refused, or did not answer in time.
         """
-        plan, self._planned = self._planned or self._plan(), None
-        await self._submit(plan)
-        return await self._until_answering()
+        with metrics.counted(self._about):
+            plan, self._planned = self._planned or self._plan(), None
+            await self._submit(plan)
+            return await self._until_answering()
 
     def run_pre_spawn_hook(self) -> Any:
         """Plan first: a refusal here is still the answer to the request itself, whatever JupyterHub's patience is."""
-        self._failure = None
-        self._planned = self._plan()
+        self._failure = self.last_end = None
+        try:
+            self._planned = self._plan()
+        except SpawnRefused as refusal:
+            metrics.refused(refusal)
+            raise
         return super().run_pre_spawn_hook()
 
     def _plan(self) -> ServerPlan:
@@ -148,6 +159,7 @@ class LeerlabSpawner(TellingSpawner):
         requested = utcnow()
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
+            start = start.lasting(plan.profile)
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
@@ -179,6 +191,11 @@ class LeerlabSpawner(TellingSpawner):
         if plan.before is not None:
             await plan.before()
         return await self.facility.slurm.submit(request)
+
+    def _about(self) -> dict[str, str | int | None]:
+        """The start that is going on, for a log."""
+        start = self._start
+        return {} if start is None else {"start": start.id, "job": start.job, "profile": start.profile}
 
     @property
     def start_id(self) -> str | None:
@@ -255,8 +272,10 @@ class LeerlabSpawner(TellingSpawner):
                 self.estimates.see(job, utcnow())
             if _over(job):
                 self._fail(await self._early_end(start, job))
-            if start.port is not None and (host := await self._host(start, job)) is not None:
+            if start.port is not None and (found := await self._host(start, job)) is not None:
+                host, job = found
                 self._keep(replace(self._current, host=host))
+                metrics.ready(start, job, utcnow())
                 return f"http://{host}:{start.port}"
             left = RETRY_MOST_SECONDS
             if isinstance(job, Job) and not job.state.waiting:
@@ -266,15 +285,17 @@ class LeerlabSpawner(TellingSpawner):
                     self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
             await self._news(start, job, left)
 
-    async def _host(self, start: Start, known: Answer) -> str | None:
-        """Where the job's node is reached; None while Slurm cannot tell.
+    async def _host(self, start: Start, known: Answer) -> tuple[str, Job] | None:
+        """Where the job's node is reached, and the job; None while Slurm cannot tell.
 
         The report may come before the watcher has seen the job run: then Slurm is asked at once.
         """
         slurm = self.facility.slurm
         try:
-            job = known if isinstance(known, Job) and known.nodes else await slurm.job(start.job or 0)
-            return await slurm.address(job.nodes[0]) if job is not None and job.nodes else None
+            job = (
+                known if isinstance(known, Job) and known.nodes else await self.facility.watcher.look_up(start.job or 0)
+            )
+            return (await slurm.address(job.nodes[0]), job) if job is not None and job.nodes else None
         except SlurmUnavailable:
             return None
 
@@ -287,11 +308,13 @@ class LeerlabSpawner(TellingSpawner):
         return ended_early(job, self._last_lines(start))
 
     def _last_lines(self, start: Start) -> str:
-        return last_lines(job_folder(self.facility, start.id), (LOG, SLURM_LOG))
+        return failed.lines_of(self.facility.state.jobs, start.id)
 
     def _fail(self, message: Message) -> NoReturn:
         """End the start with a message for the person."""
         self._failure = message
+        if self._start is not None:
+            failed.write_down(self.facility.state.jobs, self._start.id, message, utcnow())
         self._change.announce()
         raise StartFailed(message, self.facility.say(message))
 
@@ -306,7 +329,10 @@ class LeerlabSpawner(TellingSpawner):
             # After a restart of the hub the watcher has not looked yet; JupyterHub would wait for a dead server.
             await self.facility.watcher.wait_change(start.job, start.submitted, UNKNOWN, FIRST_LOOK_SECONDS)
         self._unseen = False
-        return 1 if _over(self._job()) else None
+        if not _over(self._job()):
+            return None
+        self._note_end()
+        return 1
 
     async def stop(self, now: bool = False) -> None:
         """End the server: its token dies at once, its job as soon as Slurm answers.
@@ -338,7 +364,7 @@ class LeerlabSpawner(TellingSpawner):
         watcher, loop = self.facility.watcher, asyncio.get_running_loop()
         until, answer = loop.time() + STOP_SECONDS, watcher.job(job, submitted)
         while not _over(answer) and (left := until - loop.time()) > 0:
-            answer = await watcher.wait_change(job, submitted, answer, left)
+            answer = await watcher.wait_change(job, submitted, answer, left, eager=True)
         if not _over(answer):
             self.log.warning("Job %s of %s did not end within %s s", job, self._log_name, STOP_SECONDS)
 
@@ -371,14 +397,15 @@ class LeerlabSpawner(TellingSpawner):
         Raises:
             StartFailed: it has no job, or the job has ended.
         """
-        start = self._current
-        if start.job is None:
-            age = (utcnow() - start.attempted).total_seconds()
-            job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
-            if job is None:
-                self._fail(Message("start.failed.interrupted"))
-            self._keep(self._current.with_job(job))
-        return await self._until_answering()
+        with metrics.counted(self._about):
+            start = self._current
+            if start.job is None:
+                age = (utcnow() - start.attempted).total_seconds()
+                job = await self._found(start, LATE_SUBMISSION_SECONDS - age)
+                if job is None:
+                    self._fail(Message("start.failed.interrupted"))
+                self._keep(self._current.with_job(job))
+            return await self._until_answering()
 
     def start_polling(self) -> None:
         """JupyterHub's last step of a start and of a restart check: from here on, poll."""

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from spawners.settings import Profile
+
 ENDED_KEPT = 20
 """How many ended starts one server remembers, so that jobs of theirs that turn up later are cancelled."""
 
@@ -38,6 +40,10 @@ class Start:
         job: Slurm's job id; None until Slurm told it.
         host: host of the server, from Slurm; None until known.
         port: port that the job reported; None before.
+        time: seconds that its profile gives it; 0 in what an earlier version stored.
+        step: seconds by which its owner may lengthen that, by the profile as it was at the start.
+        steps: how often.
+        lengthened: how often that was done.
     """
 
     id: str
@@ -50,12 +56,26 @@ class Start:
     job: int | None = None
     host: str | None = None
     port: int | None = None
+    time: int = 0
+    step: int = 0
+    steps: int = 0
+    lengthened: int = 0
 
     @classmethod
     def new(cls, profile: str, token: int | None, requested: datetime) -> tuple[Start, str]:
         """A start with a random id, and its secret, which is kept nowhere but in the job."""
         secret = secrets.token_urlsafe(32)
         return cls(secrets.token_hex(8), hashed(secret), token, profile, requested, utcnow()), secret
+
+    def lasting(self, profile: Profile) -> Start:
+        """The start with the time that its profile gives, and how far that may be lengthened."""
+        extend = profile.extend
+        return replace(
+            self,
+            time=round(profile.time.total_seconds()),
+            step=round(extend.by.total_seconds()) if extend else 0,
+            steps=extend.most if extend else 0,
+        )
 
     def with_job(self, job: int) -> Start:
         """The start once Slurm has told the job's id."""
@@ -93,6 +113,7 @@ class Start:
                 job=_whole(state["job"]),
                 host=str(state["host"]) if state["host"] else None,
                 port=_whole(state["port"]),
+                **{name: int(state.get(name, 0)) for name in ("time", "step", "steps", "lengthened")},
             )
         except (KeyError, TypeError, ValueError):
             return None

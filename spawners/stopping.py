@@ -15,6 +15,8 @@ from tornado.web import HTTPError
 
 SETTLE_SECONDS = 60.0
 """Longer than a stop (`spawner.STOP_SECONDS`) and than a check after a restart (JupyterHub's `http_timeout`, 30 s)."""
+IDLE_SERVICE = "idle-culler"
+"""The name of the service that stops servers that nobody uses."""
 LOOK_SECONDS = 0.05
 """Between two looks at JupyterHub's flags, which nobody announces."""
 
@@ -92,7 +94,10 @@ class PatientServerAPI(UserServerAPIHandler):  # type: ignore[misc]  # jupyterhu
     """JupyterHub's API of one server; a DELETE waits until it can stop the server."""
 
     async def stop_single_user(self, user: Any, server_name: str = "") -> asyncio.Future[None]:
-        """As JupyterHub's, at any moment."""
+        """As JupyterHub's, at any moment; what is stopped for want of use is told to its owner as such."""
+        by = self.current_user
+        if getattr(by, "kind", "") == "service" and by.name == IDLE_SERVICE and server_name in user.spawners:
+            user.spawners[server_name].note_idle()
         return await stop_when_settled(super().stop_single_user, user, server_name)
 
 

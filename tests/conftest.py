@@ -26,7 +26,7 @@ hypothesis_settings.register_profile("leerlab", database=None, deadline=None)
 hypothesis_settings.load_profile("leerlab")
 
 CODE = Path(__file__).resolve().parent.parent
-UP_SECONDS = 180
+UP_SECONDS = 600
 # Of each log of a site, in the report of a test that failed on it.
 LOG_END = 3000
 
@@ -152,6 +152,23 @@ def running_site() -> Iterator[RunningSite]:
     try:
         yield site
     finally:
+        site.leerlab("down")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def site_of_module() -> Iterator[Callable[..., RunningSite]]:
+    """Starts a site that all tests of a module use; at its end nothing of it runs."""
+    made: list[tuple[Path, RunningSite]] = []
+
+    def make(**changes: object) -> RunningSite:
+        home = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
+        made.append((home, make_site(home, **changes)))
+        made[-1][1].leerlab("up")
+        return made[-1][1]
+
+    yield make
+    for home, site in made:
         site.leerlab("down")
         shutil.rmtree(home, ignore_errors=True)
 

@@ -18,7 +18,7 @@ from base.paths import Installation, State
 from base.quantities import Size
 from cluster.accounting import course_account
 from cluster.commands import Slurm
-from cluster.existing import ExistingSlurm
+from cluster.existing import MOST_NAMED, ExistingSlurm
 from cluster.jobs import ClusterNode, JobRequest
 from cluster.script import job_script
 from cluster.settings import ExistingCluster
@@ -87,9 +87,12 @@ async def see_nodes(site: Site, settings: ExistingCluster, state: State, install
     """
     slurm = slurm_of(site, state)
     names = {partition.name for partition in settings.partitions}
-    nodes = [node for node in await slurm.nodes() if node.usable and names & set(node.partitions)][:MOST_NODES]
+    ours = [node for node in await slurm.nodes() if names & set(node.partitions)]
+    nodes = [node for node in ours if node.usable][:MOST_NODES]
+    away = ", ".join(sorted(f"{node.name} is {node.state}" for node in ours if not node.usable)[:MOST_NAMED])
     if not nodes:
-        raise LeerlabError("No node can take work.", "No notebook starts.", "See sinfo --list-reasons.")
+        why = away or "none is in a partition of site.yaml"
+        raise LeerlabError(f"No node can take work: {why}.", "No notebook starts.", "See sinfo --list-reasons.")
     shared = state.jobs / f"doctor-{secrets.token_hex(4)}"
     content = secrets.token_hex(16)
     shared.write_text(content)
@@ -116,7 +119,8 @@ async def see_nodes(site: Site, settings: ExistingCluster, state: State, install
             "Look at squeue and sinfo: is the cluster full?",
         )
     busy = f"; too busy to be looked at: {', '.join(silent)}" if silent else ""
-    return f"{len(visits) - len(silent)} nodes have what notebooks need{busy}"
+    out = f"; not at work, see sinfo --list-reasons: {away}" if away else ""
+    return f"{len(visits) - len(silent)} nodes have what notebooks need{busy}{out}"
 
 
 def _wanted(site: Site, state: State, installation: Installation, shared: Path, content: str) -> Wanted:

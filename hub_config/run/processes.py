@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assistant.configuration import VARIABLE as ASSISTANT_VARIABLE
 from base.daemons import Daemon
+from base.log import VARIABLE as LOG_VARIABLE
 from base.paths import Installation, State
 from base.ports import LOOPBACK
 from cluster import embedded
@@ -18,6 +19,7 @@ from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.assistant import gateway_configuration, shown_in, shown_in_sandboxes
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
+from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.run.keys import secret
 from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
@@ -35,7 +37,7 @@ PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
 STOP_WAIT = 30
 
 
-def base_environment(installation: Installation, state: State, site_file: Path) -> dict[str, str]:
+def base_environment(site: Site, installation: Installation, state: State, site_file: Path) -> dict[str, str]:
     """What each of our own Python processes gets, and nothing of the shell that typed `up`."""
     return {
         "PATH": "/usr/bin:/bin",
@@ -45,6 +47,7 @@ def base_environment(installation: Installation, state: State, site_file: Path) 
         "PYTHONUNBUFFERED": "1",
         **installation.environment(),
         "LEERLAB_SITE": str(site_file),
+        LOG_VARIABLE: site.logs.format,
     }
 
 
@@ -160,7 +163,7 @@ def assistant_daemons(
 
 def daemons(site: Site, site_file: Path, state: State, installation: Installation, ports: Ports) -> tuple[Daemon, ...]:
     """All daemons of the site, in starting order."""
-    environment = base_environment(installation, state, site_file)
+    environment = base_environment(site, installation, state, site_file)
     python = str(installation.hub_env / "bin/python")
     slurm: Sequence[Daemon] = ()
     if isinstance(site.cluster, EmbeddedCluster):
@@ -182,7 +185,21 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
         ),
         portal_daemon(site, state, installation, ports, environment),
         *assistant_daemons(site, state, installation, environment),
+        *idle_daemon(site, state, installation, environment),
     )
+
+
+def idle_daemon(
+    site: Site, state: State, installation: Installation, environment: Mapping[str, str]
+) -> tuple[Daemon, ...]:
+    """What stops servers that nobody uses, where the site wants that."""
+    if site.hub.idle is None:
+        return ()
+    secret(state, IDLE_TOKEN)
+    command = (
+        str(installation.hub_env / "bin/python"), "-m", "hub_config.idle_culling", str(site.hub.idle.seconds_total),
+    )  # fmt: skip
+    return (Daemon("idle-culler", command, environment, priority=700),)
 
 
 def _quoted(environment: Mapping[str, str]) -> str:

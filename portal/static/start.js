@@ -136,7 +136,22 @@ stream.onmessage = (message) => {
     location.reload();
   }
 };
+// The page itself knows how it goes on. While the hub restarts there is none to load: this one says so and waits.
+async function reload() {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 3000));
+    if (leaving) return;
+    try {
+      if ((await fetch(location.href, { credentials: "same-origin", cache: "no-store" })).status !== 503) break;
+    } catch {
+      // Nobody answers.
+    }
+    now.textContent = now.dataset.away;
+    choices.hidden = true;
+  }
+  location.reload();
+}
 stream.onerror = () => {
-  // A stream that the browser will not open again (the start ended, or the hub restarts): ask the page.
-  if (stream.readyState === EventSource.CLOSED && !leaving) setTimeout(() => location.reload(), 3000);
+  // A stream that the browser will not open again: the start ended, or the hub restarts.
+  if (stream.readyState === EventSource.CLOSED && !leaving) reload();
 };

@@ -37,7 +37,7 @@ def site_of_root(name: str, **sections: object) -> Iterator[Callable[[], str]]:
             done = subprocess.run(
                 [str(CODE / "leerlab"), command, "--json", "--site", str(file)],
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout

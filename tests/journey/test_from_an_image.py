@@ -30,7 +30,7 @@ from image_builds import build, make_key  # noqa: E402
 
 from images.signature import public_key  # noqa: E402
 
-pytestmark = [pytest.mark.journey, pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.journey, pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(8000)]
 VERSION = "2026.11.1"
 NAME = "imagejourney"
 
@@ -49,7 +49,7 @@ def built() -> Iterator[Built]:
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/var/tmp"))
     folder.chmod(0o755)
     secret, public = make_key(folder)
-    digests = tuple(build("notebook", folder / name, secret, VERSION, 1500)["sha256"] for name in ("one", "two"))
+    digests = tuple(build("notebook", folder / name, secret, VERSION, 3000)["sha256"] for name in ("one", "two"))
     yield Built(folder / "one", public_key(public), digests)
     shutil.rmtree(folder)
 

@@ -11,7 +11,7 @@ from deploy import DOMAIN, Operator
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=180_000)
 
 
 @contextmanager
@@ -45,7 +45,7 @@ class Visitor:
     def new(cls, browser: Browser, name: str, site: Operator) -> Visitor:
         # Chromium has a list of its own of whom to trust; who signed is looked at in `log_in`.
         context = browser.new_context(locale="nl-NL", viewport={"width": 1280, "height": 900}, ignore_https_errors=True)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(180_000)
         return cls(context.new_page(), name, site, site.folder)
 
     def shows(self, step: str) -> None:

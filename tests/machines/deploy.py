@@ -20,7 +20,9 @@ from outside import CLIENT_SECRET, ISSUER, Authority, Provider
 from rootfs import CODE, SOURCES, bare_debian, sources
 
 DOMAIN = "leerlab.test"
-PLAYBOOK_SECONDS = 1500
+GROUPS = {"hub1": "hub", "hub2": "hub", "control1": "controller"}
+# Many times what it takes: a busy machine plays slowly, and a playbook that waits for ever must end too.
+PLAYBOOK_SECONDS = 5400
 PACKAGE_SOURCES = {
     "etc/apt/sources.list": f"deb [trusted=yes] file:{SOURCES}/debs ./\n",
     "etc/pip.conf": f"[global]\nno-index = true\nfind-links = {SOURCES}/wheels\ndisable-pip-version-check = true\n",
@@ -31,6 +33,11 @@ PACKAGE_SOURCES = {
 def ansible_environment() -> Path:
     """Where the locked Ansible is."""
     return Path(os.environ["LEERLAB_ANSIBLE_ENV"])
+
+
+def group_of(name: str) -> str:
+    """What a machine of this name plays in its site."""
+    return GROUPS.get(name, "nodes")
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Operator:
         ]
         if shared:
             binds.append((self.shared, "/srv/leerlab", True))
-        if name in {"hub1", "control1"}:
+        if group_of(name) != "nodes":
             binds.append((self.repository, "/srv/backup", True))
         made = Machine(
             name, number, self.network, tuple(base) or (bare_debian(),), self.folder / "machines" / name, tuple(binds)
@@ -107,9 +114,9 @@ class Operator:
         shutil.copyfile(self.authority.certificate, trusted / "organisation.crt")
         quiet("chroot", made.root, "update-ca-certificates")
         with (made.root / "etc/hosts").open("a") as hosts:
-            hosts.write(f"{PREFIX}.10 {DOMAIN} portal.{DOMAIN}\n")
+            hosts.write(f"{self.hub.address} {DOMAIN} portal.{DOMAIN}\n")
         made.boot()
-        if name == "hub1":
+        if group_of(name) == "hub":
             self.provider.reach_from(name)
         return made
 
@@ -139,7 +146,7 @@ class Operator:
         }
         groups: dict[str, dict[str, Any]] = {"all": {"vars": given}}
         for name, machine in self.machines.items():
-            group = {"hub1": "hub", "control1": "controller"}.get(name, "nodes")
+            group = group_of(name)
             host = {"ansible_host": machine.address, "leerlab_address": machine.address}
             if group == "nodes":
                 # More than the machine has: the tests' jobs mostly wait.
@@ -170,27 +177,25 @@ class Operator:
     def play(self, playbook: str, *options: str, check: bool = True) -> Played:
         """Run a playbook to its end."""
         words, environment = self.command(playbook, *options)
-        begin = time.monotonic()
-        done = subprocess.run(
-            words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=PLAYBOOK_SECONDS, check=False,
-        )  # fmt: skip
-        seconds = time.monotonic() - begin
-        (self.folder / f"{playbook}.{time.time():.0f}.log").write_text(done.stdout)
+        begin, log = time.monotonic(), self.folder / f"{playbook}.{time.time():.0f}.log"
+        with log.open("wb") as file:
+            code = subprocess.run(
+                words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, timeout=PLAYBOOK_SECONDS, check=False,
+            ).returncode  # fmt: skip
+        seconds, output = time.monotonic() - begin, log.read_text()
         changed = {}
-        for line in done.stdout.rpartition("PLAY RECAP")[2].splitlines():
+        for line in output.rpartition("PLAY RECAP")[2].splitlines():
             host, _, counts = line.partition(":")
             if "changed=" in counts:
                 changed[host.strip()] = int(counts.partition("changed=")[2].split()[0])
-        if check and done.returncode:
-            raise AssertionError(
-                f"{playbook} ended with {done.returncode} after {seconds:.0f} s:\n{done.stdout[-8000:]}"
-            )
-        return Played(done.returncode, done.stdout, changed, seconds)
+        if check and code:
+            raise AssertionError(f"{playbook} ended with {code} after {seconds:.0f} s:\n{output[-8000:]}")
+        return Played(code, output, changed, seconds)
 
     @property
     def hub(self) -> Machine:
-        return self.machines["hub1"]
+        return next(machine for name, machine in self.machines.items() if group_of(name) == "hub")
 
     @property
     def controller(self) -> Machine:

@@ -20,11 +20,24 @@ import psutil
 
 PREFIX = "10.231.8"
 OPERATOR = f"{PREFIX}.1"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 240.0
 SSH_OPTIONS = (
     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6",
 )  # fmt: skip
+
+
+# systemd-nspawn lets nothing write below /proc/sys. bubblewrap has to, for its own namespace.
+WRITABLE = """[Unit]
+Description=Limits of user namespaces can be set, as on a machine of its own
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'mkdir -p /run/whole; mount -t proc proc /run/whole; \
+    mount --bind /run/whole/sys/user /proc/sys/user; umount /run/whole'
+"""
 
 
 def quiet(*argv: str | Path, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -167,6 +180,10 @@ class Machine:
         # Its address is there before it starts: nothing on it looks after the network, so nothing has to wait for it.
         for unit in ("systemd-networkd.service", "systemd-networkd-wait-online.service", "systemd-firstboot.service"):
             (self.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+        (self.root / "etc/systemd/system/writable.service").write_text(WRITABLE)
+        wanted = self.root / "etc/systemd/system/sysinit.target.wants"
+        wanted.mkdir(exist_ok=True)
+        (wanted / "writable.service").symlink_to("../writable.service")
         quiet("chroot", self.root, "ssh-keygen", "-A")
         self.network.join(self.name, self.address)
 

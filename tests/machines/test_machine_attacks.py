@@ -16,7 +16,7 @@ from machine import Machine
 from outside import CLIENT_SECRET, Authority
 from rootfs import CODE
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.attack, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.attack, pytest.mark.timeout(7200)]
 # Connects to each place and prints those that take the connection.
 REACH = """
 import socket, sys

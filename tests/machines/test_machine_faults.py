@@ -15,7 +15,7 @@ import yaml
 from deploy import Operator
 from rootfs import CODE
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.fault, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.fault, pytest.mark.timeout(7200)]
 
 
 def until(what: str, true: Callable[[], bool], seconds: float) -> None:

@@ -32,7 +32,7 @@ from steps import (
     write_reflection,
 )
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.site, pytest.mark.timeout(7200)]
 ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven."
 SCORE = "SELECT round(sum(auto_score), 2) FROM grade WHERE auto_score IS NOT NULL"
 

@@ -15,7 +15,7 @@ ENVIRONMENT = {**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C
 SMALL = 'name = "tiny"\nsuite = "bookworm"\ndebian = "tiny.debian.json"\npython = []\npackages = ["python3"]\n'
 
 
-def leerlab(*arguments: object, code: int = 0, seconds: float = 600) -> str:
+def leerlab(*arguments: object, code: int = 0, seconds: float = 1200) -> str:
     done = subprocess.run(
         [LEERLAB, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=seconds, check=False,
@@ -44,7 +44,7 @@ def small_recipe(folder: Path) -> Path:
     return recipe
 
 
-def build(recipe: object, out: Path, secret: Path, version: str = "1", seconds: float = 900) -> dict[str, Any]:
+def build(recipe: object, out: Path, secret: Path, version: str = "1", seconds: float = 1800) -> dict[str, Any]:
     out.mkdir(exist_ok=True)
     out.chmod(0o755)
     built: dict[str, Any] = json.loads(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(6000)]
 CODE = Path(__file__).resolve().parents[2]
 BARE_MACHINE = Path(__file__).with_name("bare_machine.py")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
@@ -58,7 +58,7 @@ def committed(target: Path) -> Path:
 
 def test_a_bare_machine_without_a_route_installs_runs_and_stops_a_site_from_a_bundle(folder: Path) -> None:
     assert os.geteuid() == 0, "this test is for root: ./leerlab test started by root runs it"
-    made = json.loads(run([committed(folder / "clone") / "leerlab", "bundle", folder / "bundle.tar", "--json"], 1500))
+    made = json.loads(run([committed(folder / "clone") / "leerlab", "bundle", folder / "bundle.tar", "--json"], 2400))
     assert made["bytes"] == (folder / "bundle.tar").stat().st_size
     run(["tar", "-xf", folder / "bundle.tar", "-C", folder], 120)
     (folder / "bundle.tar").unlink()
@@ -66,11 +66,11 @@ def test_a_bare_machine_without_a_route_installs_runs_and_stops_a_site_from_a_bu
     root = folder / "root"
     run(
         ["unshare", "--net", "mmdebstrap", "--mode=root", "--variant=apt", "--format=directory", "bookworm", root,
-         f"deb [trusted=yes] copy:{bundle}/debian ./"], 400,
+         f"deb [trusted=yes] copy:{bundle}/debian ./"], 900,
     )  # fmt: skip
     sources = (root / "etc/apt/sources.list").read_text()
 
-    said = run([*OWN_NAMESPACES, "/usr/bin/python3", BARE_MACHINE, root, bundle, "sh", "-c", DAY], 1000)
+    said = run([*OWN_NAMESPACES, "/usr/bin/python3", BARE_MACHINE, root, bundle, "sh", "-c", DAY], 2400)
     started, found, stopped, routes, *lists = said.splitlines()
     assert not json.loads(started)["already_running"]
     findings = json.loads(found)

@@ -93,6 +93,7 @@ def asked(person: Person, account: str) -> dict[str, Any]:
 
 
 @pytest.mark.attack
+@pytest.mark.slow
 def test_a_learner_asks_where_it_is_on_and_is_shut_out_where_it_is_off(site: CompanySite) -> None:
     """By a client of their own, by the magic, and at the gateway's own socket; who may is the control."""
     with logged_in(site, "noor", "sanne") as (noor, sanne):
@@ -125,6 +126,7 @@ def test_a_learner_asks_where_it_is_on_and_is_shut_out_where_it_is_off(site: Com
 
 
 @pytest.mark.attack
+@pytest.mark.slow
 def test_a_sandbox_gives_nothing_while_a_server_runs_for_which_it_is_off(site: CompanySite) -> None:
     """The control is the same lab before, and again after, that other server."""
     with logged_in(site, "ina") as (ina,):
@@ -141,12 +143,14 @@ def test_a_sandbox_gives_nothing_while_a_server_runs_for_which_it_is_off(site: C
         assert asked(ina, account)["status"] == 200
 
 
+@pytest.mark.slow
 def test_pages_say_where_it_is_on(site: CompanySite) -> None:
     with logged_in(site, "noor", "sanne") as (noor, sanne):
         on, off = noor.see("/courses/machine-learning").text, sanne.see("/courses/ai-in-je-vak").text
     assert "20.000 tokens per uur" in on and "Uit: hier vraagt niemand" in off
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_it_well_and_says_what_is_broken(site: CompanySite) -> None:
     assert site.site.assistant
     said = see_assistant(site.site, site.site.assistant, site.state, Installation.current())

@@ -92,15 +92,19 @@ def run(site, request_for):
 
 
 def sacct(site, job: int) -> tuple[int, int, dict[str, str]]:
-    """Elapsed seconds, core seconds and AllocTRES of a job, by sacct itself."""
-    found = subprocess.run(
-        ["sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=ElapsedRaw,CPUTimeRAW,AllocTRES,End"], check=True,
-        env={**os.environ, "SLURM_CONF": str(slurm_conf(site.state)), "SLURM_TIME_FORMAT": "%s"},
-        capture_output=True, text=True, timeout=20,
-    ).stdout.strip()  # fmt: skip
-    elapsed, cores, tres, end = found.split("|")
-    assert end.isdecimal(), found
-    return int(elapsed), int(cores), dict(part.split("=") for part in tres.split(","))
+    """Elapsed seconds, core seconds and AllocTRES of a job, by sacct itself, once slurmdbd has heard of its end."""
+    until = time.monotonic() + 60
+    while True:
+        found = subprocess.run(
+            ["sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=ElapsedRaw,CPUTimeRAW,AllocTRES,End"], check=True,
+            env={**os.environ, "SLURM_CONF": str(slurm_conf(site.state)), "SLURM_TIME_FORMAT": "%s"},
+            capture_output=True, text=True, timeout=20,
+        ).stdout.strip()  # fmt: skip
+        elapsed, cores, tres, end = found.split("|")
+        if end.isdecimal():
+            return int(elapsed), int(cores), dict(part.split("=") for part in tres.split(","))
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
 
 
 async def all_in(site, made: Collector, ledger: UseLedger, jobs: int) -> None:

@@ -39,7 +39,8 @@ def test_a_course_of_the_catalogue_keeps_every_promise(check: Checker, folder: P
     assert [one.id for one in report.assignments] == [one.id for one in Course.load(folder).assignments()]
 
 
-@pytest.mark.parametrize("track", [Track.MBO, pytest.param(Track.HBO, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("track", [Track.MBO, Track.HBO])
 def test_a_new_course_keeps_every_promise_at_once(check: Checker, tmp_path: Path, track: Track) -> None:
     report = check(new_course(tmp_path / "mijn-cursus", track), everybody=True)
     assert failures(report) == []

@@ -81,6 +81,7 @@ def pages_of(page: httpx.Client) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_teacher_s_pages_name_people_tell_local_times_and_lead_only_to_what_works(site: Site) -> None:
     with graded(site) as page:
         # Hidden tests that nbgrader puts back itself are no reason for a warning; a changed test is, in words.
@@ -110,6 +111,7 @@ def test_a_teacher_s_pages_name_people_tell_local_times_and_lead_only_to_what_wo
         assert not (site.state.courses / "alpha" / "source" / "nieuw").exists()
 
 
+@pytest.mark.slow
 def test_a_score_that_cannot_be_is_refused_and_never_cut_down(site: Site) -> None:
     with graded(site) as page:
         log_of_grading(page, "anna")

@@ -71,7 +71,7 @@ def test_a_killed_grading_service_answers_again(running_site: Any, person: Visit
     assert "run" in see_daemons(running_site.state)
 
 
-@pytest.mark.parametrize("name", ["slurmctld", "slurmd-cpu01", "munged"])
+@pytest.mark.parametrize("name", ["slurmctld", pytest.param("slurmd-cpu01", marks=pytest.mark.slow), "munged"])
 def test_a_killed_daemon_of_slurm_costs_no_notebook_and_takes_work_again(
     running_site: Any, person: Visitor, name: str
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -73,6 +74,15 @@ def watch(calls: dict[str, int], outside: socket.socket) -> None:
             calls[call] = calls.get(call, 0) + 1
 
 
+def first_process_runs(command: list[str]) -> int:
+    """Run a command as an init does, which this is: whoever loses its parent is waited for here, or never gone."""
+    wanted = os.posix_spawnp(command[0], command, os.environ)
+    while True:
+        ended, status = os.wait()
+        if ended == wanted:
+            return os.waitstatus_to_exitcode(status)
+
+
 def main() -> None:
     file, *command = sys.argv[1:]
     resolv = Path(f"{file}.resolv")
@@ -82,7 +92,7 @@ def main() -> None:
     outside = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERY))
     outside.bind(("nobody", 0))
     threading.Thread(target=watch, args=(calls, outside), daemon=True).start()
-    code = subprocess.run(["setpriv", "--ambient-caps=-all", "--inh-caps=-all", *command], check=False).returncode
+    code = first_process_runs(["setpriv", "--ambient-caps=-all", "--inh-caps=-all", *command])
     Path(file).write_text(json.dumps({"code": code, "calls": calls}))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 CODE = Path(__file__).resolve().parents[3]
 
 
@@ -18,7 +18,7 @@ def test_the_whole_demo_site_starts_and_is_well(new_site: Callable[..., Any]) ->
     whole = yaml.safe_load((CODE / "hub_config/demo.yaml").read_text())
     del whole["hub"]  # with a port of its own instead
     site = new_site(**whole)
-    assert not json.loads(site.leerlab("up", "--json").stdout)["already_running"]
+    assert not json.loads(site.leerlab("up", "--json", timeout=800).stdout)["already_running"]
     assert len(site.site.courses) > 1 and site.site.assistant
     findings = json.loads(site.leerlab("doctor", "--json").stdout)
     assert [finding for finding in findings if not finding["ok"]] == []

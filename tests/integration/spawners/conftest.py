@@ -30,6 +30,9 @@ from cluster.embedded import prepare, slurm_conf
 from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
 from confinement import seccomp
 
+# pytest's importlib mode does not put this folder's own module there.
+sys.path.insert(0, str(Path(__file__).parent))
+
 CODE = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 LAB_CONFIG = CODE / "images" / "notebook" / "config" / "base"
@@ -144,14 +147,20 @@ def cluster() -> Iterator[Cluster]:
 
 PROFILES: list[dict[str, Any]] = [
     {"id": each, "title": {"nl": each, "en": each}, "partition": "cpu", "cpus": 1, "memory": "512M", "time": "10m"}
-    for each in ("tiny", "slow", "broken", "mute", "lab")
+    for each in ("tiny", "slow", "broken", "mute", "greedy", "lab")
 ]
 PROFILES[-1]["memory"] = "2G"
+# Slurm has no such partition: on a site, `leerlab check` finds that before anybody asks for it.
+PROFILES.append({**PROFILES[0], "id": "nowhere", "partition": "nowhere"})
 # `small` has one core: one server there makes the next one wait.
 PROFILES.append(
     {"id": "queue", "title": {"nl": "q", "en": "q"}, "partition": "small", "cpus": 1, "memory": "1G", "time": "10m"}
 )
+PROFILES.append({**PROFILES[-1], "id": "queue-mute"})
+PROFILES.append({**PROFILES[-1], "id": "slow-queue"})
+PROFILES.append({**PROFILES[0], "id": "stubborn"})
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
+PROFILES.append({**PROFILES[0], "id": "long", "extend": {"by": "5m", "most": 2}})
 
 
 @dataclass
@@ -196,7 +205,7 @@ class Hub:
 
     def wait(self) -> None:
         until(
-            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 40, self.log()
+            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 240, self.log()
         )
 
     def kill(self) -> None:
@@ -235,7 +244,7 @@ class Hub:
         found: dict[str, Any] = self.api("GET", f"/users/{name}").json()["servers"].get(server, {})
         return found
 
-    def ready(self, name: str, server: str = "", seconds: float = 30) -> dict[str, Any]:
+    def ready(self, name: str, server: str = "", seconds: float = 120) -> dict[str, Any]:
         found: dict[str, Any] = until(
             lambda: (seen := self.server(name, server)).get("ready") and seen, seconds, f"{name} ready\n{self.log()}"
         )
@@ -259,7 +268,7 @@ class Hub:
         return found
 
     def events(
-        self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 30
+        self, name: str, enough: Callable[[list[dict[str, Any]]], bool], seconds: float = 120
     ) -> list[dict[str, Any]]:
         """The progress events until there are enough, or the stream ends."""
         seen: list[dict[str, Any]] = []

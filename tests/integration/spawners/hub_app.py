@@ -17,7 +17,7 @@ from cluster.settings import Interval
 from cluster.watcher import Watcher
 from confinement.wall import Bind, Relay, Wall
 from spawners.facility import Facility
-from spawners.options import choose_profile
+from spawners.options import choose_profile, profiles_of
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
 from spawners.spawner import LeerlabSpawner
@@ -45,6 +45,14 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 BROKEN = (
     "import sys, time; time.sleep(1); print('loading the model'); print('<b>no such file: model.bin</b>'); sys.exit(3)"
 )
+GREEDY = "import time; held = b'x' * (1500 << 20); print('loaded', flush=True); time.sleep(3600)"
+# Processes in sessions of their own that take no notice of SIGTERM.
+STUBBORN = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(3):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+"""
 MUTE = "import time; print('thinking', flush=True); time.sleep(3600)"
 
 
@@ -80,9 +88,13 @@ def facility(settings: dict[str, Any]) -> Facility:
         environment = {"JUPYTERHUB_TEST_VERSION": settings["version"]}
         if profile.id == "broken":
             command = ("/usr/bin/python3", "-c", BROKEN)
-        elif profile.id == "mute":
+        elif profile.id == "greedy":
+            command = ("/usr/bin/python3", "-c", GREEDY)
+        elif profile.id in ("mute", "queue-mute"):
             command = ("/usr/bin/python3", "-c", MUTE)
-        elif profile.id == "slow":
+        elif profile.id == "stubborn":
+            command = ("/usr/bin/python3", "-c", STUBBORN + TINY)
+        elif profile.id in ("slow", "slow-queue"):
             environment["TEST_DELAY"] = settings["delay"]
         elif profile.id == "lab":
             command = ("/opt/notebook/bin/python", "-m", "jupyterhub.singleuser")
@@ -100,6 +112,7 @@ def facility(settings: dict[str, Any]) -> Facility:
         ready_seconds=settings["ready_seconds"],
         # Slurm and JupyterHub say the rest; `none` stands for an account that has no servers with a name.
         named_servers=lambda user: 0 if user.name == "none" else 3,
+        profiles_for=lambda user: profiles_of(profiles, {group.name for group in user.groups}),
     )  # fmt: skip
 
 
@@ -114,7 +127,7 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.spawner_class = LeerlabSpawner
     c.LeerlabSpawner.poll_interval = settings.get("poll_interval", 5)
     c.JupyterHub.init_spawners_timeout = 1
-    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.concurrent_spawn_limit = settings.get("concurrent_spawn_limit", 0)
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
@@ -125,7 +138,15 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
     c.JupyterHub.load_roles = [
         {
             "name": "tester",
-            "scopes": ["admin:users", "admin:servers", "admin:groups", "read:hub", "admin:server_state", "tokens"],
+            "scopes": [
+                "admin:users",
+                "admin:servers",
+                "admin:groups",
+                "read:hub",
+                "admin:server_state",
+                "tokens",
+                "read:metrics",
+            ],
             "services": ["tester"],
         }
     ]

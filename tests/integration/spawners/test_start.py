@@ -33,7 +33,9 @@ def test_a_server_with_a_name_is_a_job_of_its_own_beside_the_first_with_the_same
     hub.user("sanne")
     for server in ("", "gpu"):
         assert hub.begin("sanne", "tiny", server=server).status_code in (201, 202)
-    jobs = [hub.ready("sanne", server=server) and hub.start_state("sanne", server)["start"]["job"] for server in ("", "gpu")]
+    jobs = [
+        hub.ready("sanne", server=server) and hub.start_state("sanne", server)["start"]["job"] for server in ("", "gpu")
+    ]
     assert len(set(jobs)) == 2
     token = {"Authorization": f"token {token_of(hub, 'sanne')}"}
     first, second = (httpx.get(f"{hub.public}/user/sanne/{path}any", headers=token).json() for path in ("", "gpu/"))
@@ -177,6 +179,7 @@ def test_the_database_holds_no_secret_of_a_start(hub: Any) -> None:
     state = hub.start_state("sanne")
     assert set(state["start"]) == {
         "id", "secret_hash", "token", "profile", "requested", "attempted", "submitted", "job", "host", "port",
+        "time", "step", "steps", "lengthened",
     }  # fmt: skip
     token = sqlite3.connect(f"file:{hub.folder}/hub.sqlite?mode=ro", uri=True)
     try:

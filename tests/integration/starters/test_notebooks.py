@@ -39,14 +39,14 @@ def own_csv(language: str, days: int = 70) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture(scope="session", params=["nl", "en"])
+@pytest.fixture(scope="session", params=["nl", pytest.param("en", marks=pytest.mark.slow)])
 def example(request: pytest.FixtureRequest, new_sandbox: NewSandbox) -> tuple[Sandbox, list[Ran]]:
     """A new sandbox in which the three notebooks were run on the example."""
     sandbox = new_sandbox(request.param)
     return sandbox, [sandbox.run(notebook) for notebook in sandbox.notebooks]
 
 
-@pytest.fixture(scope="session", params=["nl", "en"])
+@pytest.fixture(scope="session", params=["nl", pytest.param("en", marks=pytest.mark.slow)])
 def own(request: pytest.FixtureRequest, new_sandbox: NewSandbox) -> tuple[Sandbox, list[Ran]]:
     """The same with an own CSV that was chosen, in a sandbox that says its risk class."""
     sandbox = new_sandbox(request.param)
@@ -199,8 +199,18 @@ def test_the_memo_says_what_the_outcome_says(example: tuple[Sandbox, list[Ran]])
 
 @pytest.mark.parametrize(
     "content",
-    [b"PK\x03\x04 a workbook", b"", b"alleen tekst\nzonder kolommen\n", b"\x00\x01\x02\x03" * 100, None],
-    ids=["workbook", "empty", "text", "binary", "gone"],
+    [
+        pytest.param(b"PK\x03\x04 a workbook", id="workbook"),
+        *(
+            pytest.param(content, id=name, marks=pytest.mark.slow)
+            for name, content in (
+                ("empty", b""),
+                ("text", b"alleen tekst\nzonder kolommen\n"),
+                ("binary", b"\x00\x01\x02\x03" * 100),
+                ("gone", None),
+            )
+        ),
+    ],
 )
 def test_a_chosen_file_that_cannot_be_read_gives_a_sentence_and_no_traceback(
     content: bytes | None, new_sandbox: NewSandbox
@@ -214,6 +224,7 @@ def test_a_chosen_file_that_cannot_be_read_gives_a_sentence_and_no_traceback(
     assert 'role="alert"' in second.pages and "het voorbeeld" in second.pages
 
 
+@pytest.mark.slow
 def test_the_picker_lists_reads_refuses_and_keeps_and_a_damaged_choice_is_no_choice(new_sandbox: NewSandbox) -> None:
     sandbox = new_sandbox("nl")
     (sandbox.kit / "keuze.json").write_text("[[[")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,6 +119,74 @@ async def test_it_asks_fast_while_somebody_waits_slower_when_idle_and_slower_sti
     assert fast >= 6
     assert idle == 2
     assert failing <= 3
+
+
+@pytest.mark.parametrize("servers", [1, 10, 200])
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.PENDING])
+async def test_queries_do_not_grow_with_the_servers_that_run_or_wait(
+    servers: int, state: JobState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.watcher._EAGER", 0.0)
+    slurm = ScriptedSlurm(*(job(number, state) for number in range(1, servers + 1)))
+    async with Watcher(slurm, Interval(starting=0.2, idle=0.8, failing=5.0)) as watcher:
+        assert await watcher.next_answer(5)
+        slurm.queries, begin = 0, time.monotonic()
+        # As spawners do: each looks again and again, and waits for a change that does not come.
+        known = [watcher.job(number, EARLIER) for number in range(1, servers + 1)]
+        for _ in range(4):
+            await asyncio.gather(
+                *(watcher.wait_change(n, EARLIER, answer, 0.6) for n, answer in enumerate(known, start=1))
+            )
+        took = time.monotonic() - begin
+    assert slurm.looked_up == []
+    assert 1 <= slurm.queries <= took / 0.8 + 1
+
+
+async def test_it_looks_fast_after_a_submission_a_beginning_and_a_cancel_and_slowly_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cluster.watcher._EAGER", 1.0)
+    slurm = ScriptedSlurm(job(5, JobState.PENDING))
+
+    async def queries(seconds: float) -> int:
+        before = slurm.queries
+        await asyncio.sleep(seconds)
+        return slurm.queries - before
+
+    async with Watcher(slurm, Interval(starting=0.2, idle=5.0, failing=5.0)) as watcher:
+        assert await watcher.next_answer(5)
+        pending = await watcher.wait_change(5, datetime.now(UTC), UNKNOWN, timeout=5)
+        submitted = await queries(0.8)
+        await asyncio.sleep(0.6)
+        waits = await queries(1.0)
+        running = asyncio.create_task(watcher.wait_change(5, EARLIER, pending, timeout=20))
+        slurm.alive = {5: job(5)}
+        await running
+        begun = await queries(0.8)
+        await asyncio.sleep(0.6)
+        runs = await queries(1.0)
+        ending = asyncio.create_task(watcher.wait_change(5, EARLIER, running.result(), timeout=1.0, eager=True))
+        ended = await queries(0.8)
+        await ending
+    assert min(submitted, begun, ended) >= 2
+    assert max(waits, runs) <= 1
+
+
+async def test_a_slow_slurm_is_asked_no_more_than_a_fifth_of_the_time() -> None:
+    class Slow(ScriptedSlurm):
+        async def queue(self) -> Queue:
+            await asyncio.sleep(0.3)
+            return await super().queue()
+
+    slurm = Slow(job(5, JobState.PENDING))
+    async with Watcher(slurm, Interval(starting=0.2, idle=0.5, failing=5.0)) as watcher:
+        waiting = asyncio.create_task(
+            watcher.wait_change(5, EARLIER, job(5, JobState.PENDING), timeout=4.0, eager=True)
+        )
+        await asyncio.sleep(4.0)
+        await waiting
+    # 0.3 s of every 1.5 s: three, where a fast Slurm is asked twenty times.
+    assert slurm.queries <= 4
 
 
 async def test_closing_tells_everybody_who_waits():

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from confinement.energy import METER, Integrator, Joules, Reading
+from base.energy import Energy
+from confinement.energy import METER, Integrator, Reading
 
 SECONDS = 3600.0
 
@@ -48,7 +49,7 @@ def power(at: float) -> Reading:
     return Reading(at, None, int(watts(at) * 1000))
 
 
-def within(found: Joules, part: float = 0.01) -> None:
+def within(found: Energy, part: float = 0.01) -> None:
     """The estimate is right within a part, and the truth lies between the bounds."""
     assert found.joules == pytest.approx(TRUE, rel=part)
     assert found.least <= TRUE <= found.most
@@ -125,6 +126,6 @@ def test_an_absurd_jump_of_a_counter_is_no_energy() -> None:
 
 
 def test_nothing_known_is_nothing_claimed() -> None:
-    assert total([]).total == Joules()
-    assert total([Reading(0), Reading(10)]).total == Joules()
-    assert total([Reading(0, 5)]).total == Joules()
+    assert total([]).total == Energy()
+    assert total([Reading(0), Reading(10)]).total == Energy()
+    assert total([Reading(0, 5)]).total == Energy()

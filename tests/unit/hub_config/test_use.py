@@ -13,14 +13,12 @@ from typing import Any
 
 import pytest
 
-from assistant import energy as of_answers
 from base.paths import State
 from base.quantities import Duration, Size
 from cluster.jobs import Job, JobState
 from cluster.records import JobRecord, parse, thousandths
 from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
 from hub_config.use import LOST, Collector, Ran, row
-from ledger import energy as of_jobs
 from ledger.settings import EnergySettings
 from ledger.store import Ledger
 from ledger.use import By, Place, Purpose, Total, UseLedger
@@ -105,8 +103,7 @@ def record(seconds: int = 101, *, ended: bool = True, job: int = 7, submitted: d
     return JobRecord(job, submitted or datetime.now(UTC), datetime.now(UTC), seconds, 2, 500, ended)
 
 
-def test_processors_are_reckoned_with_the_same_model_as_answers_of_the_assistant() -> None:
-    assert of_jobs.UNCERTAINTY == of_answers.UNCERTAINTY
+def test_processors_are_reckoned_by_the_model() -> None:
     made = row(ABOUT, COUNTED, RAN, 6.0)
     assert (made.joules, made.least, made.most) == (300, 150, 600)
     assert (made.seconds, made.core_seconds, made.gpu_joules, made.measured) == (101, 202, 0, False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from base.messages import Message
 from portal import request
 from portal.assets import HUB_TEMPLATES, TEMPLATES
 from portal.hub_pages import person
@@ -73,3 +76,43 @@ def test_the_person_in_the_header_is_called_by_title() -> None:
     assert person(SimpleNamespace(kind="user", name="sanne", user_info=None)).title == "sanne"  # type: ignore[union-attr]
     assert person(SimpleNamespace(kind="service", name="grading")) is None
     assert person(None) is None
+
+
+class Waiting:
+    """A spawner whose start waits, and which offers something else, as `spawners.telling` does."""
+
+    last_message = Message("start.waiting.priority", {"waited": 5, "position": 4})
+
+    async def offers(self) -> list[Any]:
+        return [SimpleNamespace(id="cpu-small", title=SimpleNamespace(nl=HOSTILE, en="Ordinary"))]
+
+
+async def page(hub: Environment, name: str, **values: object) -> str:
+    """A page as JupyterHub renders it: in an environment that awaits."""
+    return await hub.overlay(enable_async=True).get_template(name).render_async(SHELL, **values)
+
+
+async def test_who_waits_without_scripts_sees_reason_place_and_offers_too(hub: Environment) -> None:
+    request.enter({}, "/hub/spawn-pending/sanne?next=/user/sanne/lab&taken=no", "nl")
+    user = SimpleNamespace(escaped_name="sanne")
+    html = await page(hub, "spawn_pending.html", user=user, spawner=Waiting(), progress_url="/p")
+    assert "Anderen zijn eerst aan de beurt" in html and "<dd>4</dd>" in html
+    assert 'action="/hub/switch/sanne"' in html and 'name="profile" value="cpu-small"' in html
+    assert 'name="next" value="/user/sanne/lab"' in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; starten" in html and HOSTILE not in html
+    assert "Er is niets veranderd: je houdt je plaats" in html
+
+
+@pytest.mark.parametrize("code", ["preempted", "node", "time", "memory", "cancelled", "itself", "unknown", "idle"])
+async def test_who_comes_back_reads_why_the_workplace_is_gone(hub: Environment, code: str) -> None:
+    ended = SimpleNamespace(message=Message(f"server.ended.{code}"), at=datetime.now(UTC))
+    spawner = SimpleNamespace(last_end=ended, last_end_log=HOSTILE)
+    user = SimpleNamespace(spawners={"": spawner})
+    html = await page(hub, "not_running.html", user=user, server_name="", spawn_url="/hub/spawn/sanne", failed=False)
+    assert "Wat je hebt opgeslagen, is veilig" in html and HOSTILE not in html and "alert(1)" in html
+
+
+async def test_who_has_not_started_anything_reads_that(hub: Environment) -> None:
+    user = SimpleNamespace(spawners={"": SimpleNamespace(last_end=None)})
+    html = await page(hub, "not_running.html", user=user, server_name="", spawn_url="/hub/spawn/sanne", failed=False)
+    assert "nog niet gestart" in html

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from portal.operator_page import OperatorPage
-from portal.servers import Kind, Running, ServerState
 
 
 class Named:
@@ -21,10 +21,17 @@ class Nothing:
 
 
 async def test_the_account_of_a_sandbox_is_called_as_its_member_also_with_a_hyphen_in_the_name() -> None:
-    page = OperatorPage(None, Named(), None, None, used=None)  # type: ignore[arg-type]
+    page = OperatorPage(None, Named(), None, None, used=None, jobs=Path("/"))  # type: ignore[arg-type]
     accounts = ["box-h2pwpde3-mila", "box-h2pwpde3-p-v5cnbaug54lczwtp"]
-    servers = [Running(one, Kind.SANDBOX, "h2pwpde3", ServerState.RUNNING, None, "/") for one in accounts]
-    assert await page._names(servers, Nothing()) == {  # type: ignore[arg-type]
+    assert await page._names(accounts, Nothing()) == {  # type: ignore[arg-type]
         "box-h2pwpde3-mila": "Mila van Waterwacht",
         "box-h2pwpde3-p-v5cnbaug54lczwtp": "p-v5cnbaug54lczwtp",
+    }
+
+
+async def test_who_has_nothing_running_is_named_too() -> None:
+    page = OperatorPage(None, Named(), None, None, used=None, jobs=Path("/"))  # type: ignore[arg-type]
+    assert await page._names(["mila", "course-les"], Nothing()) == {  # type: ignore[arg-type]
+        "mila": "Mila van Waterwacht",
+        "course-les": "course-les",
     }

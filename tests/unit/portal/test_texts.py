@@ -23,7 +23,8 @@ FOLDERS = (
 PAGES = (CODE / "portal", CODE / "images/notebook/leerlab_lab/formgrader")
 CODE_PREFIXES = ("start.", "collect.")
 IN_TABLES = re.compile(
-    r"(start|collect)(\.[a-z_-]+)+|assistant\.(off|budget|busy|starting|unreachable|broken|wrong)(\.[a-z-]+)*"
+    r"(start|collect)(\.[a-z_-]+)+|server\.ended\.[a-z-]+"
+    r"|assistant\.(off|budget|busy|starting|unreachable|broken|wrong)(\.[a-z-]+)*"
 )
 PARAMETER = re.compile(r"%\((\w+)\)[sd]")
 

@@ -53,7 +53,6 @@ def test_a_part_of_a_gpu_is_offered_where_no_whole_one_is_free() -> None:
     "node",
     [
         replace(GPU, usable=False),
-        replace(GPU, state="MIXED+PLANNED"),
         replace(GPU, cpus_used=15),
         replace(GPU, memory_used=Size.parse("30G")),
         replace(GPU, gpus_used=2),
@@ -64,6 +63,13 @@ def test_a_part_of_a_gpu_is_offered_where_no_whole_one_is_free() -> None:
 )
 def test_nothing_is_offered_that_no_node_has_free_for_sure(node: ClusterNode) -> None:
     assert offered(nodes=(node,)) == []
+
+
+def test_a_node_that_slurm_keeps_is_offered_only_when_it_is_kept_for_ones_own_job() -> None:
+    kept = replace(GPU, state="MIXED+PLANNED", partitions=("gpu", "all"))
+    assert offered(nodes=(kept,)) == ["part"]
+    assert offered(nodes=(kept,), others=(replace(OWN, id=8, partition="all"),)) == []
+    assert offered(nodes=(replace(kept, state="MIXED"),), others=(replace(OWN, id=8, partition="all"),)) == ["part"]
 
 
 def test_several_shards_are_offered_only_when_one_gpu_has_them_wherever_the_used_ones_are() -> None:

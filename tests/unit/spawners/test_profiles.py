@@ -48,6 +48,11 @@ def test_a_profile_that_fits_has_no_problem(cluster: EmbeddedCluster) -> None:
     [
         ({"partition": "nowhere"}, "'nowhere' does not exist"),
         ({"time": "9h"}, "time 9h is longer than partition gpu allows (at most 8h)"),
+        (
+            {"extend": {"by": "2h", "most": 3}},
+            "time 4h and extend together are 10h, longer than partition gpu allows (at most 8h)",
+        ),
+        ({"time": "9h", "extend": {"by": "2h"}}, "time 9h is longer than partition gpu allows (at most 8h)"),
         ({"gpus": 3}, "asks more than any node of partition gpu has"),
         ({"partition": "cpu", "time": "1h", "memory": "16G"}, "asks more than any node of partition cpu has"),
         # Every part fits some node, but no node has all of it.
@@ -61,6 +66,18 @@ def test_a_profile_that_could_never_run_is_named_with_its_reason(
     assert len(problems) == 1
     assert problems[0].startswith("profile one: ")
     assert words in problems[0]
+
+
+def test_a_time_that_nobody_may_lengthen_is_not_promised_to_be() -> None:
+    """Slurm lets only its administrators lengthen a job that runs, and without accounting there are none."""
+    section = {
+        "kind": "existing", "slurm_conf": "/etc/slurm/slurm.conf",
+        "partitions": [{"name": "gpu", "time": "8h", "cpus": 16, "memory": "32G", "default": True}],
+    }  # fmt: skip
+    longer = [profile(extend={"by": "1h", "most": 2})]
+    (problem,) = check_profiles(longer, ExistingCluster.model_validate(section))
+    assert "extend needs a Slurm of which the site's account is an administrator" in problem
+    assert check_profiles(longer, ExistingCluster.model_validate({**section, "accounting": True})) == []
 
 
 @pytest.fixture
@@ -128,7 +145,8 @@ def test_two_profiles_with_one_id_are_a_problem(cluster: EmbeddedCluster) -> Non
     [
         {"gpus": 1, "shards": 1}, {"cpus": 0}, {"memory": "1M"}, {"memory": 4096}, {"time": "30s"}, {"gpus": -1},
         {"id": "One"}, {"id": "a;b"}, {"partition": "gpu --wrap=x"}, {"partition": "-p"}, {"groups": ["x y"]},
-        {"command": "sh"}, {"title": {"nl": "Een"}}, {"gpu_type": "1g.10gb"}, {"gpus": 1, "gpu_type": "1g.10gb:2"},
+        {"command": "sh"}, {"title": {"nl": "Een"}}, {"extend": {"by": "10s"}}, {"extend": {"by": "1h", "most": 0}},
+        {"gpu_type": "1g.10gb"}, {"gpus": 1, "gpu_type": "1g.10gb:2"},
         {"gpus": 1, "gpu_type": "gpu,shard"}, {"qos": "les,haast"}, {"qos": "-x"}, {"account": "a b"},
         {"reservation": "les\n"}, {"reservation": "--uid=0"}, {"image": "../notebook-1"}, {"per_person": 0},
         {"per_person": 1, "qos": "les"},
