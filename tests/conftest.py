@@ -26,7 +26,7 @@ hypothesis_settings.register_profile("leerlab", database=None, deadline=None)
 hypothesis_settings.load_profile("leerlab")
 
 CODE = Path(__file__).resolve().parent.parent
-UP_SECONDS = 180
+UP_SECONDS = 600
 # Of each log of a site, in the report of a test that failed on it.
 LOG_END = 3000
 
