@@ -115,7 +115,7 @@ class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no typ
         await withdraw(self, user)
         if user.spawners[""].pending:
             return False
-        user.get_or_create_spawner("", replace_failed=True)._spawn_future = None
+        user.get_or_create_spawner("", "", replace_failed=True)._spawn_future = None
         await self.spawn_single_user(user, "", options=options)
         return True
 
