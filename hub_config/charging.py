@@ -9,42 +9,17 @@ from typing import Any
 
 from jupyterhub import orm
 
-from base.paths import State
 from cluster.accounting import course_account
-from cluster.command import Commands
-from cluster.embedded import account_name
 from cluster.errors import SlurmError
 from cluster.jobs import ACCOUNT
 from cluster.limits import person_account
-from cluster.people import People, per_person_of
-from cluster.settings import EmbeddedCluster
+from cluster.people import People
 from hub_config.login.names import is_internal
 from hub_config.site import Site
-from hub_config.slurm import commands_of, slurm_conf_of
 
 INTERVAL_SECONDS = 60.0
 
 log = logging.getLogger("leerlab.charging")
-
-
-def people_of(site: Site, state: State) -> People | None:
-    """The accounts of the site's people in Slurm; None where there is no accounting.
-
-    Raises:
-        LeerlabError: started as root, or by an account without a name.
-    """
-    cluster = site.cluster
-    if not cluster.accounting:
-        return None
-    embedded = isinstance(cluster, EmbeddedCluster)
-    return People(
-        Commands(slurm_conf_of(site, state), commands_of(site), cluster.interval.answer),
-        user=account_name(),
-        limits=site.limits,
-        per_person=per_person_of((profile.id, profile.per_person) for profile in site.profiles),
-        qos=cluster.qos if isinstance(cluster, EmbeddedCluster) else (),
-        named=() if embedded else cluster.qos_names,
-    )
 
 
 def groups_of_people(session: Any) -> dict[str, tuple[str, ...]]:

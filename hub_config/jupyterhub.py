@@ -14,7 +14,7 @@ from grading.plans import HUB_PORT
 from hub_config import named_servers
 from hub_config.assistant import ASSISTANT_TOKEN
 from hub_config.audit import Audit, open_ledger
-from hub_config.charging import Charging, people_of
+from hub_config.charging import Charging
 from hub_config.course_accounts import CourseAccounts
 from hub_config.courses import Courses
 from hub_config.https import cookie_settings, set_https
@@ -36,7 +36,7 @@ from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Accounts, Members, WayOut
 from hub_config.site import Site
-from hub_config.slurm import slurm_of
+from hub_config.slurm import people_of, slurm_of
 from hub_config.use import Collector
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from base.paths import State
 from cluster import commands, embedded
-from cluster.command import COMMANDS
+from cluster.command import COMMANDS, Commands
 from cluster.commands import Slurm
+from cluster.embedded import account_name
+from cluster.people import People, per_person_of
 from cluster.settings import EmbeddedCluster
 from hub_config.run.keys import secret
 from hub_config.site import Site
@@ -35,3 +37,23 @@ def commands_of(site: Site) -> Path:
 def slurm_of(site: Site, state: State) -> Slurm:
     """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names."""
     return commands.slurm_of(site.cluster, state)
+
+
+def people_of(site: Site, state: State) -> People | None:
+    """The accounts of the site's people in Slurm; None where there is no accounting.
+
+    Raises:
+        LeerlabError: started as root, or by an account without a name.
+    """
+    cluster = site.cluster
+    if not cluster.accounting:
+        return None
+    embedded = isinstance(cluster, EmbeddedCluster)
+    return People(
+        Commands(slurm_conf_of(site, state), commands_of(site), cluster.interval.answer),
+        user=account_name(),
+        limits=site.limits,
+        per_person=per_person_of((profile.id, profile.per_person) for profile in site.profiles),
+        qos=cluster.qos if isinstance(cluster, EmbeddedCluster) else (),
+        named=() if embedded else cluster.qos_names,
+    )

@@ -10,6 +10,9 @@ from typing import Any
 from base.messages import Message
 from cluster.jobs import Job, JobState
 
+IDLE_SERVICE = "idle-culler"
+"""The name of the service that stops servers that nobody uses."""
+
 _CODES = {
     JobState.PREEMPTED: "server.ended.preempted",
     JobState.NODE_FAIL: "server.ended.node",

@@ -13,10 +13,10 @@ from typing import Any
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from tornado.web import HTTPError
 
+from spawners.ends import IDLE_SERVICE
+
 SETTLE_SECONDS = 60.0
 """Longer than a stop (`spawner.STOP_SECONDS`) and than a check after a restart (JupyterHub's `http_timeout`, 30 s)."""
-IDLE_SERVICE = "idle-culler"
-"""The name of the service that stops servers that nobody uses."""
 LOOK_SECONDS = 0.05
 """Between two looks at JupyterHub's flags, which nobody announces."""
 

@@ -21,7 +21,6 @@ from cluster.existing import ExistingSlurm
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from hub_config.catalogue import prepare_catalogue
-from hub_config.charging import people_of
 from hub_config.courses import release_courses
 from hub_config.images import prepare_image, with_image
 from hub_config.login import keys as login_keys
@@ -34,6 +33,7 @@ from hub_config.run.processes import daemons, environment_of_all, write_configur
 from hub_config.run.ready import DaemonFails, wait_until_ready
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
+from hub_config.slurm import people_of
 
 SUPERVISORD_SECONDS = 30.0
 ENDING_SECONDS = 3.0

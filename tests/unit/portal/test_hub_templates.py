@@ -81,6 +81,7 @@ def test_the_person_in_the_header_is_called_by_title() -> None:
 class Waiting:
     """A spawner whose start waits, and which offers something else, as `spawners.telling` does."""
 
+    name = ""
     last_message = Message("start.waiting.priority", {"waited": 5, "position": 4})
 
     async def offers(self) -> list[Any]:
