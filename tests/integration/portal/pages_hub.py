@@ -141,6 +141,7 @@ def settings() -> Config:
             "oauth_client_allowed_scopes": list(SCOPES),
         },
         {"name": "grading", "api_token": SETTINGS["portal_token"][::-1]},
+        {"name": "metrics", "api_token": SETTINGS["proxy_token"][::-1]},
     ]
     c.Proxy.extra_routes = {f"portal.{domain}/": f"http://127.0.0.1:{SETTINGS['portal_port']}"}
     c.JupyterHub.load_roles = [
