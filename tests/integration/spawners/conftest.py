@@ -202,7 +202,7 @@ class Hub:
 
     def wait(self) -> None:
         until(
-            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 120, self.log()
+            lambda: self.process.poll() is None and self.api("GET", "", public=True).status_code == 200, 240, self.log()
         )
 
     def kill(self) -> None:
