@@ -227,6 +227,9 @@ def _open(folder_fd: int, name: str, flags: int) -> int:
         number = ctypes.get_errno()
         if number not in (errno.EAGAIN, errno.EINTR):
             break
+    if number == errno.ENOSYS:
+        # Not the file's fault, and not its owner's: nothing at all can be collected here.
+        raise OSError(number, "openat2(2) is refused: does systemd's RestrictSUIDSGID hold for this service?", name)
     raise CollectRefused(_REASONS.get(number, Why.UNREADABLE), name)
 
 

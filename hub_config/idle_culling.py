@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from hub_config.run.keys import secret
 
 MOST_SECONDS = 300
 """Between two looks; as often as a server tells what it does (JupyterHub's own interval)."""
+
+LOOK_SECONDS = 2.0
 
 
 class HubSocket(Resolver):
@@ -60,7 +63,10 @@ def main(given: Sequence[str]) -> int:
     state = State(Path(os.environ["LEERLAB_STATE"]))
     # Only within this process: nothing outside sees it.
     os.environ["JUPYTERHUB_API_TOKEN"] = secret(state, TOKEN_FILE)
-    Resolver.configure(HubSocket, path=str(state.run / "hub.sock"))
+    hub = state.run / "hub.sock"
+    while not hub.exists():  # The hub is still starting, and without it there is nothing to do.
+        time.sleep(LOOK_SECONDS)
+    Resolver.configure(HubSocket, path=str(hub))
     IdleCuller.launch_instance(arguments(int(given[0])))
     return 0
 

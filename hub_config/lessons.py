@@ -135,7 +135,7 @@ class Lessons:
             # Each start tries again by itself, and waits for Slurm.
             log.warning("Accounts of the class of %s could not be made all at once: %s", course, error)
         for name, (user, _, profile) in wanted.items():
-            spawner = user.get_or_create_spawner("", replace_failed=True)
+            spawner = user.get_or_create_spawner("", "", replace_failed=True)
             if spawner.active or spawner.pending:
                 continue
             spawner.ahead = True

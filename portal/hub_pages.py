@@ -119,7 +119,7 @@ class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no typ
         await withdraw(self, user, server_name)
         if user.spawners[server_name].pending:
             return False
-        user.get_or_create_spawner(server_name, replace_failed=True)._spawn_future = None
+        user.get_or_create_spawner(server_name, "", replace_failed=True)._spawn_future = None
         await self.spawn_single_user(user, server_name, options=options)
         return True
 

@@ -65,8 +65,12 @@ const SHORT = ["start.waiting.scheduling", "start.waiting.preparing"];
 // When it starts, and how sure that is (spawners/estimates.py): between two times, at the latest, or not known.
 function estimate(code, params) {
   const box = document.getElementById("fact-estimate");
-  const hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
-  const at = (seconds) => hours.format(new Date(Date.now() + seconds * 1000));
+  const at = (seconds) => {
+    const moment = new Date(Date.now() + seconds * 1000);
+    const today = moment.toDateString() === new Date().toDateString();
+    const style = { hour: "2-digit", minute: "2-digit", ...(today ? {} : { weekday: "long" }) };
+    return new Intl.DateTimeFormat(language, style).format(moment);
+  };
   let kind = "";
   if (params.starts_from !== undefined) kind = "between";
   else if (params.starts_in !== undefined) kind = "latest";

@@ -19,7 +19,7 @@ from root_site import site_of_root  # noqa: E402
 DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 CHROMIUM = "/usr/bin/chromium"
 # A page on a busy machine; five seconds, Playwright's own, is for pages that are alone.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
 # Chromium's own sandbox needs a user namespace that a container may not give; the pages are our own. The rest keeps it
 # from calling home.
 ARGUMENTS = (
@@ -98,7 +98,7 @@ class Person:
 def new_person(browser: Browser, name: str, folder: Path) -> Person:
     """A person with a browser profile of their own, in Dutch."""
     context = browser.new_context(locale="nl-NL", viewport=DESKTOP)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)
     return Person(context.new_page(), name, folder)
 
 

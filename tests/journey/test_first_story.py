@@ -24,7 +24,7 @@ from steps import (
     write_reflection,
 )
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(1200)]
 
 COMMENT = "Goed gezien. Denk ook aan wie de fout herstelt."
 ANSWER = "Ik denk aan de mensen die de vrachtbrieven schrijven: een fout van de AI kost hun tijd."

@@ -128,9 +128,9 @@ def test_who_waits_takes_what_can_start_now(busy_site: Any, two: tuple[Any, Any]
     page = waiting(sanne, busy_site)
     expect(page.locator("#fact-position dd")).to_have_text("1")
     expect(page.locator("#fact-estimate dd")).to_have_text(re.compile("uiterlijk|nog niet bekend"))
-    offer = page.get_by_role("button", name="Met een stukje GPU starten")
+    offer = page.get_by_role("button", name="“Met een stukje GPU” starten")
     expect(offer).to_be_visible()
-    expect(page.get_by_role("button", name="Met een hele GPU starten")).to_be_visible()
+    expect(page.get_by_role("button", name="“Met een hele GPU” starten")).to_be_visible()
     sanne.shows_portal("wacht")
     assert serious(page, page.locator("main")) == []
     offer.click()
@@ -143,7 +143,7 @@ def test_an_offer_that_somebody_else_took_first_costs_no_place(busy_site: Any, t
     _, sanne = two
     page = waiting(sanne, busy_site)
     before = slurm(busy_site, "squeue", "-h", "-t", "PD", "-o", "%i").strip()
-    offer = page.get_by_role("button", name="Met een hele GPU starten")
+    offer = page.get_by_role("button", name="“Met een hele GPU” starten")
     expect(offer).to_be_visible()
     slurm(busy_site, "sbatch", "--partition=gpu", "--gres=gpu:1", "--mem=100M", "--output=/dev/null", "--chdir=/",
           "--job-name=vol", "--wrap=exec sleep 600")  # fmt: skip

@@ -35,8 +35,8 @@ for place in sys.argv[1:]:
 
 def reached(machine: Machine, account: str, *places: str) -> set[str]:
     """Which places take a connection from a program of this account on the machine, outside every wall."""
-    machine.file("/tmp/reach.py").write_text(REACH)
-    words = f"setpriv --reuid={account} --regid={account} --clear-groups python3 /tmp/reach.py {' '.join(places)}"
+    machine.file("/var/tmp/reach.py").write_text(REACH)
+    words = f"setpriv --reuid={account} --regid={account} --clear-groups python3 /var/tmp/reach.py {' '.join(places)}"
     return set(machine.run(words, timeout=90).stdout.split())
 
 
@@ -96,10 +96,10 @@ with tempfile.TemporaryDirectory() as home:
     wall = Wall(command=command, home=Path(home), seccomp=Path({site.state!r}) / "generated/seccomp.bpf")
     start(wall, output=lambda piece: sys.stdout.write(piece.decode()) and None, output_limit=100000).wait(60)
 """
-    site.node.file("/tmp/walled.py").write_text(walled)
+    site.node.file("/var/tmp/walled.py").write_text(walled)
     code = site.node.run("ls -dt /var/lib/leerlab/code/*/ | head -n 1").stdout.strip()
     inside = site.node.run(
-        f"setpriv --reuid=leerlab --regid=leerlab --clear-groups python3 -I /tmp/walled.py {code}", timeout=90
+        f"setpriv --reuid=leerlab --regid=leerlab --clear-groups python3 -I /var/tmp/walled.py {code}", timeout=90
     ).stdout
     assert inside.split() == []
     # The same program, as the same account, without the wall: what the firewall leaves to jobs, and the sockets.
@@ -130,30 +130,31 @@ def test_the_node_certificate_of_another_site_opens_no_tunnel(site: Operator, tm
     other = Authority(tmp_path)
     other.make()
     certificate, key = other.certify("node1")
-    _lay(site, "/tmp/foreign", certificate.read_bytes(), key.read_bytes())
+    _lay(site, "/var/tmp/foreign", certificate.read_bytes(), key.read_bytes())
     own = site.node.file("/etc/leerlab/tls")
-    _lay(site, "/tmp/own", (own / "certificate.pem").read_bytes(), (own / "key.pem").read_bytes())
-    assert _ask(site, "/tmp/own", 8702) not in {"", "000"}
-    assert _ask(site, "/tmp/foreign", 8702) == "000"
+    _lay(site, "/var/tmp/own", (own / "certificate.pem").read_bytes(), (own / "key.pem").read_bytes())
+    assert _ask(site, "/var/tmp/own", 8702) not in {"", "000"}
+    assert _ask(site, "/var/tmp/foreign", 8702) == "000"
     # The same tunnel without the look at who signed.
     site.hub.run(
         "sed -e '/^requireCert/d' -e '/^verifyChain/d' -e '/^CAfile/d' -e 's/:8702/:8799/' "
-        "/etc/leerlab/tunnel-grading.conf > /tmp/open.conf && nft add rule inet leerlab input tcp dport 8799 accept && "
-        "systemd-run --unit=open-tunnel -q stunnel4 /tmp/open.conf"
+        "/etc/leerlab/tunnel-grading.conf > /var/tmp/open.conf && "
+        "nft add rule inet leerlab input tcp dport 8799 accept && "
+        "systemd-run --unit=open-tunnel -q stunnel4 /var/tmp/open.conf"
     )
     site.node.run("nft insert rule inet leerlab output tcp dport 8799 accept")
     try:
-        assert _ask(site, "/tmp/foreign", 8799) not in {"", "000"}
+        assert _ask(site, "/var/tmp/foreign", 8799) not in {"", "000"}
     finally:
         site.hub.run("systemctl stop open-tunnel; systemctl restart nftables")
-        site.node.run("systemctl restart nftables; rm -rf /tmp/foreign /tmp/own")
+        site.node.run("systemctl restart nftables; rm -rf /var/tmp/foreign /var/tmp/own")
 
 
 FAKE = """
 import http.server, ssl
 server = http.server.HTTPServer(("0.0.0.0", 8702), http.server.SimpleHTTPRequestHandler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain("/tmp/stolen.pem")
+context.load_cert_chain("/var/tmp/stolen.pem")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
@@ -161,24 +162,24 @@ server.serve_forever()
 
 def test_a_stolen_node_certificate_cannot_play_the_hub(site: Operator) -> None:
     own = site.node.file("/etc/leerlab/tls")
-    site.hub.file("/tmp/stolen.pem").write_bytes(
+    site.hub.file("/var/tmp/stolen.pem").write_bytes(
         (own / "certificate.pem").read_bytes() + (own / "key.pem").read_bytes()
     )
-    site.hub.file("/tmp/fake.py").write_text(FAKE)
+    site.hub.file("/var/tmp/fake.py").write_text(FAKE)
     ask = f"curl -s --max-time 8 -o /dev/null -w '%{{http_code}}' --unix-socket {site.state}/run/grading.sock http://localhost/"
-    site.hub.run("systemctl stop leerlab-tunnel-grading && systemd-run --unit=fake -q python3 /tmp/fake.py")
+    site.hub.run("systemctl stop leerlab-tunnel-grading && systemd-run --unit=fake -q python3 /var/tmp/fake.py")
     try:
         assert site.node.run(ask, check=False).stdout.strip() == "000"
         site.node.run(
-            "cp /etc/leerlab/tunnel-grading.conf /tmp/kept && "
+            "cp /etc/leerlab/tunnel-grading.conf /var/tmp/kept && "
             "sed -i -e '/^verifyChain/d' -e '/^checkHost/d' -e '/^CAfile/d' "
             "/etc/leerlab/tunnel-grading.conf && systemctl restart leerlab-tunnel-grading.service"
         )
         assert site.node.run(ask).stdout.strip() == "200"
     finally:
-        site.node.run("[ ! -e /tmp/kept ] || mv /tmp/kept /etc/leerlab/tunnel-grading.conf")
+        site.node.run("[ ! -e /var/tmp/kept ] || mv /var/tmp/kept /etc/leerlab/tunnel-grading.conf")
         site.node.run("systemctl restart leerlab-tunnel-grading.service")
-        site.hub.run("systemctl stop fake; rm -f /tmp/stolen.pem; systemctl start leerlab-tunnel-grading")
+        site.hub.run("systemctl stop fake; rm -f /var/tmp/stolen.pem; systemctl start leerlab-tunnel-grading")
 
 
 def test_a_node_cannot_use_squid_to_look_inside(site: Operator) -> None:
@@ -196,10 +197,10 @@ def test_a_node_cannot_use_squid_to_look_inside(site: Operator) -> None:
     assert answers(3128) == ["403", "403"]
     site.hub.run(
         "sed -e '/^http_access deny/d' -e 's/:3128/:3129/' -e 's/^http_access allow.*/http_access allow all/' "
-        "-e 's#/var/log/squid/access#/tmp/access#' /etc/squid/squid.conf > /tmp/open-squid.conf && "
-        "echo 'pid_filename /tmp/open-squid.pid' >> /tmp/open-squid.conf && "
+        "-e 's#/var/log/squid/access#/var/tmp/access#' /etc/squid/squid.conf > /var/tmp/open-squid.conf && "
+        "echo 'pid_filename /var/tmp/open-squid.pid' >> /var/tmp/open-squid.conf && "
         "nft add rule inet leerlab input tcp dport 3129 accept && "
-        "systemd-run --unit=open-squid -q squid -N -f /tmp/open-squid.conf"
+        "systemd-run --unit=open-squid -q squid -N -f /var/tmp/open-squid.conf"
     )
     site.node.run("nft insert rule inet leerlab output tcp dport 3129 accept")
     try:

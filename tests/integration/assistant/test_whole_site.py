@@ -29,7 +29,7 @@ from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import load
 from ledger.answers import AnswerLedger
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 DEMO = Path(__file__).resolve().parents[3] / "hub_config/demo.yaml"
 MODEL = "smollm2-135m"
 ASK = """

@@ -154,3 +154,13 @@ def test_no_descriptor_is_left_open(work: Path, fd: int) -> None:
         why(lambda: list(walk(fd, Bounds())))
         why(lambda: read_file(fd, "a", 10))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_where_openat2_is_refused_nothing_passes_for_missing(
+    work: Path, fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "a.txt").write_text("a")
+    # A number that no kernel has is answered as a filter of systemd answers openat2.
+    monkeypatch.setattr("confinement.collect._OPENAT2", 9999)
+    with pytest.raises(OSError, match=r"openat2\(2\) is refused"):
+        read_file(fd, "a.txt", 10)

@@ -56,7 +56,7 @@ def hub() -> Iterator[SimpleNamespace]:
             session.add(group)
             group.users.append(row)
         users[name] = SimpleNamespace(name=name, orm_user=row, spawners={"": Spawner()})
-        users[name].get_or_create_spawner = lambda _server, user=users[name], **_more: user.spawners[""]
+        users[name].get_or_create_spawner = lambda _server, _title, user=users[name], **_more: user.spawners[""]
     session.commit()
     yield SimpleNamespace(db=session, users=users)
     session.close()

@@ -100,7 +100,7 @@ async def test_who_waits_without_scripts_sees_reason_place_and_offers_too(hub: E
     assert "Anderen zijn eerst aan de beurt" in html and "<dd>4</dd>" in html
     assert 'action="/hub/switch/sanne"' in html and 'name="profile" value="cpu-small"' in html
     assert 'name="next" value="/user/sanne/lab"' in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; starten" in html and HOSTILE not in html
+    assert "“&lt;script&gt;alert(1)&lt;/script&gt;” starten" in html and HOSTILE not in html
     assert "Er is niets veranderd: je houdt je plaats" in html
 
 
