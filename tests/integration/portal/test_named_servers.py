@@ -23,6 +23,8 @@ HOSTILE = [
 def inside(visitor: Visitor, pages: Pages) -> Iterator[Callable[[str], httpx.Client]]:
     """Makes browsers that are logged in at the portal."""
 
+    pages.steer(go=None, fail=None, choices=None)
+
     def make(name: str) -> httpx.Client:
         browser = visitor(name)
         assert browser.get(f"{pages.portal}/", follow_redirects=True).status_code == 200
