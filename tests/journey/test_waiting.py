@@ -18,7 +18,7 @@ from steps import START
 from cluster.embedded import slurm_conf
 from hub_config.run.supervisor_client import Supervisor
 
-pytestmark = [pytest.mark.journey, pytest.mark.fault, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(900)]
 
 TITLES = {
     "cpu-small": {"nl": "Gewoon", "en": "Ordinary"},
