@@ -111,9 +111,13 @@ function offers(found) {
   choices.hidden = !found.length;
 }
 
+// A start that waits is told of every 5 seconds. When the hub dies, the proxy keeps the stream open without a word.
+const SILENCE = 25000;
+let heard = Date.now();
 function clock() {
   const waited = Math.round((Date.now() - asked) / 1000);
   fact("waited", waited < 2 ? "" : duration(waited));
+  if (Date.now() - heard > SILENCE) reload();
 }
 const tick = setInterval(clock, 1000);
 
@@ -125,6 +129,7 @@ document.addEventListener("submit", () => {
   stream.close();
 });
 stream.onmessage = (message) => {
+  heard = Date.now();
   const event = JSON.parse(message.data);
   // JupyterHub's own first event says nothing that the page does not say already.
   if (event.code) {
@@ -141,7 +146,11 @@ stream.onmessage = (message) => {
   }
 };
 // The page itself knows how it goes on. While the hub restarts there is none to load: this one says so and waits.
+let reloading = false;
 async function reload() {
+  if (reloading) return;
+  reloading = true;
+  stream.close();
   for (;;) {
     await new Promise((done) => setTimeout(done, 3000));
     if (leaving) return;
