@@ -122,7 +122,7 @@ class ModelJob:
             seccomp=seccomp_of(self.state),
             binds=(
                 Bind(self.installation.assistant_env, ENVIRONMENT),
-                Bind(self.installation.code / "assistant", CODE / "assistant"),
+                *(Bind(self.installation.code / name, CODE / name) for name in ("assistant", "base")),
                 Bind(self.state.catalogue, CATALOGUE),
             ),
             publish=SERVER_PORT,

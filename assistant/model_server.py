@@ -1,7 +1,8 @@
 """Serves one small model behind OpenAI's API, inside a wall: `python -m assistant.model_server`, as a Slurm job.
 
-Runs in the assistant's own environment, so only `assistant.energy` and that environment's packages are there. What to
-serve stands in the environment variable LEERLAB_MODEL. Nothing of a question is written anywhere.
+Runs in the assistant's own environment: of Leerlab only `assistant` and `base` are there, and of those it imports no
+more than `assistant.energy` and `base.energy`, which need no other packages. What to serve stands in the environment
+variable LEERLAB_MODEL. Nothing of a question is written anywhere.
 """
 
 from __future__ import annotations

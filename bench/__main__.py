@@ -14,7 +14,13 @@ from bench.result import Result
 BENCHMARKS = {
     "assistant-overhead": ("bench.assistant_overhead", "run", "from a question to the model's first word"),
     "assistant-streams": ("bench.assistant_overhead", "run_streams", "each word of twenty answers at one time"),
+    "class-start": ("bench.class_start", "run", "100 light servers asked for within 10 s, until 95 are ready"),
     "sandbox-start": ("bench.sandbox_start", "run", "from the request for a sandbox to the answer of its walled lab"),
+    "scheduler-load": (
+        "bench.scheduler_load",
+        "run",
+        "remote calls of Slurm and processor time, by servers that run and wait",
+    ),
     "spawn-latency": ("bench.spawn_latency", "run", "from the request for a server to HTTP 200 through the proxy"),
     "spawn-latency-peers": ("bench.spawn_latency", "run_variants", "the same with each way of setting BatchSpawner"),
 }

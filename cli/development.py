@@ -25,8 +25,9 @@ LEFT_OUT = "slow"
 BUILD, HOME = "build", ".home"
 NOT_COPIED = (".git", BUILD, HOME, "__pycache__", ".*_cache", "*.egg-info")
 PYTEST_USAGE = 4
-# The tests wait more than they compute. The tests of one file share what they run on, so they stay together.
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+# The tests wait more than they compute: one more of them than cores. Those of one file share what they run on, so they
+# stay together.
+SIDE_BY_SIDE = ("-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile")
 
 
 def _run(argv: Sequence[str], code: Path | None = None) -> int:

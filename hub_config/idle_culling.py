@@ -43,6 +43,12 @@ class HubSocket(Resolver):
         return [(socket.AF_UNIX, self._path)]
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody listens on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def arguments(idle_seconds: int) -> list[str]:
     """The culler's command line.
 
@@ -64,7 +70,7 @@ def main(given: Sequence[str]) -> int:
     # Only within this process: nothing outside sees it.
     os.environ["JUPYTERHUB_API_TOKEN"] = secret(state, TOKEN_FILE)
     hub = state.run / "hub.sock"
-    while not hub.exists():  # The hub is still starting, and without it there is nothing to do.
+    while not listens(hub):  # The hub is still starting, and without it there is nothing to do.
         time.sleep(LOOK_SECONDS)
     Resolver.configure(HubSocket, path=str(hub))
     IdleCuller.launch_instance(arguments(int(given[0])))

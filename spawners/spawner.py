@@ -278,7 +278,10 @@ class LeerlabSpawner(LastingSpawner):
                 metrics.ready(start, job, utcnow())
                 return f"http://{host}:{start.port}"
             left = RETRY_MOST_SECONDS
-            if isinstance(job, Job) and not job.state.waiting:
+            if start.port is not None:
+                # The server answers; only where its node is Slurm has not told yet.
+                left = RETRY_FIRST_SECONDS
+            elif isinstance(job, Job) and not job.state.waiting:
                 running_since = running_since or loop.time()
                 left = running_since + self.facility.ready_seconds - loop.time()
                 if left <= 0:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from steps import idle
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(1200)]
 START = 90_000
 CSV = "datum;druk\n" + "".join(
     f"2026-03-{day:02d} {hour:02d}:00;{3 + (hour % 12) / 4:.2f}\n".replace(".", ",")

@@ -13,7 +13,7 @@ import pytest
 from conftest import Place
 from small_image import MARK, pack
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 CODE = Path(__file__).resolve().parents[3]
 
 
@@ -21,7 +21,7 @@ def image(*arguments: object, code: int = 0, cwd: Path = CODE) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "cli", "image", *map(str, arguments)], cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(CODE), "LEERLAB_IMAGE_ENV": "/nowhere", "LEERLAB_DATA": str(cwd)},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stdout + done.stderr

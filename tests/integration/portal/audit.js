@@ -19,7 +19,8 @@
   ids.filter((id, at) => ids.indexOf(id) !== at).forEach((id) => problems.push(`id twice: ${id}`));
   for (const attribute of ["aria-labelledby", "aria-describedby", "for"]) {
     for (const element of document.querySelectorAll(`[${attribute}]`)) {
-      if (!document.getElementById(element.getAttribute(attribute))) say(`dangling ${attribute}`, element);
+      const named = attribute === "for" ? [element.htmlFor] : element.getAttribute(attribute).split(/\s+/);
+      if (!named.every((id) => document.getElementById(id))) say(`dangling ${attribute}`, element);
     }
   }
   for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {

@@ -23,14 +23,14 @@ def answers(hub: Any, name: str) -> bool:
     return answer.status_code == 200 and answer.json()["environment"]["JUPYTERHUB_USER"] == name
 
 
-def runs(hub: Any, name: str, seconds: float = 90) -> None:
+def runs(hub: Any, name: str, seconds: float = 150) -> None:
     """One job runs, the hub calls the server ready, and it answers."""
     hub.ready(name, seconds=seconds)
     assert in_slurm(hub, name) == ["R"]
     assert answers(hub, name)
 
 
-def is_gone(hub: Any, name: str, job: int | None = None, seconds: float = 90) -> None:
+def is_gone(hub: Any, name: str, job: int | None = None, seconds: float = 150) -> None:
     """The hub knows no server, its database no start, Slurm no job of it, and its address leads nowhere."""
     hub.until(lambda: not hub.server(name), seconds, f"no server of {name}")
     hub.until(lambda: "start" not in hub.start_state(name), seconds, f"no start of {name}")
@@ -45,7 +45,7 @@ def job_of(hub: Any, name: str, seconds: float = 60) -> int:
     return number
 
 
-def shown(hub: Any, name: str, code: str, seconds: float = 90) -> dict[str, Any]:
+def shown(hub: Any, name: str, code: str, seconds: float = 150) -> dict[str, Any]:
     """The page's event with this code, or one whose code begins so; the page waits for it."""
     seen = hub.events(name, lambda events: events[-1].get("code", "").startswith(code), seconds)
     found: dict[str, Any] = seen[-1]

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from standing import failed, in_slurm, is_gone, job_of, runs, shown
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def scontrol(hub: Any, *words: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.embedded import slurm_conf
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Jobs of `urgent` take the only core of `small` from whoever has it (slurm.conf(5), PreemptType).
 PREEMPTION = (

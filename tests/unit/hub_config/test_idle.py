@@ -13,7 +13,7 @@ from base.paths import Installation, State
 from hub_config.audit import Audit, open_ledger
 from hub_config.check import check
 from hub_config.courses import Courses
-from hub_config.idle_culling import HubSocket, arguments
+from hub_config.idle_culling import HubSocket, arguments, listens
 from hub_config.jupyterhub import set_roles, set_starts
 from hub_config.run.processes import idle_daemon
 from hub_config.sandboxes import Members
@@ -79,6 +79,16 @@ def test_it_looks_at_least_twice_in_the_time_that_it_allows() -> None:
 async def test_it_goes_to_the_hub_alone_whatever_address_it_is_told() -> None:
     resolver = HubSocket(path="/run/hub.sock")
     assert await resolver.resolve("example.org", 443) == [(socket.AF_UNIX, "/run/hub.sock")]
+
+
+def test_a_socket_that_a_hub_left_behind_is_no_hub(short_folder: Path) -> None:
+    path = short_folder / "hub.sock"
+    assert not listens(path)
+    with socket.socket(socket.AF_UNIX) as hub:
+        hub.bind(str(path))
+        hub.listen()
+        assert listens(path)
+    assert path.exists() and not listens(path)
 
 
 def test_no_limit_of_jupyterhubs_counts_people_who_wait(tmp_path: Path, state: State) -> None:
