@@ -110,5 +110,5 @@ def test_while_slurm_is_silent_nothing_is_counted(make_hub: Callable[..., Any], 
         assert answer.status_code in (409, 503)
     finally:
         cluster.start("slurmctld")
-    assert hub.until(lambda: told(hub, token)["left"] == 2, 20, "both steps are left")
+    assert hub.until(lambda: told(hub, token)["left"] == 2, 90, "both steps are left")
     hub.until(lambda: asked(hub, token, "POST").status_code == 200, 30, "lengthened once Slurm answers")
