@@ -47,6 +47,7 @@ def test_its_wall_has_no_way_out_and_nothing_to_write_but_its_own_home(job: Mode
     assert {str(bind.target) for bind in task.wall.binds} == {
         "/opt/assistant",
         "/opt/model/assistant",
+        "/opt/model/base",
         "/opt/catalogue",
     }
 
