@@ -52,6 +52,16 @@ def lines_of(jobs: Path, start: str) -> str:
     return last_lines(jobs / start, (LOG, SLURM_LOG)) if _ID.fullmatch(start) else ""
 
 
+def lines_outside(jobs: Path, start: str) -> str:
+    """The last lines that Slurm and the job's wrapper wrote, where nobody's own program writes.
+
+    Args:
+        jobs: folder of the jobs' folders.
+        start: id of the start.
+    """
+    return last_lines(jobs / start, (SLURM_LOG,)) if _ID.fullmatch(start) else ""
+
+
 def write_down(jobs: Path, start: str, message: Message, at: datetime) -> None:
     """Write down why a start or a server has ended, unless that is nobody's concern or its folder is gone.
 

@@ -62,25 +62,27 @@ _ENDINGS = {
 }
 
 
-# Where no cgroup does it, slurmstepd ends a job that uses too much with SIGKILL, and says so in the job's own log
-# (JobAcctGatherParams=OverMemoryKill in slurm.conf(5)); the state is FAILED then.
+# Where no cgroup does it, slurmstepd ends a job that uses too much with SIGKILL, and says so in the job's output
+# (JobAcctGatherParams=OverMemoryKill in slurm.conf(5)); the state is FAILED then. What runs inside the wall writes
+# to another file.
 _OVER_MEMORY = re.compile(r"slurmstepd\S*: error: .*exceeded (?:job )?memory limit", re.IGNORECASE)
 _KILLED = 9
 
 
-def ended_early(job: Job | None, log: str) -> Message:
+def ended_early(job: Job | None, log: str, outside: str = "") -> Message:
     """Why a server's job ended before it answered.
 
     Args:
         job: the ended job; None when Slurm does not know it any more.
         log: its last lines.
+        outside: the last lines of what was written outside the wall, by Slurm and the wrapper.
     """
     params: dict[str, str | int | float] = {LAST_LINES: log}
     if job is None:
         return Message("start.failed.ended", params)
     if job.state in _ENDINGS:
         return Message(_ENDINGS[job.state], params)
-    if job.signal == _KILLED and _OVER_MEMORY.search(log):
+    if job.signal == _KILLED and _OVER_MEMORY.search(outside):
         return Message("start.failed.memory", params)
     return Message("start.failed.exit", {**params, "exit_code": job.exit_code or 0, "signal": job.signal or 0})
 

@@ -308,7 +308,8 @@ class LeerlabSpawner(LastingSpawner):
         if job is None or job.exit_code is None:
             with suppress(SlurmUnavailable):
                 job = await self.facility.slurm.job(start.job or 0) or job
-        return ended_early(job, self._last_lines(start))
+        outside = failed.lines_outside(self.facility.state.jobs, start.id)
+        return ended_early(job, self._last_lines(start), outside)
 
     def _last_lines(self, start: Start) -> str:
         return failed.lines_of(self.facility.state.jobs, start.id)

@@ -13,21 +13,27 @@ OVER = "slurmstepd-cpu01: error: StepId=20.batch exceeded memory limit (68610457
 
 
 @pytest.mark.parametrize(
-    ("state", "signal", "log", "code"),
+    ("state", "signal", "outside", "code"),
     [
         (JobState.OUT_OF_MEMORY, 0, "", "start.failed.memory"),
         (JobState.FAILED, 9, f"loading\n{OVER}", "start.failed.memory"),
         (JobState.FAILED, 9, "loading", "start.failed.exit"),
-        # A program that prints the sentence and then fails by itself was not ended for its memory.
+        # Another signal than slurmstepd's was something else's.
         (JobState.FAILED, 0, OVER, "start.failed.exit"),
         (JobState.NODE_FAIL, 0, "", "start.failed.node"),
         (JobState.CANCELLED, 0, "", "start.failed.cancelled"),
     ],
 )
-def test_the_end_of_a_job_is_told_by_its_cause(state: JobState, signal: int, log: str, code: str) -> None:
+def test_the_end_of_a_job_is_told_by_its_cause(state: JobState, signal: int, outside: str, code: str) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     job = Job(1, state, "", (), "", "lab", "cpu", moment, exit_code=0, signal=signal)
-    assert ended_early(job, log).code == code
+    assert ended_early(job, "loaded", outside).code == code
+
+
+def test_the_sentence_counts_only_where_nobodys_own_program_writes() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    job = Job(1, JobState.FAILED, "", (), "", "lab", "cpu", moment, exit_code=0, signal=9)
+    assert ended_early(job, OVER, "").code == "start.failed.exit"
 
 
 def test_a_job_that_slurm_has_forgotten_has_ended() -> None:
