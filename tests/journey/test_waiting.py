@@ -228,7 +228,7 @@ def test_the_end_is_told_in_time_and_put_off(busy_site: Any, person: Any) -> Non
     page = choose(sanne, busy_site, "Gewoon")
     in_lab(page, "sanne")
     toast = page.locator(".Toastify__toast").filter(has_text="Deze werkplek stopt om")
-    expect(toast).to_contain_text("Variabelen, berekeningen die nog lopen", timeout=START)
+    expect(toast).to_contain_text("variabelen en lopende programma's gaan verloren.", timeout=START)
     expect(page.locator("#jp-main-statusbar").get_by_text(re.compile(r"^Stopt over 1\d minuten$"))).to_be_visible()
     sanne.shows("tijd-bijna-om")
     assert serious(page, toast) == []
