@@ -228,8 +228,9 @@ def test_the_end_is_told_in_time_and_put_off(busy_site: Any, person: Any) -> Non
     page = choose(sanne, busy_site, "Gewoon")
     in_lab(page, "sanne")
     toast = page.locator(".Toastify__toast").filter(has_text="Deze werkplek stopt om")
-    expect(toast).to_contain_text("Variabelen, berekeningen die nog lopen", timeout=START)
+    expect(toast).to_contain_text("variabelen en lopende programma's gaan verloren.", timeout=START)
     expect(page.locator("#jp-main-statusbar").get_by_text(re.compile(r"^Stopt over 1\d minuten$"))).to_be_visible()
+    expect(toast).to_be_in_viewport(ratio=1)  # it slides in
     sanne.shows("tijd-bijna-om")
     assert serious(page, toast) == []
     toast.get_by_role("button", name="Alles opslaan").click()
@@ -259,6 +260,7 @@ def test_the_last_minutes_are_told_in_english_too(busy_site: Any, person: Any) -
     toast = page.locator(".Toastify__toast").filter(has_text="This workplace stops at")
     expect(toast).to_contain_text("Everything that is open has just been saved.", timeout=START)
     expect(toast.get_by_role("button", name="longer")).to_have_count(0)
+    expect(toast).to_be_in_viewport(ratio=1)
     sanne.shows("last-minute")
     page.goto(f"http://portal.{busy_site.site.hub.host}/")
     page.locator(".languages a[hreflang=nl]").click()

@@ -14,10 +14,11 @@
   const SAVE_ALL = "docmanager:save-all";
   let shared = {};
 
+  // JupyterLab shows 140 characters of a notification: `ends` and what follows it stay below that together.
   const TEXTS = {
     nl: {
       ends: (left, at) => `Deze werkplek stopt om ${at}, over ${left}.`,
-      kept: "Wat openstaat en al een naam heeft, wordt vanzelf opgeslagen. Variabelen, berekeningen die nog lopen en programma's in een terminal gaan verloren.",
+      kept: "Bestanden worden opgeslagen; variabelen en lopende programma's gaan verloren.",
       last: "Alles wat openstaat, is zojuist opgeslagen.",
       unsaved: "Niet alles kon worden opgeslagen. Sla zelf op wat je wilt bewaren.",
       save: "Alles opslaan",
@@ -30,7 +31,7 @@
     },
     en: {
       ends: (left, at) => `This workplace stops at ${at}, in ${left}.`,
-      kept: "What is open and has a name already is saved by itself. Variables, computations that still run and programs in a terminal are lost.",
+      kept: "Files are saved; variables and running programs are lost.",
       last: "Everything that is open has just been saved.",
       unsaved: "Not everything could be saved. Save yourself what you want to keep.",
       save: "Save everything",
