@@ -36,8 +36,8 @@ def asked(hub: Any, token: str, method: str = "GET") -> httpx.Response:
 
 
 def told(hub: Any, token: str) -> dict[str, Any]:
-    """What a server is told, once Slurm's answer is there."""
-    return hub.until(lambda: (seen := asked(hub, token).json())["ends"] and seen, 20, "an end")  # type: ignore[no-any-return]
+    """What a server is told, once Slurm's answer is there; a Slurm that was silent is asked every 30 s at least."""
+    return hub.until(lambda: (seen := asked(hub, token).json())["ends"] and seen, 60, "an end")  # type: ignore[no-any-return]
 
 
 def test_a_server_is_told_when_it_ends_and_may_lengthen_that_as_often_as_its_profile_says(hub: Any) -> None:
