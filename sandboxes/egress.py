@@ -6,6 +6,7 @@ there is no other way. Reference: squid.conf of Squid 5 (http://www.squid-cache.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -77,7 +78,9 @@ class Egress:
         if not self._offered:
             return None
         self._write(ports(self._state) or {_GUARD: free_ports(1)[0]}, {})
-        command = (SQUID, "-N", "-f", str(self._configuration_file))
+        # Its shared memory has this name for the whole machine, and another squid may run there.
+        name = "leerlab" + hashlib.sha256(os.fsencode(self._state.root)).hexdigest()[:12]
+        command = (SQUID, "-N", "-d", "1", "-n", name, "-f", str(self._configuration_file))
         return Daemon("squid", command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, priority=350)
 
     def update(self, lists: Lists) -> None:

@@ -115,6 +115,14 @@ def listens(port: int) -> bool:
     return egress._listens(port)
 
 
+def another_squid() -> None:
+    """What Debian's own squid of this machine keeps in shared memory, which ours can neither use nor remove."""
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)  # noqa: S108
+    Path("/dev/shm").chmod(0o1777)  # noqa: S108
+    for name in ("metadata", "queues", "readers"):
+        Path(f"/dev/shm/squid-cf__{name}.shm").mkdir()  # noqa: S108
+
+
 def main() -> None:
     state, change = State(Path(sys.argv[1])), eval(sys.argv[2], {"re": re})
     run = subprocess.run
@@ -127,6 +135,7 @@ def main() -> None:
     resolv = Path(sys.argv[1]) / "resolv.conf"
     resolv.write_text("nameserver 127.0.0.1\n")
     run(["/usr/bin/mount", "--bind", str(resolv), os.path.realpath("/etc/resolv.conf")], check=True)
+    another_squid()
     threading.Thread(target=answer_names, daemon=True).start()
     for address in (PUBLIC, OTHER, "127.0.0.1", "169.254.169.254", "10.1.2.3"):
         for port in (80, 443, 22):
