@@ -9,15 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import nbgrader.api
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook
+from nbgrader.api import Base, Gradebook
 from nbgrader.apps import NbGraderAPI
+from nbgrader.dbutil import ALEMBIC_DIR
 from nbgrader.preprocessors import NbGraderPreprocessor
+from sqlalchemy import create_engine, text
 from traitlets import Unicode
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -28,6 +34,8 @@ from leerlab_lab.execute import NOT_RUN, error_output
 from leerlab_lab.merge import NotTheSame, outputs_of, put, stripped
 
 _SETTINGS = Path(leerlab_lab.__file__).parents[1] / "config" / "course"
+# nbgrader opens the gradebook eight times for each submission, each time with an engine that compiles all its SQL anew.
+nbgrader.api.create_engine = cache(create_engine)
 # The line of a traceback or of nbgrader's log that names the reason.
 _WHY = re.compile(r"^\s*((?:[\w.]*(?:Error|Exception)): .{1,400}|\[\w+ \| ERROR\] .{1,400})$", re.MULTILINE)
 
@@ -86,6 +94,8 @@ class Book:
         self.place = place.resolve()
         self.assignment = assignment
         self._database = f"sqlite:///{self.place}/gradebook.db"
+        if not (self.place / "gradebook.db").exists():
+            self._make_gradebook()
 
     def release(self) -> str:
         """Make the students' version; gives the reason where nbgrader refuses, else nothing."""
@@ -126,6 +136,18 @@ class Book:
                 }
                 for one in book.assignment_submissions(self.assignment)
             }
+
+    def _make_gradebook(self) -> None:
+        """As `nbgrader.api.Gradebook` makes it, which starts a program only to learn the version of its tables."""
+        settings = AlembicConfig()
+        settings.set_main_option("script_location", ALEMBIC_DIR)
+        version = ScriptDirectory.from_config(settings).get_current_head()
+        engine = create_engine(self._database)
+        with engine.begin() as connection:
+            Base.metadata.create_all(connection)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+        engine.dispose()
 
     def _autograde(self, student: str, runner: type[NbGraderPreprocessor], runs: Path) -> str:
         changes: dict[str, Any] = {runner.__name__: {"runs": str(runs)}}

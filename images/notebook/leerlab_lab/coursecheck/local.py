@@ -1,7 +1,12 @@
-"""Runs a check's steps one after another where this runs: in a lab, which is behind a wall of its own already."""
+"""Does a check's steps one after another where this runs: in a lab, which is behind a wall of its own already.
+
+They share one process, started as `python -m leerlab_lab.coursecheck.local FOLDER`, since nbgrader takes two seconds to
+import. The kernels in which the notebooks run are processes of their own here too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -15,7 +20,7 @@ from leerlab_lab.coursecheck.plan import EXECUTED, FIGURES, NOTEBOOK, RAN, REAL,
 
 _LAB = Path(leerlab_lab.__file__).parents[1]
 _TOLD = ("JUPYTERHUB_", "LEERLAB_GRADING", "LEERLAB_COURSE")
-_STEP_SECONDS = 600
+_SECONDS = 1200
 _MARGIN_SECONDS = 60
 
 
@@ -30,18 +35,24 @@ def run(folder: Path, plan: Plan, jobs: int) -> dict[str, object]:
         StepFailed: a step came to no result.
     """
     plan.write(folder)
-    _step(folder, "leerlab_lab.coursecheck.prepare", str(folder))
-    _step(folder, "leerlab_lab.coursecheck.run", str(folder), "--jobs", str(jobs))
+    _step(folder, "leerlab_lab.coursecheck.local", str(folder), "--jobs", str(jobs), seconds=_SECONDS)
+    said: dict[str, object] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return said
+
+
+def _steps(folder: Path, jobs: int) -> None:
+    from leerlab_lab.coursecheck import mark, prepare, run  # noqa: PLC0415 - the lab itself has no need of nbgrader
+
+    prepare.main([str(folder)])
+    run.main([str(folder), "--jobs", str(jobs)])
     figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
     if (folder / RUNS / REAL).is_dir():
-        figures[REAL] = _real(folder, plan)
+        figures[REAL] = _real(folder, Plan.read(folder))
     (folder / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
     (folder / RUNS).mkdir(exist_ok=True)
     (folder / RUNS).rename(folder / RAN)
     (folder / FIGURES).rename(folder / RAN / FIGURES)
-    _step(folder, "leerlab_lab.coursecheck.mark", str(folder))
-    said: dict[str, object] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return said
+    mark.main([str(folder)])
 
 
 def _real(folder: Path, plan: Plan) -> dict[str, object]:
@@ -60,7 +71,7 @@ def _real(folder: Path, plan: Plan) -> dict[str, object]:
     return {"seconds": round(time.monotonic() - began, 2), "memory": 0, "ended": ended}
 
 
-def _step(folder: Path, module: str, *arguments: str, seconds: float = _STEP_SECONDS) -> None:
+def _step(folder: Path, module: str, *arguments: str, seconds: float) -> None:
     # What this lab was told about the exchange and the hub is not for the notebooks that run here.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_TOLD)}
     bin_folder = Path(sys.executable).parent
@@ -78,3 +89,11 @@ def _step(folder: Path, module: str, *arguments: str, seconds: float = _STEP_SEC
         raise StepFailed(f"{module}: not done within {seconds:.0f} seconds") from error
     if done.returncode:
         raise StepFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:400])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--jobs", type=int, required=True, help="how many notebooks run side by side")
+    given = parser.parse_args()
+    _steps(given.folder, given.jobs)

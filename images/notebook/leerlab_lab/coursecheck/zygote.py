@@ -27,14 +27,20 @@ import leerlab_lab
 from leerlab_lab.coursecheck.confined import confine
 from leerlab_lab.data import SHELF
 
+# What a package imports only when it is first used: an optimizer takes a second for it, a picture a third of one.
+_LATER = {
+    "matplotlib": ("matplotlib.font_manager", "matplotlib.backends.backend_agg"),
+    "torch": ("torch._dynamo",),
+}
 # What is imported in every kernel, by ipykernel itself.
 _ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.interactiveshell", "asyncio", "zmq.asyncio")
 
 
 def preload(modules: list[str]) -> None:
     """Import what the notebook imports; what cannot be imported fails again in the notebook, where it is seen."""
-    drawn = ["matplotlib.font_manager"] if any(name.partition(".")[0] == "matplotlib" for name in modules) else []
-    for name in (*_ALWAYS, *drawn, *modules):
+    packages = {name.partition(".")[0] for name in modules}
+    later = [name for package in sorted(packages) for name in _LATER.get(package, ())]
+    for name in (*_ALWAYS, *later, *modules):
         # A package may raise anything while it is imported; the notebook's own import raises it again.
         with suppress(Exception):
             importlib.import_module(name)
