@@ -117,10 +117,10 @@ def listens(port: int) -> bool:
 
 def another_squid() -> None:
     """What Debian's own squid of this machine keeps in shared memory, which ours can neither use nor remove."""
-    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)  # noqa: S108
-    Path("/dev/shm").chmod(0o1777)  # noqa: S108
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)
+    Path("/dev/shm").chmod(0o1777)
     for name in ("metadata", "queues", "readers"):
-        Path(f"/dev/shm/squid-cf__{name}.shm").mkdir()  # noqa: S108
+        Path(f"/dev/shm/squid-cf__{name}.shm").mkdir()
 
 
 def main() -> None:
