@@ -104,6 +104,8 @@ class AnswerLedger:
     def begin(self, account: Account, model: str, question: int, answer: int, most: int) -> tuple[str | None, Room]:
         """Write a question down, if it fits; nobody else can take the same room meanwhile.
 
+        After a power cut it may not have been: nobody is left then who waits for its answer or holds its room.
+
         Args:
             model: its id.
             question, answer: most tokens that each can take.
@@ -112,7 +114,7 @@ class AnswerLedger:
         Returns:
             The answer's id, or None when it does not fit; and the room there was.
         """
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(hasty=True) as connection:
             room = self._room(connection, account, most)
             if question + answer > room.left:
                 return None, room

@@ -21,6 +21,9 @@ from ledger.schema import metadata
 
 READS = "leerlab_reads"
 """Execution option of a connection that only reads: it sees a snapshot and keeps no writer waiting."""
+HASTY = "leerlab_hasty"
+"""Execution option of a connection whose commit does not wait for the disk: after a power cut it may never have been, and
+nothing else is harmed (https://www.sqlite.org/pragma.html#pragma_synchronous; PostgreSQL's synchronous_commit)."""
 
 # Held to the transaction's end. The number means nothing but this lock, in each database for itself.
 LOCK = "SELECT pg_advisory_xact_lock(30510990410981730)"
@@ -68,14 +71,15 @@ def _sqlite(url: str, busy_seconds: float) -> Engine:
     def _connected(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        reads = connection.get_execution_options().get(READS, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get(HASTY) else 'FULL'}")
+        connection.exec_driver_sql("BEGIN" if options.get(READS) else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -91,12 +95,15 @@ def _postgresql(url: str, busy_seconds: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        if connection.get_execution_options().get(READS, False):
+        options = connection.get_execution_options()
+        if options.get(READS):
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         else:
             # Before anything is read: what is read then is what the writer before has committed.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.exec_driver_sql(LOCK)
+            if options.get(HASTY):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
 
     return engine
 

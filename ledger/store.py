@@ -25,7 +25,7 @@ from base.database_url import EXAMPLES, is_postgresql
 from base.errors import InputError, LeerlabError
 from base.log import redact
 from ledger.chain import GENESIS, LedgerBroken, broken, checked_hash, entry_hash, plain_json
-from ledger.database import READS, bounded, engine_of, settle
+from ledger.database import HASTY, READS, bounded, engine_of, settle
 from ledger.schema import entry_table, head_table, person_table, upgrade
 
 __all__ = ["BUSY_SECONDS", "DEMO_PROVIDER", "GENESIS", "Entry", "Ledger", "LedgerBroken", "Person", "entry_hash"]
@@ -152,9 +152,14 @@ class Ledger:
             settle(self._engine)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """All or nothing of what is done within, the audit entries of `append` too."""
-        with bounded(), self._engine.begin() as connection:
+    def transaction(self, *, hasty: bool = False) -> Iterator[Connection]:
+        """All or nothing of what is done within, the audit entries of `append` too.
+
+        Args:
+            hasty: whether somebody waits for it, and nobody misses it after a power cut (`ledger.database.HASTY`).
+        """
+        engine = self._engine.execution_options(**{HASTY: hasty})
+        with bounded(), engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -231,3 +231,12 @@ def test_no_database_server_is_a_clear_error(tmp_path: Path) -> None:
 def dump(place: Any) -> list[str]:
     """Everything in the tables of the trail."""
     return [str(row) for rows in place.sql(("SELECT * FROM entry", ()), ("SELECT * FROM head", ())) for row in rows]
+
+
+def test_only_a_hasty_commit_does_not_wait_for_the_disk_and_the_next_one_does_again(ledger: Ledger, place: Any) -> None:
+    ask, waits, goes_on = (
+        ("PRAGMA synchronous", 2, 1) if place.kind == "sqlite" else ("SHOW synchronous_commit", "on", "off")
+    )
+    for hasty in (False, True, False):
+        with ledger.transaction(hasty=hasty) as connection:
+            assert connection.exec_driver_sql(ask).scalar() == (goes_on if hasty else waits)
