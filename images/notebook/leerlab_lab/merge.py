@@ -87,15 +87,15 @@ def for_marks(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def cleaned(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Outputs with safe types only, bounded in number and size. No error, result or message is lost by it, since
-    marks depend on them."""
-    kept = [_cleaned(output) for output in outputs]
-    if len(kept) <= MOST_OUTPUTS:
-        return kept
-    weighty = [output for output in kept if output.output_type in {"error", "execute_result"}]
-    return [*kept[:MOST_OUTPUTS], *(output for output in weighty if output not in kept[:MOST_OUTPUTS])][
-        : 2 * MOST_OUTPUTS
-    ]
+    """Outputs with safe types only, bounded in number and size.
+
+    Marks depend on whether there is an error and on the last result (`for_marks`), so neither is ever left out, however
+    much a student's code shows before it.
+    """
+    shown, rest = outputs[:MOST_OUTPUTS], outputs[MOST_OUTPUTS:]
+    errors = [output for output in rest if output.output_type == "error"][:MOST_OUTPUTS]
+    results = [output for output in rest if output.output_type == "execute_result"][-1:]
+    return [_cleaned(output) for output in (*shown, *errors, *results)]
 
 
 def _cleaned(output: NotebookNode) -> NotebookNode:

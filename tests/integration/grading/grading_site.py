@@ -168,7 +168,7 @@ class Site:
             **ConfinementSettings().sizes(),
         )
         with start(wall) as walled:
-            code = walled.wait(100)
+            code = walled.wait(240)
             output = walled.output.decode(errors="replace")
         assert code == 0, output
         return output

@@ -28,6 +28,11 @@ ANSWERS = {
     "geheugen": "import time\nvol = b'x' * 2**30\ntime.sleep(30)\n" + GOOD,
     # Marks by nbgrader's own rule: a result that is shown before the error would count as points.
     "toont": "def kwadraat(x):\n    get_ipython().displayhook(2.0)\n    return 0\n",
+    # So many that what the test says after them is past all that is kept.
+    "overstemt": (
+        "def kwadraat(x):\n    for number in range(500):\n        get_ipython().displayhook(1 - number / 10**6)\n"
+        "    return 0\n"
+    ),
     "groot": (
         "from IPython.display import HTML, display\n"
         "display(HTML('<script>fout()</script><b onclick=\"fout()\">ja</b>'))\n"
@@ -47,10 +52,11 @@ ANSWERS = {
     ),
 }
 MARKS = {
-    "goed": 3, "lus": 0, "einde": 0, "geheugen": 0, "toont": 0, "groot": 3, "vervalst": 0, "link": 0,
+    "goed": 3, "lus": 0, "einde": 0, "geheugen": 0, "toont": 0, "overstemt": 0, "groot": 3, "vervalst": 0, "link": 0,
 }  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 def test_no_answer_breaks_the_grading_of_others_or_wins_marks_that_it_does_not_deserve(
     released_site: Site,
 ) -> None:

@@ -47,6 +47,9 @@ found["html"] = cleaned(shown)[0].data["text/html"]
 without = for_marks(cleaned(shown[:-1] + [output("execute_result", data={"text/plain": "1.0"})]))
 found["partial"] = [one.data["text/plain"] for one in without if one.output_type == "execute_result"]
 found["streams"] = [one.name for one in without if one.output_type == "stream"]
+flood = [output("execute_result", data={"text/plain": f"2.{number}"}) for number in range(1000)]
+found["flood"] = [one.output_type for one in for_marks(cleaned([*flood, shown[-1]]))]
+found["last"] = [one.data["text/plain"] for one in for_marks(cleaned(flood))]
 print(json.dumps(found))
 """
 
@@ -68,3 +71,6 @@ def test_a_student_s_texts_and_outputs_cannot_act_in_a_teacher_s_page_or_mislead
     assert found["outputs"][0] == "error" and "execute_result" not in found["outputs"]
     assert found["partial"] == ["1.0"]
     assert found["streams"] == ["stdout"]
+    # However many results are shown before it, an error stays an error; without one the last result counts.
+    assert found["flood"] == ["error"]
+    assert found["last"] == ["2.999"]
