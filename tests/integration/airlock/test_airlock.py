@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +27,7 @@ from ledger.sandboxes import NoSuchSandbox, NotPossibleNow
 from ledger.transfers import TransferState
 from sandboxes.airlock import examine, outgoing, quarantine
 from sandboxes.airlock.clamav import Scanner
-from sandboxes.airlock.inspect import inspect
+from sandboxes.airlock.inspect import PROGRAM, inspect
 from sandboxes.airlock.leaving import NotWhatWasAgreed
 from sandboxes.airlock.names import is_fit, numbered
 
@@ -202,6 +203,36 @@ def test_a_bomb_is_refused_also_when_its_headers_lie(airlock: Airlock, tmp_path:
     transfer = airlock.send("liegt.zip", bytes(small))
     assert transfer.state is TransferState.REFUSED and transfer.reason in ("bomb", "broken")
     passes_without(tmp_path / "f", "bom.zip", bomb, {**LIMITS, "ratio": 10**6, "unpacked": 2**40})
+
+
+@pytest.mark.attack
+def test_a_name_that_fills_the_memory_is_refused(airlock: Airlock, tmp_path: Path) -> None:
+    """A tar archive says by itself how long an entry's name is: gigabytes, in a few megabytes of gzip."""
+    name = tarfile.TarInfo("././@LongLink")
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 400 * 2**20
+    bomb = tmp_path / "bomb"
+    with gzip.open(bomb, "wb", compresslevel=1) as packed:
+        packed.write(name.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(400):
+            packed.write(b"a" * 2**20)
+        packed.write(tarred((tarfile.TarInfo("x"), CSV)))
+    assert memory_of(str(PROGRAM), str(bomb), "bom.tar.gz", json.dumps(LIMITS)) < examine.MEMORY
+    refused(airlock, "bom.tar.gz", bomb.read_bytes(), "bomb")
+    # The control: the same look without a bound takes what the archive asks for, and finds nothing wrong.
+    code = (
+        "import json, sys; sys.path.append(sys.argv[1]); import examine; "
+        "examine.examine(*sys.argv[2:4], json.loads(sys.argv[4]))"
+    )
+    assert memory_of("-c", code, str(PROGRAM.parent), str(bomb), "bom.tar.gz", json.dumps(LIMITS)) > 2 * examine.MEMORY
+
+
+def memory_of(*arguments: str) -> int:
+    """Most bytes of memory that a run of Debian's Python had; it must end well."""
+    with subprocess.Popen(["/usr/bin/python3", "-I", *arguments], stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_maxrss * 1024
 
 
 @pytest.mark.attack
