@@ -14,6 +14,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from base.errors import InputError, LeerlabError
 from base.paths import State
@@ -55,6 +56,7 @@ class Quarantine:
         self._scanner = scanner
         self._busy: set[str] = set()
         self._turns = Turns()
+        self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def receive(self, sandbox: str, person: str, name: str, chunks: AsyncIterator[bytes]) -> Transfer:
         """Take a file in and check it.
@@ -74,23 +76,34 @@ class Quarantine:
         """
         if not is_fit(name):
             raise InputError("A file cannot have this name.", do="Give it a short name without special characters.")
-        waiting = [one for one in await asyncio.to_thread(self._transfers.unfinished) if one.sandbox == sandbox]
-        if len(waiting) >= MOST_CHECKING:
-            raise NotPossibleNow(f"{MOST_CHECKING} files of this sandbox are being checked.", do="Try again later.")
-        begun = await asyncio.to_thread(self._transfers.begin, sandbox, Direction.INCOMING, name, person)
-        self._busy.add(begun.id)
+        # One of each sandbox after the other: what room there is, and how many wait, holds until the file is here.
+        one_by_one = self._arriving.setdefault(sandbox, asyncio.Lock())
+        begun: Transfer | None = None
         try:
-            try:
-                refused = await self._store(begun, chunks)
-            except BaseException:
-                # The connection broke, or the service ends: nothing of it stays.
-                await asyncio.shield(asyncio.to_thread(self._refuse, begun, "broken-off"))
-                raise
-            if refused:
-                return await asyncio.to_thread(self._refuse, begun, refused)
+            async with one_by_one:
+                waiting = [one for one in await asyncio.to_thread(self._transfers.unfinished) if one.sandbox == sandbox]
+                if len(waiting) >= MOST_CHECKING:
+                    raise NotPossibleNow(
+                        f"{MOST_CHECKING} files of this sandbox are being checked.", do="Try again later."
+                    )
+                begun = await asyncio.to_thread(self._transfers.begin, sandbox, Direction.INCOMING, name, person)
+                self._busy.add(begun.id)
+                refused = await self._stored(begun, chunks)
+                if refused:
+                    return await asyncio.to_thread(self._refuse, begun, refused)
             return await self._check(begun)
         finally:
-            self._busy.discard(begun.id)
+            if begun is not None:
+                self._busy.discard(begun.id)
+
+    async def _stored(self, transfer: Transfer, chunks: AsyncIterator[bytes]) -> str | None:
+        """Write the contents down; a reason when they may not be taken. Nothing stays of what was broken off."""
+        try:
+            return await self._store(transfer, chunks)
+        except BaseException:
+            # The connection broke, or the service ends.
+            await asyncio.shield(asyncio.to_thread(self._refuse, transfer, "broken-off"))
+            raise
 
     async def resume(self) -> None:
         """Go on with what another process, or a scanner that did not answer, left unfinished."""

@@ -21,9 +21,10 @@ import psutil
 import pytest
 
 from base.errors import LeerlabError
-from ledger.transfers import TransferState
+from ledger.transfers import Transfer, TransferState
 from sandboxes.airlock import clamav, quarantine
 from sandboxes.airlock.clamav import Scanner, ScannerAway
+from sandboxes.usage import disk_use
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(120)]
 Airlock = Any  # of conftest.py
@@ -343,8 +344,48 @@ def test_a_sandbox_has_only_so_many_files_in_the_line(airlock: Airlock, monkeypa
     with pytest.raises(LeerlabError, match="are being checked"):
         airlock.send("nog.csv", CSV)
     other = airlock.life.request("kees", airlock.request("Kaas"))
-    sent = asyncio.run(airlock.quarantine.receive(other.id, "kees", "kaas.csv", once(CSV)))
-    assert sent.state is TransferState.CHECKING, "another sandbox's line is its own"
+    shared = airlock.quarantine
+
+    async def at_once() -> list[Transfer | BaseException]:
+        sent = (shared.receive(other.id, "kees", f"{number}.csv", once(CSV)) for number in range(5))
+        return await asyncio.gather(*sent, return_exceptions=True)
+
+    sent = asyncio.run(at_once())
+    waiting = [one for one in sent if isinstance(one, Transfer) and one.state is TransferState.CHECKING]
+    assert len(waiting) == 2, "another sandbox's line is its own, and as long when all come at once"
     monkeypatch.undo()
     # Control: with room in the line the file goes in.
     assert airlock.send("nog.csv", CSV).state is TransferState.ARRIVED
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("defended", [True, False], ids=["", "without taking them one after the other"])
+def test_files_that_come_together_take_no_more_room_than_one_after_the_other(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    """The sandbox may take 64 MB and has 50: of five files of 6 MB two fit."""
+    (airlock.folders.files / "vol").write_bytes(os.urandom(50 * 2**20))
+    shared, content = airlock.quarantine, b"1,2\n" * (6 * 2**18)
+    if not defended:
+        monkeypatch.setattr(shared, "_arriving", Every())
+
+    async def slowly() -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.5)
+        yield content
+
+    async def together() -> list[str]:
+        sent = (shared.receive(airlock.sandbox.id, "mila", f"{number}.csv", slowly()) for number in range(5))
+        return [_became(one) for one in await asyncio.gather(*sent, return_exceptions=True)]
+
+    became = asyncio.run(together())
+    taken = disk_use(airlock.folders.root).bytes
+    if defended:
+        assert sorted(became) == ["arrived", "arrived", "full", "full", "full"] and taken < 64 * 2**20
+    else:
+        assert became.count("arrived") > 2 and taken > 64 * 2**20
+
+
+def _became(sent: Transfer | BaseException) -> str:
+    if isinstance(sent, BaseException):
+        raise sent
+    return sent.reason or sent.state.value
