@@ -99,11 +99,14 @@ class Egress:
         before = ports(self._state)
         # squid ends when it cannot write a log: one sandbox whose folder is not there yet must not shut all others in.
         there = [sandbox for sandbox in sorted(lists) if Folders(self._state, sandbox).root.is_dir()]
-        now = {sandbox: before.get(sandbox) or free_ports(1)[0] for sandbox in there}
+        new = [sandbox for sandbox in there if sandbox not in before]
+        known = {sandbox: before[sandbox] for sandbox in there if sandbox in before}
         # Written is not read: what squid did not take the last time is told to it again.
-        if _GUARD in before and _listens(before[_GUARD]) and self._written(now | {_GUARD: before[_GUARD]}, lists):
+        guarded = not new and _GUARD in before and _listens(before[_GUARD])
+        if guarded and self._written(known | {_GUARD: before[_GUARD]}, lists):
             return
-        now[_GUARD] = free_ports(1)[0]
+        found = dict(zip((*new, _GUARD), _other_ports(len(new) + 1, before.values()), strict=True))
+        now = {sandbox: (known | found)[sandbox] for sandbox in (*there, _GUARD)}
         opened = self._opened()
         self._write(now, lists)
         # Reading anew leaves open what was allowed before; ending squid, which is started again at once, does not.
@@ -176,6 +179,14 @@ class Egress:
         lines += [f"http_access allow from_{sandbox}" for sandbox in now if sandbox != _GUARD]
         lines.append("http_access deny all")
         return "\n".join(lines) + "\n"
+
+
+def _other_ports(count: int, taken: Collection[int]) -> list[int]:
+    """Free ports, all different, and none that leads to a sandbox already: squid may be down and not hold it now.
+
+    Two sandboxes with one port would have one list and one log.
+    """
+    return [port for port in free_ports(count + len(taken)) if port not in taken][:count]
 
 
 def _widest(hosts: Collection[str]) -> list[str]:

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from base.paths import State
+from sandboxes import egress
+from sandboxes.egress_ports import ports
+from sandboxes.folders import Folders
 
 CODE = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -139,3 +142,22 @@ def test_a_sandbox_that_has_ended_has_no_way_out(found: dict[str, Any]) -> None:
 def test_members_see_what_was_reached_and_refused_and_nothing_of_others(found: dict[str, Any]) -> None:
     assert ["good.test", 80, True] in found["log"] and ["evil.test", 80, False] in found["log"]
     assert found["log of the other"] == [["other.test", True]] and not found["secret in the log"]
+
+
+@pytest.mark.attack
+def test_sandboxes_never_share_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start of a site all of them get theirs at once; ports that are asked for one by one may be the same."""
+    state = State(tmp_path / "s")
+    state.make()
+    sandboxes = [f"{letter}aaaaaaa" for letter in "bcdefg"]
+    for sandbox in sandboxes:
+        Folders(state, sandbox).make()
+    monkeypatch.setattr(egress, "free_ports", lambda count: list(range(20_000, 20_000 + count)))
+    monkeypatch.setattr(egress, "_listens", lambda _port: True)
+    assert egress.free_ports(1) == egress.free_ports(1), "each time the first ones that are free"
+    way = egress.Egress(state, ["good.test"])
+    way.daemon()
+    for there in (sandboxes[:4], sandboxes, sandboxes[2:]):
+        way.update({sandbox: [] for sandbox in there})
+        known = ports(state)
+        assert len(known) == len(there) + 1 == len(set(known.values())), known
