@@ -182,9 +182,12 @@ class Accounts:
         async with self._one_at_a_time:
             rows = await asyncio.to_thread(self._ledger.memberships)
             known = {Membership(*row).account for row in rows}
-            wanted = {one.account: one for one in (Membership(*row) for row, present in rows.items() if present)}
+            present = [Membership(*row) for row, there in rows.items() if there]
+            # Still in the ledger, and no company's any more: the provider has taken that back.
+            wanted = {one.account: one for one in present if not _left_the_company(hub, one.person)}
             self._members.replace(wanted.values())
-            await self._charge({one.sandbox for one in wanted.values()})
+            active = {one.sandbox for one in present}
+            await self._charge(active)
             await self._open()
             self._make(hub, wanted)
             boxes = hub.db.query(orm.User).filter(orm.User.name.startswith(BOX_PREFIX, autoescape=True))
@@ -203,7 +206,7 @@ class Accounts:
                     log.error("%s could not be taken away; the next turn tries again: %r", account, error)
                     failures.append(error)
             self._remove_groups(hub, {one.group for one in wanted.values()})
-            await self._settle({one.sandbox for one in wanted.values()})
+            await self._settle(active)
             if failures:
                 raise failures[0]
 
@@ -248,10 +251,6 @@ class Accounts:
             person = orm.User.find(hub.db, membership.person)
             if person is None:
                 continue
-            if COMPANIES not in [group.name for group in person.groups]:
-                # Still in the ledger, and no company's any more: the provider has taken that back.
-                self._withdraw(hub, membership.account)
-                continue
             account = orm.User.find(hub.db, membership.account)
             if account is None:
                 account = orm.User(name=membership.account)
@@ -290,6 +289,12 @@ class Accounts:
             if group.name not in wanted and not group.users:
                 hub.db.delete(group)
         hub.db.commit()
+
+
+def _left_the_company(hub: Any, name: str) -> bool:
+    """Whether the hub knows a person, and of no company."""
+    person = orm.User.find(hub.db, name)
+    return person is not None and COMPANIES not in [group.name for group in person.groups]
 
 
 def slurm_account(sandbox: str) -> str:
