@@ -85,6 +85,8 @@ class Standings:
             arriving = state is None and self._is_arriving(user.name)
             if not arriving and (user.groups or user.api_tokens or before is not None):
                 await self._withdraw(user, "", "provider-not-known")
+            elif not arriving:
+                self._end_servers(user)  # the hub ended, or something else was in the way, when that was done before
             return arriving
         age = time.time() - state["confirmed"]
         if 0 <= age < FRESH_SECONDS:
@@ -149,13 +151,17 @@ class Standings:
         user.cookie_id = new_token()
         user.encrypted_auth_state = None
         user.db.commit()
+        self._end_servers(user)
+        await self._write(user.name, "login.withdrawn", {"provider": provider, "reason": reason})
+
+    def _end_servers(self, user: Any) -> None:
+        """Begin to stop a person's servers, those in sandboxes too."""
         for owner in [user, *self._boxes_of(user.name)]:
             for name, spawner in list(owner.spawners.items()):
                 if spawner.active or spawner.pending:
                     task = asyncio.create_task(self._stop(owner, name))
                     self._stopping.add(task)
                     task.add_done_callback(self._stopping.discard)
-        await self._write(user.name, "login.withdrawn", {"provider": provider, "reason": reason})
 
     def _boxes_of(self, person: str) -> list[Any]:
         """A person's accounts in sandboxes."""

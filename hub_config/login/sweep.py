@@ -65,14 +65,16 @@ class Sweep:
             async with narrow:
                 await asyncio.wait_for(self._standings.check(user), timeout=PERSON_SECONDS)
 
-        people = [
-            hub.users[row]
-            for row in hub.db.query(orm.User)
-            if not is_internal(row.name) and (row.encrypted_auth_state is not None or row.groups or row.api_tokens)
-        ]
+        people = [hub.users[row] for row in hub.db.query(orm.User) if not is_internal(row.name) and _has_something(row)]
         results = await asyncio.gather(*(check(user) for user in people), return_exceptions=True)
         for user, result in zip(people, results, strict=True):
             if isinstance(result, Exception):
                 # One person's fault must not keep the others from being checked; this one comes again next time.
                 log.error("The check of %s failed", user.name, exc_info=result)
         await self._standings.settle()
+
+
+def _has_something(row: orm.User) -> bool:
+    """Whether a person has, or may still have, rights that came from a provider, or a server that these began."""
+    runs = any(spawner.server is not None for spawner in row.orm_spawners.values())
+    return row.encrypted_auth_state is not None or bool(row.groups) or bool(row.api_tokens) or runs

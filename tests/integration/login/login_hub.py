@@ -144,6 +144,11 @@ class TinySpawner(SimpleLocalProcessSpawner):
             await asyncio.sleep(0.05)
         return await super().start()
 
+    async def stop(self, now: bool = False) -> None:
+        while (ROOT / "wait-stop").exists():  # noqa: ASYNC110  # another process makes the file
+            await asyncio.sleep(0.05)
+        await super().stop(now)
+
 
 def described() -> Site:
     """The demo site with this login."""

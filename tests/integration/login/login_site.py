@@ -329,6 +329,11 @@ class LoginSite:
             return client.get(f"http://{DOMAIN}:{self.port}/hub/health").status_code == 200
         return False
 
+    def kill_hub(self) -> None:
+        process = self.processes.pop()
+        process.kill()
+        process.wait(20)
+
     def stop_hub(self) -> None:
         process = self.processes.pop()
         process.terminate()

@@ -186,6 +186,26 @@ def test_a_restarted_hub_still_knows_whom_to_ask(site: LoginSite) -> None:
         assert site.user(name)["groups"] == []
 
 
+@pytest.mark.fault
+def test_a_hub_that_is_killed_while_it_takes_a_server_away_does_so_when_it_is_back(site: LoginSite) -> None:
+    """Groups, tokens and what to ask with are gone by then: nothing but the server is left of the person."""
+    with site.browser() as browser:
+        browser.log_in("anna-7f3a")
+        name = browser.name
+        start_server(site, name)
+        (site.root / "wait-stop").touch()
+        try:
+            site.certified.write(without("anna-7f3a", "student", "member"))
+            wait_for("access ends", lambda: not browser.logged_in, SOON, site.log)
+            wait_for("the stop", lambda: site.user(name)["servers"][""]["pending"] == "stop", SOON, site.log)
+            site.kill_hub()
+        finally:
+            (site.root / "wait-stop").unlink()
+        site.start_hub()
+        wait_for("the server is gone", lambda: not site.user(name)["servers"], SOON, site.log)
+        assert site.user(name)["groups"] == []
+
+
 def test_a_start_asks_the_provider_first(new_login_site: Callable[..., LoginSite]) -> None:
     site = new_login_site(login={"check_every": "1d", "grace": "1h"}, fresh_seconds=0)
     with site.browser() as browser:
