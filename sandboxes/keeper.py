@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
+from base.errors import LeerlabError
 from base.paths import State
 from cluster.errors import SlurmError
 from ledger.sandboxes import Sandbox, SandboxLedger, SandboxState
@@ -76,7 +77,16 @@ class Keeper:
             await asyncio.to_thread(self._ledger.settle)
             self._settled = True
         await asyncio.to_thread(self._life.end_overdue)
+        await asyncio.to_thread(self._complete)
         await self._look_at_ended()
+
+    def _complete(self) -> None:
+        try:
+            for sandbox in self._life.complete():
+                log.warning("Sandbox %s had no files, because its making was broken off; it has them now", sandbox.id)
+        except (LeerlabError, OSError) as error:
+            # A full disk keeps no other sandbox from its end.
+            log.error("A sandbox could not be made; the next look tries again: %s", error)
 
     async def _look_at_ended(self) -> None:
         ledger: SandboxLedger = self._life.ledger
@@ -122,6 +132,7 @@ def pack(life: Sandboxes, ledger: Ledger, sandbox: Sandbox) -> None:
     """
     if sandbox.state is not SandboxState.ENDING or ledger.entries(action=EXPORTED, subject=sandbox.id, limit=1):
         return
+    life.folders(sandbox.id).make()  # where its making was broken off there is nothing yet
     made = export(life.folders(sandbox.id), ledger, sandbox.id, int(life.size * TOLERATED))
     details = {"files": str(made.files), "left_out": str(len(made.left_out)), "sha256": made.sha256}
     ledger.record(CLOCK, EXPORTED, sandbox.id, details)

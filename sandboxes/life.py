@@ -25,6 +25,8 @@ SECTORS = (
 LONGEST_TITLE, LONGEST_PURPOSE = 60, 1000
 OWNER = "owner"
 """The reason in the trail when a sandbox was ended by who asked for it."""
+MAKING = timedelta(minutes=1)
+"""After which a sandbox without its files is one whose making was broken off."""
 CLOCK = "clock"
 """Who ends a sandbox whose time is over."""
 
@@ -131,6 +133,16 @@ class Sandboxes:
             json.dump(about, file, ensure_ascii=False)
         for starter in starters():
             install(starter, folders.files, language)
+
+    def complete(self, language: str = "nl") -> Sequence[Sandbox]:
+        """Make the files of active sandboxes whose making was broken off after the ledger had them."""
+        left = [
+            one for one in self.ledger.all(SandboxState.ACTIVE)
+            if one.created + MAKING <= _now() and not self.folders(one.id).files.exists()
+        ]  # fmt: skip
+        for one in left:
+            self.prepare(one, language)
+        return left
 
     def approve(self, sandbox: str, by: str, language: str = "nl") -> Sandbox:
         """An operator's yes.

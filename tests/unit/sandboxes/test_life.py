@@ -36,6 +36,7 @@ from ledger.sandboxes import (
 from ledger.store import Ledger
 from ledger.transfers import Direction, TransferLedger, TransferState
 from sandboxes import erasure, keeper, usage
+from sandboxes import life as living
 from sandboxes import opened as opening
 from sandboxes.erasure import erase, found, remains
 from sandboxes.export import export
@@ -660,6 +661,51 @@ def test_the_keeper_packs_keeps_and_erases_in_that_order(life: Sandboxes, ledger
     asyncio.run(keeper(0).look())
     assert not life.folders(made.id).root.exists()
     assert actions(ledger, made.id) == ["sandbox.request", "sandbox.ending", "sandbox.exported", "sandbox.erased"]
+
+
+class Killed(BaseException):
+    """The portal ended in this very moment."""
+
+
+def half_made(life: Sandboxes, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox that stands in the ledger, and has no folder yet."""
+
+    def killed(*_arguments: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as short:
+        short.setattr(life, "prepare", killed)
+        with pytest.raises(Killed):
+            life.request("mila", WISH)
+    (made,) = life.ledger.of("mila")
+    assert made.state is SandboxState.ACTIVE and not life.folders(made.id).root.exists()
+    return made
+
+
+@pytest.mark.fault
+def test_killed_between_the_ledger_and_the_folders_a_sandbox_is_completed(
+    life: Sandboxes, ledger: Ledger, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, keeper = half_made(life, monkeypatch), Keeper(life, ledger, state, days_kept=7, follow=always, living=nothing)
+    asyncio.run(keeper.look())
+    assert not life.folders(made.id).root.exists(), "another process may be making it at this moment"
+    monkeypatch.setattr(living, "MAKING", timedelta())
+    asyncio.run(keeper.look())
+    files = life.folders(made.id).files
+    assert (files / ABOUT).is_file() and (files / "voorspellend-onderhoud/1-kijken.ipynb").is_file()
+    (files / ABOUT).unlink()
+    asyncio.run(keeper.look())
+    assert not (files / ABOUT).exists(), "what is there is the members' own"
+
+
+@pytest.mark.fault
+def test_killed_between_the_ledger_and_the_folders_a_sandbox_still_comes_to_its_end(
+    life: Sandboxes, ledger: Ledger, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = half_made(life, monkeypatch)
+    life.end(made.id, "mila")
+    asyncio.run(Keeper(life, ledger, state, days_kept=0, follow=always, living=nothing).look())
+    assert life.ledger.get(made.id).state is SandboxState.ERASED and not life.folders(made.id).root.exists()
 
 
 def test_a_file_whose_checks_never_end_keeps_no_sandbox_from_its_end(
