@@ -89,7 +89,8 @@ class FilePages:
     async def ask(self, request: Request, visitor: Visitor, given: dict[str, str]) -> Response:
         """Ask for a file."""
         sandbox = request.path_params["sandbox"]
-        await self._boxes.call(self._outgoing.ask, sandbox, visitor.name, given.get("path", "")[:1000])
+        path = given.get("path", "")[:1000]
+        await self._boxes.call_long(sandbox, self._outgoing.ask, sandbox, visitor.name, path)
         return _back(sandbox)
 
     async def decide(self, request: Request, visitor: Visitor, given: dict[str, str]) -> Response:
@@ -105,14 +106,16 @@ class FilePages:
 
     async def fetch(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """An approved file, never shown in the browser: what is in it is somebody's own."""
-        transfer = await self._transfer(request)
-        fetched, leaving = await self._boxes.call(self._outgoing.fetch, transfer, visitor.name)
+        sandbox, transfer = request.path_params["sandbox"], await self._transfer(request)
+        fetched, leaving = await self._boxes.call_long(sandbox, self._outgoing.fetch, transfer, visitor.name)
         return Download(leaving, fetched.name)
 
     async def export(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """The export of an ended sandbox."""
-        folders = self._boxes.life.folders(request.path_params["sandbox"])
-        return Download(await self._boxes.call(self._taking.fetch, folders, visitor.name), folders.export.name)
+        sandbox = request.path_params["sandbox"]
+        folders = self._boxes.life.folders(sandbox)
+        leaving = await self._boxes.call_long(sandbox, self._taking.fetch, folders, visitor.name)
+        return Download(leaving, folders.export.name)
 
     async def release(self, request: Request, visitor: Visitor, _given: dict[str, str]) -> Response:
         """A member's yes to the export of an ended sandbox, for the others."""

@@ -13,8 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -22,8 +24,12 @@ import pytest
 
 from base.errors import LeerlabError
 from ledger.transfers import Transfer, TransferState
+from portal.boxes import Boxes
+from portal.file_pages import FilePages
 from sandboxes.airlock import clamav, quarantine
 from sandboxes.airlock.clamav import Scanner, ScannerAway
+from sandboxes.airlock.outgoing import Outgoing
+from sandboxes.settings import SandboxSettings
 from sandboxes.usage import disk_use
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(120)]
@@ -389,3 +395,45 @@ def _became(sent: Transfer | BaseException) -> str:
     if isinstance(sent, BaseException):
         raise sent
     return sent.reason or sent.state.value
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("defended", [True, False], ids=["", "in the threads of all pages"])
+def test_a_company_that_takes_many_large_files_out_keeps_no_page_waiting(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    """Copying a file takes two seconds here, or until the other company's page is there."""
+    other = airlock.life.request("kees", airlock.request("Kaas"))
+    (airlock.folders.files / "groot.csv").write_bytes(CSV)
+    there, copying = threading.Event(), list[str]()
+
+    class Slow(Outgoing):
+        def _copy(self, files: Path, path: str, copy: Path) -> tuple[int, str]:
+            copying.append(path)
+            there.wait(2)
+            return super()._copy(files, path, copy)
+
+    outgoing: Any = Slow(airlock.life.ledger, airlock.transfers, airlock.state, SandboxSettings(profile="cpu"))
+    boxes = Boxes(airlock.life, SandboxSettings(profile="cpu"), None, None)  # type: ignore[arg-type]
+    parts: Any = {"quarantine": None, "scanner": None, "taking": None}
+    pages = FilePages(boxes, airlock.transfers, outgoing=outgoing, **parts)
+    if not defended:
+        monkeypatch.setattr(boxes, "call_long", lambda _sandbox, act, *given: boxes.call(act, *given))
+    request: Any = SimpleNamespace(path_params={"sandbox": airlock.sandbox.id})
+
+    async def both() -> float:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4))
+        mila: Any = SimpleNamespace(name="mila")
+        flood = [asyncio.create_task(pages.ask(request, mila, {"path": "groot.csv"})) for _ in range(6)]
+        while not copying:  # noqa: ASYNC110  # another thread fills it
+            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await boxes.get(other.id, "kees")
+        took = time.monotonic() - began
+        there.set()
+        await asyncio.gather(*flood)
+        return took
+
+    took = asyncio.run(both())
+    assert len(copying) == 6
+    assert took < 1 if defended else took > 1, f"the page took {took:.1f} s"

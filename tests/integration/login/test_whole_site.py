@@ -138,7 +138,7 @@ def test_who_leaves_the_company_loses_the_server_in_its_sandbox_and_keeps_the_ot
         provider.write({**PEOPLE, "mila-33aa": {**mila, "eduperson_affiliation": ["student"]}})
         wait_for("the server in the sandbox is gone", lambda: jobs_of(site) == 1, 100)
         assert ready(name) and browser.logged_in
-        assert hub_of(site, "GET", f"users/{box}").status_code == 404
+        wait_for("its account too", lambda: hub_of(site, "GET", f"users/{box}").status_code == 404, 30)
         headers = {"X-XSRFToken": browser.xsrf()}
         assert browser.post(f"/hub/api/users/{box}/server", json={}, headers=headers).status_code in (403, 404)
         # A company's again: the files are as they were, and the server starts.
