@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from grading.store import Manifest
+from grading.manifest import Manifest
 
 _SIGNED = ("course", "assignment", "student", "submission", "timestamp", "sha256", "size", "files")
 

@@ -20,14 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from grading.errors import Conflict, NotFound, TooLarge
+from grading.manifest import Kind, Manifest, Remembered
 from grading.names import identifier, person, stamp
 from grading.tree import (
-    FileEntry,
     TreeLimits,
     TreeWriter,
     describe,
@@ -38,49 +35,8 @@ from grading.tree import (
     sync_folder,
 )
 
-Kind = Literal["release", "withdrawal", "submission", "feedback"]
 MOST_SUBMISSIONS = 200  # of one person for one assignment: far above use, below what would fill a disk unseen
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
-
-
-class Manifest(BaseModel):
-    """What a deposit is, who made it and when, by the service's own knowledge.
-
-    Args:
-        stamp: the deposit's name: `time` in basic ISO 8601 format.
-        student: whose submission or feedback it is; empty for a release.
-        by: the hub's name of who sent it.
-        submission: for feedback, the stamp of the submission that it is about; else empty.
-        key: what the sender called this sending, so that sending it again does not make a second one.
-        sha256: digest of the whole tree (`grading.tree.digest`).
-        size: bytes of all files together.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Kind
-    course: str
-    assignment: str
-    student: str = ""
-    by: str
-    stamp: str
-    time: datetime
-    submission: str = ""
-    key: str = ""
-    files: tuple[FileEntry, ...] = ()
-    size: int = 0
-    sha256: str = ""
-
-    @property
-    def timestamp(self) -> str:
-        """The time as nbgrader writes it in timestamp.txt."""
-        return self.time.strftime("%Y-%m-%d %H:%M:%S.%f UTC")
-
-    @property
-    def notebooks(self) -> list[str]:
-        """Names, without `.ipynb`, of the notebooks in the tree's top folder."""
-        paths = (entry.path for entry in self.files)
-        return sorted(path.removesuffix(".ipynb") for path in paths if path.endswith(".ipynb") and "/" not in path)
 
 
 @dataclass(frozen=True)
@@ -130,7 +86,7 @@ class Store:
         self._incoming = root / "incoming" / process
         self._limits = limits
         self._now = now
-        self._manifests: dict[Path, Manifest] = {}
+        self._manifests = Remembered()
 
     def clear_incoming(self) -> None:
         """Remove what was on its way in when this process last ended; called before anything comes in."""
@@ -311,14 +267,14 @@ class Store:
         return [self._deposit(place / name) for name in _names(place)]
 
     def _deposit(self, folder: Path) -> Deposit:
-        # A deposit never changes, so its manifest is read once.
+        # A deposit never changes, so its manifest is mostly read once.
         manifest = self._manifests.get(folder)
         if manifest is None:
             try:
                 manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
             except FileNotFoundError:
                 raise NotFound("That was not handed in or not given.") from None
-            self._manifests[folder] = manifest
+            self._manifests.put(folder, manifest)
         return Deposit(manifest, folder)
 
     def _keep(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from grading.manifest import Manifest
 from grading.receipt import genuine, key_from, receipt
-from grading.store import Manifest
 
 MANIFEST = Manifest(
     kind="submission", course="alpha", assignment="week-1", student="anna", by="anna",

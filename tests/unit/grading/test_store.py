@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from grading.errors import Conflict, DiskFull, NotFound, TooLarge, WrongTree
+from grading.manifest import Remembered
 from grading.store import MOST_SUBMISSIONS, Incoming, Store
 from grading.tree import TreeLimits, digest
 
@@ -221,3 +222,22 @@ def test_what_was_on_its_way_when_the_service_ended_is_gone_after_its_start(stor
     again.clear_incoming()
     assert not (tmp_path / "incoming" / "service").exists()
     assert again.submissions("alpha") == [] and len(again.released("alpha")) == 1
+
+
+@pytest.mark.attack
+def test_what_one_student_hands_in_again_and_again_does_not_fill_the_memory(tmp_path: Path, store: Store) -> None:
+    """A manifest of a thousand files takes close to a megabyte, and there may be two hundred of each assignment."""
+    for number in range(10):
+        store.submit("alpha", "week-1", "anna", sent(store, tree(a="1", b="2", c="3", d="4", e=str(number))))
+    kept = Store(tmp_path, LIMITS)
+    kept._manifests = Remembered(most=20)
+    assert [len(one.manifest.files) for one in kept.submissions("alpha")] == [5] * 10
+    assert len(kept._manifests) == 3, "of five files and one for itself each"
+    # Control: with room for all of them all are kept.
+    assert len(store.submissions("alpha")) == 10 and len(store._manifests) == 11
+
+
+def test_one_manifest_is_remembered_however_much_it_lists(store: Store) -> None:
+    remembered, folder = Remembered(most=1), store.release_of("alpha", "week-1").folder
+    remembered.put(folder, store.release_of("alpha", "week-1").manifest)
+    assert remembered.get(folder) == store.release_of("alpha", "week-1").manifest
