@@ -77,10 +77,9 @@ class Quarantine:
         if not is_fit(name):
             raise InputError("A file cannot have this name.", do="Give it a short name without special characters.")
         # One of each sandbox after the other: what room there is, and how many wait, holds until the file is here.
-        one_by_one = self._arriving.setdefault(sandbox, asyncio.Lock())
         begun: Transfer | None = None
         try:
-            async with one_by_one:
+            async with self._line(sandbox):
                 waiting = [one for one in await asyncio.to_thread(self._transfers.unfinished) if one.sandbox == sandbox]
                 if len(waiting) >= MOST_CHECKING:
                     raise NotPossibleNow(
@@ -95,6 +94,10 @@ class Quarantine:
         finally:
             if begun is not None:
                 self._busy.discard(begun.id)
+
+    def _line(self, sandbox: str) -> asyncio.Lock:
+        """Held while a file of this sandbox comes in."""
+        return self._arriving.setdefault(sandbox, asyncio.Lock())
 
     async def _stored(self, transfer: Transfer, chunks: AsyncIterator[bytes]) -> str | None:
         """Write the contents down; a reason when they may not be taken. Nothing stays of what was broken off."""
@@ -112,17 +115,25 @@ class Quarantine:
         await asyncio.gather(*(self._go_on(one) for one in unfinished if one.id not in self._busy))
 
     async def _go_on(self, transfer: Transfer) -> None:
-        self._busy.add(transfer.id)
         try:
             if transfer.sha256 is None:
-                await asyncio.to_thread(self._refuse, transfer, "broken-off")
-            else:
+                await self._give_up(transfer)
+                return
+            self._busy.add(transfer.id)
+            try:
                 await self._check(transfer)
+            finally:
+                self._busy.discard(transfer.id)
         except (LeerlabError, OSError) as error:
             # One file that cannot be looked at keeps no other waiting.
             log.error("Transfer %s could not be checked; the next look tries again: %s", transfer.id, error)
-        finally:
-            self._busy.discard(transfer.id)
+
+    async def _give_up(self, transfer: Transfer) -> None:
+        """Refuse a file that did not come whole; one that has just begun to come, when that was seen, is left alone."""
+        async with self._line(transfer.sandbox):
+            now = await asyncio.to_thread(self._transfers.get, transfer.id)
+            if now.sha256 is None and now.state is TransferState.CHECKING:
+                await asyncio.to_thread(self._refuse, now, "broken-off")
 
     def folder(self, transfer: Transfer) -> Path:
         """Where a file waits."""

@@ -335,6 +335,30 @@ def test_a_company_that_sends_many_slow_files_keeps_no_other_waiting(
     assert before == 1 if defended else before > 2, f"{before} files of the flood came first"
 
 
+def test_a_file_that_has_just_begun_to_come_is_not_taken_for_one_that_was_broken_off(
+    airlock: Airlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread sees it in the ledger before its own has come back from there."""
+    shared, written = airlock.quarantine, threading.Event()
+    begin = shared._transfers.begin
+
+    def slow(*given: Any) -> Transfer:
+        made: Transfer = begin(*given)
+        written.set()
+        time.sleep(0.5)
+        return made
+
+    monkeypatch.setattr(shared._transfers, "begin", slow)
+
+    async def both() -> Transfer:
+        coming = asyncio.create_task(shared.receive(airlock.sandbox.id, "mila", "meting.csv", once(CSV)))
+        await asyncio.to_thread(written.wait, 10)
+        await shared.resume()
+        return await coming
+
+    assert asyncio.run(both()).state is TransferState.ARRIVED and airlock.inside() == {"meting.csv": CSV}
+
+
 class Every(dict[str, asyncio.Lock]):
     """No line for each sandbox: everybody finds a free lock."""
 
