@@ -400,8 +400,8 @@ def _memory(name: str, content: bytes) -> int:
 
 
 def _cores() -> str:
-    """As many threads as the job has cores. Numeric libraries count cores themselves otherwise: those of the whole node,
-    and some warn the person when /sys, which the wall hides, does not say which are real."""
+    """As many threads as the job has cores. Numeric libraries else count those of the whole node, and some warn the
+    person when /sys, which the wall hides, does not say which cores are real."""
     return os.environ.get("SLURM_CPUS_ON_NODE") or str(len(os.sched_getaffinity(0)))
 
 

@@ -7,5 +7,5 @@ from sandboxes.egress import LISTEN_SECONDS
 
 
 def test_a_squid_that_does_not_start_keeps_no_sandbox_from_ending() -> None:
-    """The hub waits for squid and for servers before it says that an ended sandbox is empty; the portal outlasts both."""
+    """The hub waits for squid and servers before it says that a sandbox is empty, so the portal outlasts both."""
     assert FOLLOW_SECONDS > LISTEN_SECONDS + STOP_SECONDS
