@@ -22,6 +22,8 @@ TITLE_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 # A stop may take as long as Slurm takes to cancel; the hub answers 202 after ten seconds and goes on by itself.
 STOP_SECONDS = 15.0
+# Before it answers, the hub waits up to 15 seconds for squid, and for servers of ended sandboxes to stop.
+FOLLOW_SECONDS = 40.0
 _MOST_KNOWN = 20_000
 _PAGE = 200
 _STOPPED_TOO = {"include_stopped_servers": "1"}
@@ -218,7 +220,7 @@ class Hub:
 
     async def _follow(self, what: str) -> bool:
         try:
-            answer = await self._ask("POST", f"leerlab/{what}", self._token, seconds=STOP_SECONDS)
+            answer = await self._ask("POST", f"leerlab/{what}", self._token, seconds=FOLLOW_SECONDS)
         except HubSilent as error:
             log.warning("%s", error)
             return False

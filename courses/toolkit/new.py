@@ -42,7 +42,10 @@ def new_course(folder: Path, track: Track) -> Path:
             f"{folder} is there already.", "Nothing was changed.", "Choose another name, or move it away."
         ) from None
     except OSError as error:
-        raise LeerlabError(f"{folder} cannot be made: {error.strerror}.", do="Choose another place.") from error
+        raise LeerlabError(
+            f"{folder} cannot be made: {error.strerror}.",
+            do="Choose a folder that the account running this may write to; started by root that is `leerlab`.",
+        ) from error
     try:
         shutil.copytree(TEMPLATE, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
         description = folder / "course.yaml"

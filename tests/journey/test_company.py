@@ -104,7 +104,7 @@ def test_an_entrepreneur_plots_the_own_csv_a_colleague_lets_a_file_out_and_an_op
     expect(page.get_by_text("Dat kun je niet zelf")).to_be_visible()
     mila.shows("wacht-op-akkoord")
     # Her colleague's page follows without being loaded again.
-    colleague.get_by_role("button", name="druk.csv naar buiten laten gaan", exact=True).click()
+    colleague.get_by_role("button", name="Akkoord: druk.csv naar buiten laten gaan", exact=True).click()
     bram.shows("akkoord")
     with page.expect_download() as downloaded:
         page.get_by_role("button", name="druk.csv downloaden").click(timeout=START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from confinement.errors import WallInvalid
+from confinement.run import _task
 from confinement.wall import Bind, Limits, Relay, Wall, bwrap_arguments, etc_files
 
 FULL = Wall(
@@ -124,6 +126,17 @@ def test_nothing_secret_is_among_the_options() -> None:
     assert "secret-token" not in text
     assert "JUPYTERHUB" not in text
     assert "--setenv" not in text
+
+
+def test_numeric_libraries_take_as_many_threads_as_the_job_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(wall: Wall) -> str:
+        return str(json.loads(_task(wall))["environment"]["OMP_NUM_THREADS"])
+
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "3")
+    assert threads(FULL) == "3"
+    assert threads(replace(FULL, environment={"OMP_NUM_THREADS": "1"})) == "1"
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE")
+    assert threads(FULL) == str(len(os.sched_getaffinity(0)))
 
 
 def test_binds_are_read_only_unless_asked_and_devices_are_only_those_allotted() -> None:
