@@ -22,8 +22,8 @@ from ledger.schema import metadata
 READS = "leerlab_reads"
 """Execution option of a connection that only reads: it sees a snapshot and keeps no writer waiting."""
 HASTY = "leerlab_hasty"
-"""Execution option of a connection whose commit does not wait for the disk: after a power cut it may never have been, and
-nothing else is harmed (https://www.sqlite.org/pragma.html#pragma_synchronous; PostgreSQL's synchronous_commit)."""
+"""Execution option of a connection whose commit does not wait for the disk: after a power cut it may never have been,
+and nothing else is harmed (https://www.sqlite.org/pragma.html#pragma_synchronous; PostgreSQL's synchronous_commit)."""
 
 # Held to the transaction's end. The number means nothing but this lock, in each database for itself.
 LOCK = "SELECT pg_advisory_xact_lock(30510990410981730)"
