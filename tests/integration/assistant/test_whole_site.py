@@ -147,7 +147,7 @@ def test_a_sandbox_gives_nothing_while_a_server_runs_for_which_it_is_off(site: C
 def test_pages_say_where_it_is_on(site: CompanySite) -> None:
     with logged_in(site, "noor", "sanne") as (noor, sanne):
         on, off = noor.see("/courses/machine-learning").text, sanne.see("/courses/ai-in-je-vak").text
-    assert "20.000 tokens per uur" in on and "Uit: hier vraagt niemand" in off
+    assert "20.000 tokens per uur" in on and "Uit: je kunt hier niets" in off
 
 
 @pytest.mark.slow

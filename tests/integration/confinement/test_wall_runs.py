@@ -115,6 +115,7 @@ def test_environment_folder_and_umask_are_the_walls(begin: Callable[..., Walled]
     assert environment == {
         "HOME": "/home/nb", "USER": "nb", "LOGNAME": "nb", "SHELL": "/bin/bash", "LANG": "nl_NL.UTF-8",
         "PATH": "/opt/notebook/bin:/usr/bin:/bin", "JUPYTERHUB_API_TOKEN": "t", "LC_CTYPE": "C.UTF-8",
+        "OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_ON_NODE") or str(len(os.sched_getaffinity(0))),
     }  # fmt: skip
     assert (folder, umask, name) == ("/home/nb", 0o027, "leerlab")
 

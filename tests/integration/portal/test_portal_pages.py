@@ -143,8 +143,12 @@ def test_the_focus_stays_where_it_is_when_a_region_is_drawn_anew(
 @pytest.mark.parametrize(
     ("language", "on", "off"),
     [
-        ("nl", "Aan: een klein taalmodel, dat het vaak mis heeft. Hoogstens 20.000 tokens per uur", "Uit: hier vraagt"),
-        ("en", "On: a small language model, often wrong. At most 20,000 tokens an hour", "Off: here nobody asks"),
+        (
+            "nl",
+            "Aan: een klein taalmodel, dat het vaak mis heeft. Hoogstens 20.000 tokens per uur",
+            "Uit: je kunt hier",
+        ),
+        ("en", "On: a small language model, often wrong. At most 20,000 tokens an hour", "Off: you cannot ask"),
     ],
 )
 def test_a_course_and_a_sandbox_say_in_one_sentence_what_the_assistant_may_do(
