@@ -120,3 +120,14 @@ def test_there_is_no_place_for_a_question_or_an_answer(ledger: Ledger) -> None:
         "id", "person", "place", "place_id", "model", "asked", "seconds", "tokens_in", "tokens_out", "joules",
         "measured", "state",
     }  # fmt: skip
+
+
+def test_a_question_that_is_still_open_counts_however_old_it_is(answers: AnswerLedger, clock: Clock) -> None:
+    """Else whoever reads an answer slowly enough, or holds it open, has its room a second time."""
+    name, _ = answers.begin(ANNA, "small", 300, 500, 1000)
+    assert name
+    clock.now += 2 * 3600
+    assert answers.room(ANNA, 1000).left == 200
+    assert answers.begin(ANNA, "small", 300, 500, 1000)[0] is None
+    answers.end(name, DONE)
+    assert answers.room(ANNA, 1000).left == 1000, "it was asked more than an hour ago"
