@@ -108,6 +108,11 @@ class State:
         return self.root / "images"
 
     @property
+    def stopped(self) -> Path:
+        """Touched each time that `leerlab down` begins to end this site's jobs."""
+        return self.root / "stopped"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
 

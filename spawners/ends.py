@@ -57,12 +57,15 @@ class Ended:
             return None
 
 
-def ending(job: Job | None) -> Message:
+def ending(job: Job | None, *, site_stopped: bool = False) -> Message:
     """Why a server's job ended.
 
     Args:
         job: the ended job; None when Slurm does not know it any more.
+        site_stopped: whether the whole site was stopped since the server's start, which cancels all jobs.
     """
+    if site_stopped and (job is None or job.state is JobState.CANCELLED):
+        return Message("server.ended.site")
     if job is None:
         return Message("server.ended.unknown")
     if (code := _CODES.get(job.state)) is not None:

@@ -20,7 +20,9 @@ DAYS = 7
 MOST = 20
 _ID = re.compile(r"[0-9a-f]{16}")
 _LARGEST = 16 * 1024
-_NOT_OF_INTEREST = frozenset({"start.failed.cancelled", "server.ended.itself", "server.ended.idle"})
+_NOT_OF_INTEREST = frozenset(
+    {"start.failed.cancelled", "server.ended.itself", "server.ended.idle", "server.ended.site"}
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from base.messages import Message
@@ -89,8 +89,15 @@ class LastingSpawner(TellingSpawner):
         if start is None or start.port is None or (self.last_end is not None and self.last_end.start == start.id):
             return  # A start that failed tells its own reason, and an end is seen once.
         job = self._job()
-        self.last_end = Ended(ending(job if isinstance(job, Job) else None), utcnow(), start.id)
+        message = ending(job if isinstance(job, Job) else None, site_stopped=self._site_stopped_since(start.attempted))
+        self.last_end = Ended(message, utcnow(), start.id)
         failed.write_down(self.facility.state.jobs, start.id, self.last_end.message, self.last_end.at)
+
+    def _site_stopped_since(self, moment: datetime) -> bool:
+        try:
+            return self.facility.state.stopped.stat().st_mtime > moment.timestamp()
+        except FileNotFoundError:
+            return False
 
     def note_idle(self) -> None:
         """The server is being stopped because nobody has used it."""

@@ -76,6 +76,7 @@ def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
         elsewhere = isinstance(site.cluster, ExistingCluster) and (state.secrets / HUB_ID).exists()
         if left.all or elsewhere:
             step("cancelling jobs")
+            state.stopped.touch(0o600)
             jobs = _end_jobs(site, state, supervisor if supervised else None)
         if supervised:
             step("stopping the daemons")

@@ -103,6 +103,20 @@ def test_an_operator_who_cancels_the_job(make_hub: Any) -> None:
     assert ended(hub, "sanne") == "server.ended.cancelled"
 
 
+def test_a_site_that_was_stopped_is_nobody_s_failure(make_hub: Any) -> None:
+    hub = make_hub(poll_interval=1)
+    hub.begin("sanne", "tiny")
+    hub.ready("sanne")
+    folder = folder_of(hub, "sanne")
+    hub.cluster.state.stopped.touch()
+    try:
+        hub.cluster.ask("scancel", str(hub.start_state("sanne")["start"]["job"]))
+        assert ended(hub, "sanne") == "server.ended.site"
+    finally:
+        hub.cluster.state.stopped.unlink()
+    assert not (folder / "failure.json").exists()
+
+
 def test_the_owner_who_stops_it_is_told_nothing(hub: Any) -> None:
     hub.begin("sanne", "tiny")
     hub.ready("sanne")
