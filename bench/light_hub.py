@@ -83,7 +83,7 @@ def facility(state: State, conf: Path, report_to: str, code: Path, reserved: fro
     return Facility(
         hub=HUB_ID, plan_for=plan_for, slurm=slurm, watcher=Watcher(slurm, SETTINGS.interval), state=state,
         report_to=report_to, wrapper=("/usr/bin/python3", "-I", "-S", str(code / "spawners/job.py")), say=_sentence,
-        reserved_ports=reserved, ready_seconds=600.0,
+        reserved_ports=reserved, ready_seconds=600.0, named_servers=lambda _person: 1000,
     )  # fmt: skip
 
 
