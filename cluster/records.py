@@ -71,7 +71,7 @@ class Records:
                 [
                     *("--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
                     *(f"--jobs={','.join(map(str, some))}", f"--starttime={ALWAYS}"),
-                    "--format=JobIDRaw,Submit,Start,ElapsedRaw,State,AllocTRES",
+                    "--format=JobIDRaw,Submit,Start,End,ElapsedRaw,State,AllocTRES",
                 ],
             )
             for record in parse(output):
@@ -97,7 +97,7 @@ def parse(text: str) -> list[JobRecord]:
     records = []
     for line in text.splitlines():
         try:
-            job, submitted, start, elapsed, state, tres = line.split("|")
+            job, submitted, start, end, elapsed, state, tres = line.split("|")
             given = amounts(tres, "sacct")
             gpus = int(given.get("billing", 0)) if any(name.startswith("gres/") for name in given) else 0
             records.append(
@@ -108,8 +108,9 @@ def parse(text: str) -> list[JobRecord]:
                     seconds=int(elapsed),
                     cores=int(given.get("cpu", 0)),
                     gpu_thousandths=gpus,
-                    # A cancelled job's state names who cancelled it: `CANCELLED by 1000`.
-                    ended=JobState.parse(state.partition(" ")[0]).ended,
+                    # A cancelled job's state names who cancelled it: `CANCELLED by 1000`. While slurmdbd knows the state
+                    # and not yet when that was, the seconds still run on.
+                    ended=end.isdecimal() and JobState.parse(state.partition(" ")[0]).ended,
                 )
             )
         except ValueError as error:

@@ -218,12 +218,15 @@ def test_parts_of_a_gpu_are_reckoned_where_accounting_does_not_tell() -> None:
 
 def test_sacct_is_read_with_words_for_what_did_not_happen() -> None:
     text = (
-        "7|1795890000|1795890005|42|COMPLETED|billing=250,cpu=2,gres/shard=1,mem=64M,node=1\n"
-        "8|1795890000|Unknown|0|CANCELLED by 999|\n"
-        "9|1795890001|1795890005|3|RUNNING|billing=2,cpu=2,mem=64M,node=1\n"
+        "7|1795890000|1795890005|1795890047|42|COMPLETED|billing=250,cpu=2,gres/shard=1,mem=64M,node=1\n"
+        "8|1795890000|Unknown|1795890003|0|CANCELLED by 999|\n"
+        "9|1795890001|1795890005|Unknown|3|RUNNING|billing=2,cpu=2,mem=64M,node=1\n"
+        "10|1795890001|1795890005|Unknown|4|COMPLETED|billing=2,cpu=2,mem=64M,node=1\n"
     )
-    first, cancelled, runs = parse(text)
+    first, cancelled, runs, unsettled = parse(text)
     assert (first.seconds, first.cores, first.gpu_thousandths, first.ended) == (42, 2, 250, True)
     assert (cancelled.started, cancelled.ended) == (None, True)
     # What is billed without any GPU is not GPUs.
     assert (runs.gpu_thousandths, runs.ended) == (0, False)
+    # slurmdbd that was away knows the state first, and when it ended later.
+    assert not unsettled.ended
