@@ -170,6 +170,6 @@ def test_a_model_that_nobody_asks_ends_and_comes_back(fresh: Gate, slurm: Runnin
     own = str(job_of(fresh))
     wait_for("its end", lambda: own not in slurm.ask("squeue", "-h", "-t", "R", "--format=%i").split(), 30)
     wait_for("no key any more", lambda: not (fresh.state.secrets / f"assistant-{CHAT}.json").exists(), 10)
-    assert not list(fresh.state.jobs.glob("assistant-*"))
+    wait_for("no folder any more", lambda: not list(fresh.state.jobs.glob("assistant-*")), 10)
     assert error_of(fresh.ask(token, CHAT)) == (503, "starting")
     assert fresh.patiently(token, CHAT).status_code == 200
