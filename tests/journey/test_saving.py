@@ -12,6 +12,8 @@ from steps import START, idle, open_assignment
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
 CHANGED = re.compile("Bestand gewijzigd|File Changed", re.I)
 AUTOSAVE_SECONDS = 10
+# The lab waits ten times as long as its last save took, on a busy machine some seconds.
+HELD_SECONDS = 6 * AUTOSAVE_SECONDS
 
 
 def type_into_first_cell(page: Page, text: str) -> None:
@@ -42,7 +44,7 @@ def test_a_save_waits_for_the_one_before_it(running_site: Any, person: Any) -> N
             asked.append(what)
         if asked == ["ask", "write", "ask"]:
             asked.append("held")
-            page.wait_for_timeout(1.5 * AUTOSAVE_SECONDS * 1000)
+            page.wait_for_timeout(1000 * HELD_SECONDS)
             asked.append("let go")
         route.continue_()
 
@@ -51,7 +53,7 @@ def test_a_save_waits_for_the_one_before_it(running_site: Any, person: Any) -> N
     page.keyboard.press("Control+S")
     page.wait_for_timeout(1500)
     type_into_first_cell(page, "\n# tweede")
-    for _ in range(8 * AUTOSAVE_SECONDS):
+    for _ in range(2 * HELD_SECONDS):
         if len(asked) >= 8:
             break
         page.wait_for_timeout(1000)
