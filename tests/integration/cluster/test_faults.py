@@ -160,6 +160,7 @@ async def test_an_answer_in_an_unknown_form_is_unknown(cluster, tmp_path):
         await Slurm(embedded.slurm_conf(cluster.state), commands=tmp_path).queue()
 
 
+@pytest.mark.slow
 async def test_a_job_outlives_its_slurmd(breakable, request_for, tmp_path):
     job_id = await breakable.slurm.submit(request_for("/bin/sh", "-c", "sleep 3; echo done"))
     await breakable.running(job_id)

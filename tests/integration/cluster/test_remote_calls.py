@@ -47,6 +47,7 @@ async def cost(watcher: Watcher, conf: Path, jobs: list[tuple[int, datetime]]) -
     return sum(after[kind] - before.get(kind, 0) for kind in after if kind.endswith("_INFO")), seconds
 
 
+@pytest.mark.slow
 async def test_the_calls_of_a_minute_do_not_grow_with_the_servers_that_run_and_wait(
     breakable, request_for, tmp_path, monkeypatch
 ):

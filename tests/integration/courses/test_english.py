@@ -84,6 +84,7 @@ def test_a_release_carries_both_languages_and_a_lab_keeps_its_own(
     assert [one.done for one in released(state, catalogue)] == [Done.UNCHANGED]
 
 
+@pytest.mark.slow
 def test_other_words_are_released_again_and_words_that_do_not_fit_are_not(state: State, catalogue: Path) -> None:
     released(state, catalogue)
     words = catalogue / "english" / f"{NAME}.ipynb"

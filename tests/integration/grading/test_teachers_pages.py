@@ -191,6 +191,7 @@ def test_only_a_course_s_own_account_is_told_what_its_students_are_called(site: 
         assert client.post("/people/beta", json=everybody).status_code == 403
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_pages_show_pseudonyms_while_nobody_says_what_people_are_called(site: Site) -> None:
     with graded(site) as page:

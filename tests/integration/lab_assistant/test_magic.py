@@ -92,9 +92,14 @@ os.environ["LEERLAB_ASSISTANT"] = json.dumps({"on": True, "models": ["smollm2-13
 @pytest.mark.attack
 @pytest.mark.parametrize(
     ("asked", "inside"),
-    [((PRETEND, "%%ai\nWhat is a median?"), "smollm2-135m · "), ((BY_HAND,), "answered 200")],
-    ids=["a-kernel-that-pretends-it-is-on", "another-client-by-hand"],
-)
+    [
+        pytest.param(
+            (PRETEND, "%%ai\nWhat is a median?"), "smollm2-135m · ",
+            id="a-kernel-that-pretends-it-is-on", marks=pytest.mark.slow,
+        ),
+        pytest.param((BY_HAND,), "answered 200", id="another-client-by-hand"),
+    ],
+)  # fmt: skip
 def test_where_it_is_off_no_cell_gets_an_answer(lab: Lab, asked: tuple[str, ...], inside: str) -> None:
     """The control is the same cells in the same lab with the relay that the policy withholds."""
     assert inside not in cells(lab, *asked, offer=OFF)
