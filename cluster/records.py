@@ -108,8 +108,8 @@ def parse(text: str) -> list[JobRecord]:
                     seconds=int(elapsed),
                     cores=int(given.get("cpu", 0)),
                     gpu_thousandths=gpus,
-                    # A cancelled job's state names who cancelled it: `CANCELLED by 1000`. While slurmdbd does not know yet
-                    # when a job ended, its seconds run on.
+                    # A cancelled job's state names who cancelled it: `CANCELLED by 1000`. While slurmdbd does not know
+                    # yet when a job ended, its seconds run on.
                     ended=end.isdecimal() and JobState.parse(state.partition(" ")[0]).ended,
                 )
             )
