@@ -10,7 +10,7 @@ from pathlib import Path
 from assistant.model_server import VARIABLE, Served
 from base.paths import Installation, State
 from base.ports import LOOPBACK
-from cluster.jobs import JobRequest
+from cluster.request import JobRequest
 from cluster.script import job_script
 from confinement.settings import ConfinementSettings
 from confinement.wall import Bind, Wall

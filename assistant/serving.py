@@ -25,7 +25,8 @@ from assistant.model_jobs import ModelJob
 from base.messages import Message
 from base.ports import LOOPBACK
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job, JobRequest
+from cluster.jobs import Job
+from cluster.request import JobRequest
 
 AGAIN_SECONDS = 2.0
 """After which a question is worth asking again while a model starts."""

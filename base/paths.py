@@ -120,15 +120,24 @@ class State:
     def hub_database(self) -> Path:
         return self.root / "jupyterhub.sqlite"
 
-    def make(self) -> None:
-        """Create the folders, private to their owner."""
+    def make(self, people: int | None = None) -> None:
+        """Create the folders, private to their owner, but for what walls of people's accounts use.
+
+        Args:
+            people: number of the group of those accounts, of which this account is a member; None: there are none.
+        """
+        passable = {self.root: 0o710, self.run: 0o710, self.generated: 0o710, self.images: 0o710, self.catalogue: 0o750}
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
             self.homes, self.jobs, self.use, self.courses, self.exchange, self.sandboxes, self.catalogue,
             self.published, self.images,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            mode = passable.get(folder, 0o700) if people is not None else 0o700
+            if people is not None and mode != 0o700:
+                os.chown(folder, -1, people)
+            # In one step: jobs that run must not be shut out for a moment.
+            folder.chmod(mode)
 
 
 # The variable in which `./leerlab` passes each field of an installation on.

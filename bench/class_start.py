@@ -24,7 +24,7 @@ from bench.result import Result
 from bench.spawn_latency import FOLDER, say
 from cluster.commands import Slurm
 from spawners.starts import Start, utcnow
-from spawners.submission import inside_environment, job_folder, job_request
+from spawners.submission import inside_environment, job_folder, job_request, task_of
 
 NAME = "class-start"
 PEOPLE = 100
@@ -180,10 +180,11 @@ async def _submitted(slurm: LightSlurm, people: int, within: float) -> list[floa
                 "JUPYTERHUB_API_TOKEN": secrets.token_hex(16),
             }  # fmt: skip
             planned = plan(slurm.state, report_to, ROOM, installation.code, "bench")
-            request = job_request(
+            task = task_of(
                 surroundings, planned, start, secret, person="bench",
                 environment=inside_environment(planned, given, base, prefix), base=base, hub_prefix=prefix,
             )  # fmt: skip
+            request = job_request(surroundings, planned, start, task)
             await commands.submit(replace(request, comment=start.comment(HUB_ID)))
 
         await asyncio.gather(*(one(number) for number in range(people)))

@@ -10,7 +10,7 @@ import typer
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
-from cli import bundle, course, data, development, image, inventory, ledger, output, sandbox
+from cli import accounts, bundle, course, data, development, image, inventory, ledger, output, sandbox
 from cli.site import JsonOption, SiteOption, read_site, readable
 from hub_config import check as checks
 from hub_config.login import keys as login_keys
@@ -38,6 +38,7 @@ app.add_typer(data.app)
 app.add_typer(bundle.app)
 app.add_typer(image.app)
 app.add_typer(inventory.app)
+app.add_typer(accounts.app)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from hub_config.class_start import start_class
 from hub_config.courses import Courses
 from hub_config.images import unpacked
 from hub_config.publishing import NotProven, Press, Published, Wishes
+from hub_config.run.folder import make_state
 from hub_config.site import Site
 
 app = typer.Typer(
@@ -257,7 +258,7 @@ def _say_left_out(names: Sequence[str]) -> None:
 
 def _walls(settings: Site, state: State, installation: Installation) -> Walls:
     """What a check needs of a site, which need not run."""
-    state.make()
+    make_state(state, settings.people)
     with output.steps("Preparing") as step:
         prepare_catalogue(settings, state, installation, step)
     seccomp.write_filter(seccomp_of(state))

@@ -17,6 +17,7 @@ from catalogue.shelf import Shelf
 from cli import output
 from cli.site import JsonOption, SiteOption, read_site
 from hub_config.catalogue import entries_of, prepare_catalogue
+from hub_config.run.folder import make_state
 
 app = typer.Typer(
     name="data",
@@ -77,7 +78,7 @@ def verify(
     """Compare every file that the site's notebooks see with its card."""
     settings, _, state = read_site(site)
     if repair:
-        state.make()
+        make_state(state, settings.people)
         with output.steps("Repairing") as step:
             prepare_catalogue(settings, state, Installation.current(), step)
     shelf = Shelf(state.catalogue)

@@ -24,7 +24,7 @@ from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavail
 from cluster.embedded import account_name, slurm_conf
 from cluster.errors import SlurmRefused
 from cluster.gpus import GPU
-from cluster.jobs import ACCOUNT
+from cluster.request import ACCOUNT
 from cluster.settings import EmbeddedCluster, ExistingCluster
 
 COURSES = "courses"

@@ -16,6 +16,24 @@ from cluster.jobs import ClusterNode, Job, JobState
 # squeue(1), --format: id, state, reason, nodes, submitted, started or expected start, ended, name, partition,
 # priority, user id, comment.
 _LETTERS = "ATrNVSejPQUk"
+# The third part of a comment (`spawners.starts`).
+_NUMBER = re.compile(r"^[^:]*:[^:]*:([1-9][0-9]{0,9})$")
+
+
+def believed(comment: str, user: int, own: int, people: range) -> str:
+    """A job's comment if it may be ours, else none: anybody can read one and give the same to a job of theirs.
+
+    Args:
+        comment: what the job has.
+        user: number of the unix account whose job it is.
+        own: number of this process's account: its jobs' comments count.
+        people: numbers of the accounts as which jobs of people run. Comments of their jobs count if they end with the
+            number itself (`<hub>:<start>:<number>`), so that nobody can play somebody else's job.
+    """
+    number = _NUMBER.search(comment)
+    if number is None:
+        return comment if user == own else ""
+    return comment if user in people and user == int(number[1]) else ""
 
 
 @dataclass(frozen=True)
@@ -24,16 +42,16 @@ class QueueFormat:
 
     Args:
         mark: what no job can have guessed.
-        own: number of the unix account whose jobs' comments count. Anybody can read a job's comment and give the same
-            to a job of theirs, so to us the jobs of other accounts have none.
+        own, people: as for `believed`.
     """
 
     mark: str
     own: int
+    people: range = range(0)
 
     @classmethod
-    def fresh(cls) -> QueueFormat:
-        return cls(secrets.token_hex(8), os.geteuid())
+    def fresh(cls, people: range = range(0)) -> QueueFormat:
+        return cls(secrets.token_hex(8), os.geteuid(), people)
 
     @property
     def format(self) -> str:
@@ -76,7 +94,7 @@ class QueueFormat:
                 state=state,
                 reason="" if reason in ("None", "(null)") else reason,
                 nodes=tuple(expand_hosts(nodes)),
-                comment=comment if int(user) == self.own and comment != "(null)" else "",
+                comment=believed("" if comment == "(null)" else comment, int(user), self.own, self.people),
                 name=name,
                 partition=partition,
                 submitted=_known_time(submitted),

@@ -6,7 +6,7 @@ import asyncio
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import answers, metrics
@@ -141,3 +141,40 @@ def unavailable(program: str, *, sentence: str) -> SlurmUnavailable:
         "What was asked is unknown for now; running jobs go on.",
         "Leerlab keeps asking; if it lasts, see whether slurmctld and munged run.",
     )
+
+
+def submitted(output: Output, name: str) -> int:
+    """The number of the job that sbatch (`--parsable`) has submitted.
+
+    Args:
+        output: of sbatch.
+        name: the job's.
+
+    Raises:
+        SlurmUnavailable: no answer; the job may exist all the same.
+        SlurmRefused: Slurm does not take it; no job exists.
+    """
+    if output.code:
+        raise failure("sbatch", output, f"Slurm does not take job {name}.")
+    number = output.stdout.strip().partition(";")[0]
+    if not number.isdecimal():
+        raise answers.not_understood("sbatch", output.stdout)
+    return int(number)
+
+
+def cancelled(output: Output) -> None:
+    """What scancel has said: jobs that ended already, or that Slurm does not know, are no error.
+
+    Args:
+        output: of scancel.
+
+    Raises:
+        SlurmUnavailable: no answer; any of the jobs may go on.
+        SlurmRefused: Slurm does not allow it.
+    """
+    lines = [line for line in output.stderr.splitlines() if line.strip()]
+    wrong = [line for line in lines if "Invalid job id" not in line and "already completing or completed" not in line]
+    if not output.code or (lines and not wrong):
+        return
+    unanswered = [line for line in wrong if answers.is_no_answer(line)]
+    raise failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from base.paths import State
 from cluster import answers, json_answers
-from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, failure, unavailable
+from cluster.command import ANSWER_SECONDS, COMMANDS, Commands, cancelled, failure, submitted, unavailable
 from cluster.embedded import slurm_conf
 from cluster.errors import InvalidRequest, SlurmError, SlurmRefused, SlurmUnavailable
-from cluster.jobs import ClusterNode, Job, JobRequest, Queue
+from cluster.jobs import ClusterNode, Job, Queue
+from cluster.request import JobRequest
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from cluster.version import SlurmVersion
 
@@ -29,10 +30,14 @@ class Slurm:
         conf: its slurm.conf.
         commands: the folder that holds sbatch, squeue, scancel and scontrol.
         answer: seconds that one command may take; after that it is killed and its outcome is unknown.
+        people: numbers of the unix accounts as which jobs of people run, besides this process's own.
     """
 
-    def __init__(self, conf: Path, *, commands: Path = COMMANDS, answer: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self, conf: Path, *, commands: Path = COMMANDS, answer: float = ANSWER_SECONDS, people: range = range(0)
+    ) -> None:
         self.conf = conf
+        self._people = people
         self._commands = Commands(conf, commands, answer)
         self._addresses: dict[str, str] = {}
         self._version: SlurmVersion | None = None
@@ -57,36 +62,10 @@ class Slurm:
             SlurmUnavailable: no answer; the job may exist all the same, so `find` its comment before trying again.
             SlurmRefused: Slurm does not take it; no job exists.
         """
-        gpu = "gpu" if request.gpu_type is None else f"gpu:{request.gpu_type}"
-        gres = [f"{kind}:{count}" for kind, count in ((gpu, request.gpus), ("shard", request.shards)) if count]
-        arguments = [
-            "--parsable",
-            "--no-requeue",
-            "--export=ALL",
-            "--nodes=1",
-            "--ntasks=1",
-            f"--job-name={request.name}",
-            f"--comment={request.comment}",
-            f"--partition={request.partition}",
-            f"--cpus-per-task={request.cpus}",
-            f"--mem={request.memory.mebibytes}M",
-            f"--time={math.ceil(request.time.total_seconds() / 60)}",
-            f"--output={request.output}",
-            "--open-mode=append",
-            f"--chdir={request.folder}",
-            *(f"--gres={one}" for one in gres),
-            *([f"--account={request.account}"] if request.account is not None else ()),
-            *([f"--nodelist={request.node}"] if request.node is not None else ()),
-            *([f"--qos={request.qos}"] if request.qos is not None else ()),
-            *([f"--reservation={request.reservation}"] if request.reservation is not None else ()),
-        ]
-        output = await self._commands.run("sbatch", arguments, environment=request.environment, stdin=request.script)
-        if output.code:
-            raise failure("sbatch", output, f"Slurm does not take job {request.name}.")
-        number = output.stdout.strip().partition(";")[0]
-        if not number.isdecimal():
-            raise answers.not_understood("sbatch", output.stdout)
-        return int(number)
+        output = await self._commands.run(
+            "sbatch", request.arguments(), environment=request.environment, stdin=request.script
+        )
+        return submitted(output, request.name)
 
     async def queue(self) -> Queue:
         """All jobs that have not ended, in one query.
@@ -125,7 +104,7 @@ class Slurm:
         chosen = ["--states=all", f"--jobs={','.join(map(str, sorted(job_ids)))}"]
         if (await self.version()).tells_json:
             text = await self._known("squeue", ["--json", *chosen])
-            told = json_answers.parse_jobs(text, os.geteuid()) if text is not None else ()
+            told = json_answers.parse_jobs(text, os.geteuid(), self._people) if text is not None else ()
             return {job.id: job for job in told if job.id in job_ids}
         found = {job.id: job for job in await self._squeue(chosen) if job.id in job_ids}
         if not any(job.state.ended for job in found.values()):
@@ -156,15 +135,7 @@ class Slurm:
         """
         if not job_ids:
             return
-        output = await self._commands.run("scancel", [str(number) for number in sorted(job_ids)])
-        lines = [line for line in output.stderr.splitlines() if line.strip()]
-        wrong = [
-            line for line in lines if "Invalid job id" not in line and "already completing or completed" not in line
-        ]
-        if not output.code or (lines and not wrong):
-            return
-        unanswered = [line for line in wrong if answers.is_no_answer(line)]
-        raise failure("scancel", replace(output, stderr="\n".join(unanswered or wrong)), "Slurm does not cancel jobs.")
+        cancelled(await self._commands.run("scancel", [str(number) for number in sorted(job_ids)]))
 
     async def set_time_limit(self, job_id: int, limit: timedelta) -> None:
         """Give a job another time limit, counted from its start; to lengthen it takes an administrator of Slurm.
@@ -224,7 +195,7 @@ class Slurm:
         return time.monotonic() - begin
 
     async def _squeue(self, choice: Sequence[str]) -> tuple[Job, ...]:
-        form = answers.QueueFormat.fresh()
+        form = answers.QueueFormat.fresh(self._people)
         # In the environment, where other accounts cannot read it: a job's owner could else put it into a comment.
         text = await self._known("squeue", ["--noheader", *choice], {"SQUEUE_FORMAT": form.format})
         return form.parse(text) if text is not None else ()
@@ -241,8 +212,14 @@ class Slurm:
         raise unavailable(program, sentence=answers.sentence(output.stderr))
 
 
-def slurm_of(settings: EmbeddedCluster | ExistingCluster, state: State) -> Slurm:
-    """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names."""
+def slurm_of(settings: EmbeddedCluster | ExistingCluster, state: State, people: range = range(0)) -> Slurm:
+    """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names.
+
+    Args:
+        settings: the section of site.yaml.
+        state: the site's state folder.
+        people: as for `Slurm`.
+    """
     if isinstance(settings, EmbeddedCluster):
         return Slurm(slurm_conf(state), answer=settings.interval.answer)
-    return Slurm(settings.slurm_conf, commands=settings.commands, answer=settings.interval.answer)
+    return Slurm(settings.slurm_conf, commands=settings.commands, answer=settings.interval.answer, people=people)

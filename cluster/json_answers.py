@@ -23,17 +23,17 @@ _SHOWN_FIRST = (
 )  # fmt: skip
 
 
-def parse_jobs(text: str, own: int) -> tuple[Job, ...]:
+def parse_jobs(text: str, own: int, people: range = range(0)) -> tuple[Job, ...]:
     """The jobs in the output of `squeue --json`, ended ones with their exit codes; without places in the queue.
 
     Args:
         text: the output.
-        own: number of the unix account whose jobs' comments count (see `answers.QueueFormat`).
+        own, people: whose jobs' comments count (see `answers.believed`).
 
     Raises:
         SlurmUnavailable: the output does not have this form.
     """
-    return tuple(_job(entry, own) for entry in _entries("squeue", text, "jobs"))
+    return tuple(_job(entry, own, people) for entry in _entries("squeue", text, "jobs"))
 
 
 def parse_nodes(text: str) -> tuple[ClusterNode, ...]:
@@ -57,7 +57,7 @@ def _entries(program: str, text: str, name: str) -> list[Any]:
     return entries
 
 
-def _job(entry: Any, own: int) -> Job:
+def _job(entry: Any, own: int, people: range) -> Job:
     try:
         state = _state(entry["job_state"])
         start, end = _time(entry["start_time"]), _time(entry["end_time"])
@@ -71,7 +71,7 @@ def _job(entry: Any, own: int) -> Job:
             state=state,
             reason="" if reason == "None" else reason,
             nodes=tuple(answers.expand_hosts(str(entry["nodes"]))),
-            comment=str(entry["comment"]) if int(entry["user_id"]) == own else "",
+            comment=answers.believed(str(entry["comment"]), int(entry["user_id"]), own, people),
             name=str(entry["name"]),
             partition=str(entry["partition"]),
             submitted=submitted,

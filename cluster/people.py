@@ -23,7 +23,6 @@ from cluster import answers
 from cluster.accounting import COURSES
 from cluster.command import Commands, failure, unavailable
 from cluster.errors import NotOurs, SlurmRefused
-from cluster.jobs import ACCOUNT
 from cluster.limits import (
     LIMIT,
     PEOPLE,
@@ -35,6 +34,7 @@ from cluster.limits import (
     limits_of,
     person_account,
 )
+from cluster.request import ACCOUNT
 from cluster.settings import OWN_QOS, Qos
 
 MARK = "leerlab"
@@ -111,6 +111,7 @@ class People:
         self._named = tuple(named)
         self._one_at_a_time = asyncio.Lock()
         self._known: dict[str, Standing] = {}
+        self._allowed: set[tuple[str, str]] = set()
 
     @property
     def charges_people(self) -> bool:
@@ -172,6 +173,34 @@ class People:
         async with self._one_at_a_time:
             await self._bring(wanted)
             self._known |= wanted
+
+    async def allow(self, user: str, account: str) -> None:
+        """Let a unix account use an account of Slurm's. Again changes nothing, and asks Slurm nothing.
+
+        Args:
+            user: name of the unix account.
+            account: name of the account.
+
+        Raises:
+            SlurmUnavailable: no answer; it may be in force, so call again.
+            SlurmRefused: Slurm says no.
+        """
+        if (user, account) in self._allowed:
+            return
+        async with self._one_at_a_time:
+            if not await self._may(user, account):
+                await self._change("add", "user", user, f"Account={account}")
+                deadline = time.monotonic() + self._commands.answer
+                while not await self._may(user, account):
+                    if time.monotonic() > deadline:
+                        raise unavailable("sacctmgr", sentence=f"{user} may not use account {account} yet")
+                    await asyncio.sleep(_LOOK)
+            self._allowed.add((user, account))
+
+    async def _may(self, user: str, account: str) -> bool:
+        text = await self._commands.ask("scontrol", ["--oneliner", "show", "assoc_mgr", "flags=assoc"])
+        standing = parse_standings(text, user).get(account)
+        return standing is not None and standing.usable
 
     async def _bring(self, wanted: Mapping[str, Standing]) -> None:
         for pause in _REFUSED_AT_ONCE:

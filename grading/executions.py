@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict
 
 from base.paths import Installation, State
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job, JobRequest, JobState
+from cluster.jobs import Job, JobState
+from cluster.request import JobRequest
 from cluster.script import job_script
 from confinement.collect import CollectRefused, read_file
 from confinement.settings import ConfinementSettings

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,19 @@ def inner_router(application: Application, hub_prefix: str) -> RuleRouter:
     return RuleRouter([Rule(PathMatches(hub_prefix + route + "$"), application) for route in INNER_ROUTES])
 
 
+def inner_socket(path: Path, group: str) -> socket.socket:
+    """The inner API's socket, for this account and a group.
+
+    Args:
+        path: where.
+        group: name of the group; empty: none.
+    """
+    made = bind_unix_socket(str(path), mode=0o660 if group else 0o600)
+    if group:
+        shutil.chown(path, group=group)
+    return made
+
+
 class RedactingHubFormatter(CoroutineLogFormatter):  # type: ignore[misc]
     """JupyterHub's own format of a line, with secrets hidden."""
 
@@ -96,6 +111,7 @@ class LeerlabHub(GuardedHub):
     inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(
         config=True
     )
+    inner_api_group = Unicode(help="Unix group whose accounts may use that socket too; empty: none.").tag(config=True)
     course_accounts = List(
         Unicode(), help="Users that own a course's formgrader server; nobody can log in as one."
     ).tag(config=True)
@@ -167,7 +183,7 @@ class LeerlabHub(GuardedHub):
             return
         socket_path = Path(self.inner_api_socket)
         self._inner_server = HTTPServer(inner_router(self.tornado_application, self.hub_prefix))
-        self._inner_server.add_socket(bind_unix_socket(str(socket_path), mode=0o600))
+        self._inner_server.add_socket(inner_socket(socket_path, self.inner_api_group))
         self.log.info("Inner API listening on %s", socket_path)
         self._route_watch = asyncio.create_task(self._watch_routes())
         self.courses.begin(self)

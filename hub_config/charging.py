@@ -11,9 +11,10 @@ from jupyterhub import orm
 
 from cluster.accounting import course_account
 from cluster.errors import SlurmError
-from cluster.jobs import ACCOUNT
 from cluster.limits import person_account
 from cluster.people import People
+from cluster.request import ACCOUNT
+from cluster.unix_accounts import UnixAccount
 from hub_config.login.names import is_internal
 from hub_config.site import Site
 
@@ -45,6 +46,7 @@ class Charging:
 
     def __init__(self, site: Site, people: People | None) -> None:
         self._courses = course_account(site.cluster)
+        self._everybody = people
         self._people = people if people is not None and people.charges_people else None
         self._task: asyncio.Task[None] | None = None
 
@@ -56,12 +58,27 @@ class Charging:
         """The account of a person's own servers: the person's own where Slurm keeps limits, else the courses'."""
         return self._courses if self._people is None else person_account(person)
 
-    def before(self, person: str, groups: Collection[str]) -> Callable[[], Awaitable[None]] | None:
-        """What is awaited before a person's job is submitted; None: nothing. Mostly it has been done long before."""
-        people = self._people
-        if people is None:
+    def before(
+        self, person: str, groups: Collection[str], runs_as: Callable[[], Awaitable[UnixAccount]] | None = None
+    ) -> Callable[[], Awaitable[None]] | None:
+        """What is awaited before a person's job is submitted; None: nothing. Mostly it has been done long before.
+
+        Args:
+            person: whose.
+            groups: of the person.
+            runs_as: tells the unix account as which the job runs; None: the site's own.
+        """
+        people, everybody, account = self._people, self._everybody, self.account(person)
+        if everybody is None or account is None or (people is None and runs_as is None):
             return None
-        return lambda: people.ensure({person: tuple(groups)})
+
+        async def ready() -> None:
+            if people is not None:
+                await people.ensure({person: tuple(groups)})
+            if runs_as is not None:
+                await everybody.allow((await runs_as()).name, account)
+
+        return ready
 
     async def ensure(self, groups_of: dict[str, tuple[str, ...]]) -> None:
         """Have the accounts of many people at once, such as a class.

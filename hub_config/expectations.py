@@ -72,7 +72,7 @@ def _only_section(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping
     if len(choices) != 1 or len(schema["anyOf"]) != 2:
         return None
     section = resolved(choices[0], root)
-    return section if section.get("type") == "object" else None
+    return section if section.get("type") == "object" or "discriminator" in section else None
 
 
 def _bounds(low: object, high: object, unit: str = "") -> str:

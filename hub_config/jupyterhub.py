@@ -37,6 +37,7 @@ from hub_config.run.ports import remembered
 from hub_config.sandboxes import Accounts, Members, WayOut
 from hub_config.site import Site
 from hub_config.slurm import people_of, slurm_of
+from hub_config.unix_accounts import accounts_of_people, fetching_of
 from hub_config.use import Collector
 from ledger.openings import OpeningLedger
 from ledger.sandboxes import SandboxLedger
@@ -90,6 +91,7 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     c.JupyterHub.hub_connect_url = hub_socket
     c.JupyterHub.hub_socket_mode = 0o600
     c.LeerlabHub.inner_api_socket = str(state.run / "hub-api.sock")
+    c.LeerlabHub.inner_api_group = site.people or ""
 
 
 def set_proxy(c: Any, site: Site, state: State) -> None:
@@ -192,14 +194,16 @@ def set_starts(
         unused=site.lessons.unused,
     )  # fmt: skip
     images = roots_of_profiles(site, state)
-    LeerlabSpawner.facility = facility(Plans(site, state, installation, members, courses, charging, images))
+    accounts = accounts_of_people(site, audit.ledger)
+    plans = Plans(site, state, installation, members, courses, charging, images, accounts)
+    LeerlabSpawner.facility = facility(plans)
 
 
 def set_use(c: Any, site: Site, state: State, audit: Audit) -> None:
     """What jobs use, collected into the ledger."""
     c.LeerlabHub.use = Collector(
         state, UseLedger(audit.ledger), site.energy, site.cluster,
-        slurm=slurm_of(site, state), records=records_of(site.cluster, state),
+        slurm=slurm_of(site, state), records=records_of(site.cluster, state), fetching=fetching_of(site, state),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from base.ports import LOOPBACK
 from cluster.accounting import course_account, has_accounting
 from cluster.records import part_of
 from cluster.watcher import Watcher
-from confinement.wall import Relay, Wall
+from confinement.wall import Bind, Relay, Wall
 from courses.catalogue import Course
 from courses.catalogue import in_language as in_language_of
 from grading.plans import (
@@ -41,6 +41,7 @@ from hub_config.run.ports import remembered
 from hub_config.sandboxes import Members, slurm_account
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
+from hub_config.unix_accounts import PeoplesAccounts, launcher_of
 from ledger.use import Place, Purpose
 from portal import request as page_request
 from sandboxes.egress_ports import port_of
@@ -50,6 +51,9 @@ from spawners.failures import StartRefused
 from spawners.options import choose_profile, course_of, profiles_of
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
+
+DATA = Path("/srv/data")
+"""Where folders that profiles share are inside."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Plans:
         courses: what the site gives at this moment.
         charging: says whom a person's own servers are charged to.
         images: where the images that profiles name are unpacked, by label.
+        accounts: unix accounts of people; None on a site with one account.
     """
 
     site: Site
@@ -73,6 +78,7 @@ class Plans:
     courses: Courses
     charging: Charging
     images: Mapping[str, Path] = field(default_factory=dict)
+    accounts: PeoplesAccounts | None = None
 
     def plan_for(self, person: Person, options: Mapping[str, object]) -> ServerPlan:
         """The plan of one start.
@@ -93,9 +99,10 @@ class Plans:
         profile = choose_profile(self.site.profiles, groups, options)
         of_course = course_of(groups, options)
         purpose = Purpose(person.name, Place.COURSE if of_course else Place.OWN, of_course or "")
+        runs_as = self.accounts.runs_as(person.name) if self.accounts is not None else None
         return ServerPlan(
             profile, self._lab(person.name, groups, profile), HUB_PORT, self.charging.account(person.name), purpose,
-            self.charging.before(person.name, groups),
+            self.charging.before(person.name, groups, runs_as), runs_as,
         )  # fmt: skip
 
     def profiles_for(self, person: Person) -> list[Profile]:
@@ -162,12 +169,13 @@ class Plans:
     def _lab(self, name: str, groups: Collection[str], profile: Profile) -> Wall:
         role, installation = role_of(tuple(groups)), self._installed(profile)
         home = self.state.homes / name
-        home.mkdir(mode=0o700, exist_ok=True)
+        if self.accounts is None:
+            home.mkdir(mode=0o700, exist_ok=True)
         wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
             seccomp=seccomp_of(self.state),
-            binds=notebook_binds(installation, self.state),
+            binds=(*notebook_binds(installation, self.state), *data_binds(profile)),
             root=installation.image,
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
@@ -182,6 +190,11 @@ class Plans:
         if offer.models:
             ways = (*ways, Relay(ASSISTANT_PORT, f"unix:{self.state.run / ASSISTANT_SOCKET}"))
         return replace(wall, relays=ways, environment=with_assistant(wall.environment, offer))
+
+
+def data_binds(profile: Profile) -> tuple[Bind, ...]:
+    """The folders that everybody with a profile may read."""
+    return tuple(Bind(Path(one.folder), DATA / one.name) for one in profile.data)
 
 
 def in_language(environment: Mapping[str, str], language: str) -> dict[str, str]:
@@ -221,6 +234,7 @@ def facility(plans: Plans) -> Facility:
         profiles_for=plans.profiles_for,
         named_servers=lambda who: allowed(site.limits, who.name, [group.name for group in who.groups]),
         part_of_gpu=lambda one: part_of(site.cluster, one.partition, one.gpus, one.shards, one.gpu_type),
+        launcher=launcher_of(site),
     )
 
 

@@ -19,10 +19,12 @@ from catalogue.card import Kind, ModelCard
 from catalogue.entries import CatalogueSettings, entries, unknown
 from cluster.limits import GroupLimits, kept_by_slurm
 from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
+from cluster.unix_accounts import DirectoryAccounts, MadeAccounts, UnixAccounts
 from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
 from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
+from hub_config.people_rules import accounts_can_be_used, shared_data_is_there
 from hub_config.secret_files import why_unusable
 from hub_config.settings import DemoPersonSettings, HubSettings
 from images.errors import ImageRefused
@@ -64,6 +66,7 @@ class Parts:
         data: the section catalogue, or None when it is wrong.
         assistant: the section, or None when it is wrong or left out.
         images: the section, or None when it is wrong or left out.
+        accounts: the section unix_accounts, or None when it is wrong or left out.
     """
 
     document: Document
@@ -80,6 +83,7 @@ class Parts:
     data: CatalogueSettings | None
     assistant: AssistantSettings | None
     images: ImageSettings | None
+    accounts: MadeAccounts | DirectoryAccounts | None
 
     @classmethod
     def of(cls, document: Document, catalogue: Path) -> Parts:
@@ -101,6 +105,7 @@ class Parts:
             data=_valid(TypeAdapter(CatalogueSettings), plain.get("catalogue", {})),
             assistant=_valid(TypeAdapter(AssistantSettings), plain.get("assistant")),
             images=_valid(TypeAdapter(ImageSettings), plain.get("images")),
+            accounts=_valid(TypeAdapter[MadeAccounts | DirectoryAccounts](UnixAccounts), plain.get("unix_accounts")),
         )
 
     def named(self, path: Sequence[str], key: str) -> dict[str, list[int]]:
@@ -463,9 +468,11 @@ RULES = (
     profiles_name_images_of_the_site,
     services_have_plain_profiles,
     limits_can_be_kept,
+    accounts_can_be_used,
+    shared_data_is_there,
 )
 # Those that look at files which only the machine of the site has.
-OF_THIS_MACHINE = (client_secrets_are_readable,)
+OF_THIS_MACHINE = (client_secrets_are_readable, shared_data_is_there)
 
 
 def _valid(adapter: TypeAdapter[_T], value: Any) -> _T | None:

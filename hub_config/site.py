@@ -15,6 +15,7 @@ from base.settings import LogSettings, Section, SiteSettings
 from catalogue.entries import CatalogueSettings
 from cluster.limits import GroupLimits
 from cluster.settings import Cluster
+from cluster.unix_accounts import UnixAccounts
 from confinement.settings import ConfinementSettings
 from courses.settings import CourseSettings
 from grading.settings import GradingSettings
@@ -38,6 +39,11 @@ class Site(Section):
     )
     limits: tuple[GroupLimits, ...] = Field(
         (), max_length=64, description="How much people may have, by group: kept by Slurm; without it, all there is."
+    )
+    unix_accounts: UnixAccounts | None = Field(
+        None,
+        description="Unix accounts as which people's own servers run, inside the wall as well; only beside an existing "
+        "cluster. Without it, everything runs as the site's one account.",
     )
     confinement: ConfinementSettings = Field(
         ConfinementSettings(), description="What one wall around a person's programs allows, beside its profile."
@@ -63,6 +69,11 @@ class Site(Section):
     energy: EnergySettings = Field(
         EnergySettings(), description="How the energy of what people use is reckoned, where no meter tells it."
     )
+
+    @property
+    def people(self) -> str | None:
+        """Unix group of the accounts of people; None on a site with one account."""
+        return self.unix_accounts.group if self.unix_accounts is not None else None
 
     @property
     def portal(self) -> str:

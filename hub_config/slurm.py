@@ -11,6 +11,7 @@ from cluster.commands import Slurm
 from cluster.embedded import account_name
 from cluster.people import People, per_person_of
 from cluster.settings import EmbeddedCluster
+from cluster.unix_accounts import uids_of
 from hub_config.run.keys import secret
 from hub_config.site import Site
 
@@ -36,7 +37,7 @@ def commands_of(site: Site) -> Path:
 
 def slurm_of(site: Site, state: State) -> Slurm:
     """The commands of the site's cluster: its own embedded Slurm, or the one that slurm_conf names."""
-    return commands.slurm_of(site.cluster, state)
+    return commands.slurm_of(site.cluster, state, uids_of(site.unix_accounts))
 
 
 def people_of(site: Site, state: State) -> People | None:

@@ -26,6 +26,7 @@ from cluster.settings import EmbeddedCluster, ExistingCluster
 from ledger.energy import of_gpus, of_processors
 from ledger.settings import EnergySettings
 from ledger.use import GPU, Use, UseLedger
+from spawners.fetching import Fetching
 from spawners.use import About, Counted, about_of, counted_in, forget, uncollected
 
 LOOK_SECONDS = 60.0
@@ -92,6 +93,7 @@ class Collector:
         cluster: the section of site.yaml.
         slurm: tells what runs or ended a short while ago.
         records: Slurm's accounting; None where there is none.
+        fetching: brings what jobs of people's own accounts counted; None on a site with one account.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Collector:
         *,
         slurm: Queue,
         records: Accounting | None,
+        fetching: Fetching | None = None,
     ) -> None:
         self._state = state
         self._ledger = ledger
@@ -110,6 +113,7 @@ class Collector:
         self._cluster = cluster
         self._slurm = slurm
         self._records = records
+        self._fetching = fetching
         self._task: asyncio.Task[None] | None = None
         self._forgot = float("-inf")
 
@@ -155,6 +159,10 @@ class Collector:
         if not pending:
             return 0
         jobs = {job.comment: job for job in sorted(await self._slurm.recent(), key=lambda job: job.id)}
+        if self._fetching is not None:
+            running = {comment for comment, job in jobs.items() if not job.state.ended}
+            await self._fetching.fetch([one.about.comment for one in pending], running)
+            pending = await asyncio.to_thread(self._pending)
         numbers = {one.about.comment: self._number(one, jobs) for one in pending}
         known = {number for number in numbers.values() if number is not None}
         records = await self._records.of(known) if self._records is not None and known else {}

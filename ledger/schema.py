@@ -165,6 +165,16 @@ use_table = Table(
     Index("ix_job_use_place_begun", "place", "place_id", "begun"),
 )
 
+unix_account_table = Table(
+    "unix_account",
+    metadata,
+    Column("person", words(64), primary_key=True),
+    Column("name", words(32), nullable=False, unique=True),
+    # In the row of accounts that were made beforehand; none of those of a directory.
+    Column("place", Integer, unique=True),
+    Column("since", words(40), nullable=False),
+)
+
 
 def upgrade(engine: Engine, moved: Callable[[Connection], None]) -> None:
     """Run the migrations that the database has not seen; two processes may do this at once.

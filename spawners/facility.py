@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from base.messages import Message
 from base.paths import State
 from cluster.commands import Slurm
 from cluster.watcher import Watcher
+from spawners.launching import Launcher, cancel
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
 
@@ -51,6 +52,7 @@ class Facility:
         profiles_for: what a person may choose.
         named_servers: how many servers with a name a person may have.
         part_of_gpu: how many GPUs a profile has, parts of one too.
+        launcher: starts and ends jobs of people's own unix accounts; None on a site with one account.
     """
 
     hub: str
@@ -68,3 +70,15 @@ class Facility:
     profiles_for: ProfilesFor = lambda _person: ()
     named_servers: Callable[[Person], int] = lambda _person: 0
     part_of_gpu: Callable[[Profile], Fraction] = lambda profile: Fraction(profile.gpus)
+    launcher: Launcher | None = None
+
+    async def cancel(self, jobs: Iterable[tuple[int, int | None]]) -> None:
+        """Have jobs end, each as the account that it runs as.
+
+        Args:
+            jobs: the job's number, and that of its unix account; None: the site's own.
+
+        Raises:
+            SlurmUnavailable, SlurmRefused: as `Slurm.cancel`; jobs of other accounts may have been cancelled.
+        """
+        await cancel(self.slurm, self.launcher, jobs)

@@ -11,7 +11,7 @@ from base.messages import Message
 from cluster.jobs import Job, JobState
 from spawners import failed
 from spawners.ends import Ended, ending
-from spawners.starts import utcnow
+from spawners.starts import Start, utcnow
 from spawners.telling import TellingSpawner
 from spawners.walltime import TimeLeft
 
@@ -86,12 +86,16 @@ class LastingSpawner(TellingSpawner):
     def _note_end(self) -> None:
         """A server that had been there has ended by itself: remember why, as far as Slurm tells."""
         start = self._start
-        if start is None or start.port is None or (self.last_end is not None and self.last_end.start == start.id):
-            return  # A start that failed tells its own reason, and an end is seen once.
+        if start is None or self._end_is_noted(start):
+            return
         job = self._job()
         message = ending(job if isinstance(job, Job) else None, site_stopped=self._site_stopped_since(start.attempted))
         self.last_end = Ended(message, utcnow(), start.id)
         failed.write_down(self.facility.state.jobs, start.id, self.last_end.message, self.last_end.at)
+
+    def _end_is_noted(self, start: Start) -> bool:
+        """A start that failed tells its own reason, and an end is seen once."""
+        return start.port is None or (self.last_end is not None and self.last_end.start == start.id)
 
     def _site_stopped_since(self, moment: datetime) -> bool:
         try:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from jupyterhub import orm
 
-from cluster.commands import Slurm
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job
 from cluster.watcher import Watcher
-from spawners.starts import ended_in, of_comment
+from spawners.starts import ended_in, of_comment, uid_of
 
 LOOK_SECONDS = 2.0
 """Between two looks at the watcher's memory, which cost Slurm nothing."""
+Cancel = Callable[[Iterable[tuple[int, int | None]]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-def orphans(jobs: Iterable[Job], hub: str, ended: Collection[str]) -> list[int]:
-    """The ids of jobs to cancel.
+def orphans(jobs: Iterable[Job], hub: str, ended: Collection[str]) -> list[tuple[int, int | None]]:
+    """The ids of jobs to cancel, and the number of the unix account of each; None: the site's own.
 
     A start that this hub does not know is left alone: its database may be empty, restored, or another hub's.
 
@@ -31,7 +31,7 @@ def orphans(jobs: Iterable[Job], hub: str, ended: Collection[str]) -> list[int]:
         ended: ids of starts that are known to have ended.
     """
     return [
-        job.id
+        (job.id, uid_of(job.comment))
         for job in jobs
         if not job.state.ended and (name := of_comment(job.comment)) is not None and name[0] == hub and name[1] in ended
     ]
@@ -50,14 +50,14 @@ class Sweep:
     """Cancels orphans, at the hub's start and whenever one turns up later, such as a submission that took too long.
 
     Args:
-        slurm: the cluster's commands.
+        cancel: `Facility.cancel`.
         watcher: tells when it knows something new.
         hub: this hub's id.
     """
 
-    def __init__(self, slurm: Slurm, watcher: Watcher, hub: str) -> None:
+    def __init__(self, cancel: Cancel, watcher: Watcher, hub: str) -> None:
         self.ended: set[str] = set()
-        self._slurm = slurm
+        self._cancel = cancel
         self._watcher = watcher
         self._hub = hub
 
@@ -71,9 +71,9 @@ class Sweep:
         """Cancel the orphans in the newest snapshot; returns their ids."""
         found = orphans(queue.jobs, self._hub, self.ended) if (queue := self._watcher.queue) else []
         if found:
-            log.warning("Cancelling jobs %s: their starts have ended", found)
+            log.warning("Cancelling jobs %s: their starts have ended", [job for job, _ in found])
             try:
-                await self._slurm.cancel(found)
+                await self._cancel(found)
             except (SlurmUnavailable, SlurmRefused) as error:
                 log.warning("Not cancelled now, tried again at the next look: %s", error)
-        return found
+        return [job for job, _ in found]

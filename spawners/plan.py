@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from cluster.unix_accounts import UnixAccount
 from confinement.wall import Wall
 from ledger.use import Purpose
 from spawners.settings import Profile
@@ -22,6 +23,8 @@ class ServerPlan:
         account: what the job is charged to, of `cluster.accounting`; None where there is no accounting.
         purpose: for whom and for what the server is; None: the person's own work.
         before: awaited before the job is submitted, such as to have its account; raises what submitting raises.
+        runs_as: tells the unix account as which the job runs, which then has its own home (`spawners.launcher`) in the
+            place of the wall's; None: the site's own account. Raises LeerlabError: the person has none.
     """
 
     profile: Profile
@@ -30,3 +33,4 @@ class ServerPlan:
     account: str | None = None
     purpose: Purpose | None = None
     before: Callable[[], Awaitable[None]] | None = field(default=None, compare=False)
+    runs_as: Callable[[], Awaitable[UnixAccount]] | None = field(default=None, compare=False)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from base.quantities import Duration, Size
 from cluster.gpus import GpuType
-from cluster.jobs import Resources
+from cluster.request import Resources
 from cluster.settings import OWN_QOS, QosName, ReservationName, SlurmName
 from images.manifest import LABEL
 
@@ -37,6 +37,26 @@ class Extension(BaseModel):
         description="Time that one click adds; Slurm counts whole minutes, rounded up."
     )
     most: int = Field(default=1, ge=1, le=24, description="How often, for one server.")
+
+
+class SharedData(BaseModel):
+    """A folder that everybody with a profile may read, such as a course's data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,40}$", description="What it is called inside: people find it as /srv/data/<name>."
+    )
+    folder: str = Field(
+        pattern=r"^/[A-Za-z0-9._/-]{1,300}$",
+        description="Absolute path of the folder, the same on every machine of the site; everybody can read it there.",
+    )
+
+    @model_validator(mode="after")
+    def _straight(self) -> SharedData:
+        if ".." in self.folder.split("/"):
+            raise ValueError(f"the folder {self.folder} leads upwards (allowed: a path without ..)")
+        return self
 
 
 class Profile(BaseModel):
@@ -82,6 +102,9 @@ class Profile(BaseModel):
         description="Image that its servers run from: `images.notebook` or one of `images.others`; without it the "
         "first.",
     )  # fmt: skip
+    data: tuple[SharedData, ...] = Field(
+        (), max_length=32, description="Folders that its servers see, read-only, below /srv/data."
+    )
     per_person: Annotated[int, Ge(1), Le(100)] | None = Field(
         None,
         description="Most of its servers that one person has running at once; more wait in Slurm. Needs accounting.",
@@ -96,6 +119,13 @@ class Profile(BaseModel):
             raise ValueError("a profile has either gpus (whole ones) or shards (parts of a shared one), not both")
         if self.gpu_type is not None and not self.gpus:
             raise ValueError("gpu_type says which gpus, and there are none (allowed: gpu_type only with gpus)")
+        return self
+
+    @model_validator(mode="after")
+    def _data_once(self) -> Profile:
+        names = [one.name for one in self.data]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"data named twice: {', '.join(repeated)} (allowed: every name once)")
         return self
 
     @model_validator(mode="after")

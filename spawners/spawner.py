@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -17,12 +17,14 @@ from typing import Any, ClassVar, NoReturn
 from jupyterhub import apihandlers
 from traitlets import Integer
 
+from base.errors import LeerlabError
 from base.messages import Message
 from cluster.errors import SlurmRefused, SlurmUnavailable
-from cluster.jobs import Job, JobRequest
+from cluster.jobs import Job
 from cluster.watcher import GONE, UNKNOWN, Answer
 from spawners import failed, job_folders, metrics, server_token, stopping, walltime
 from spawners.adoption import Adoption, Departed
+from spawners.brought import bring_logs
 from spawners.estimates import Estimates
 from spawners.failures import SpawnRefused, StartFailed, StartRefused, ended_early, too_slow
 from spawners.lasting import LastingSpawner
@@ -32,7 +34,7 @@ from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import AHEAD, OWNER, inside_environment, job_folder, job_request
+from spawners.submission import AHEAD, OWNER, handing_over, inside_environment, job_folder, task_of
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -84,7 +86,7 @@ class LeerlabSpawner(LastingSpawner):
             session: the hub's database session.
         """
         facility = cls.facility
-        cls.sweep = Sweep(facility.slurm, facility.watcher, facility.hub)
+        cls.sweep = Sweep(facility.cancel, facility.watcher, facility.hub)
         cls.sweep.ended |= ended_starts(session)
         cls.looks, cls.estimates = Looks(facility.slurm), Estimates()
         facility.watcher.start()
@@ -156,10 +158,10 @@ class LeerlabSpawner(LastingSpawner):
         """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
         ahead, self.ahead = self.ahead, False
         token = server_token.token_id(self._session, self.api_token)
-        requested = utcnow()
+        requested, uid = utcnow(), await self._uid(plan)
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
-            start = start.lasting(plan.profile)
+            start = replace(start.lasting(plan.profile), uid=uid)
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
@@ -167,9 +169,8 @@ class LeerlabSpawner(LastingSpawner):
                 (folder / AHEAD).touch()
             self._keep(start)
             self._expect_report()
-            request = self._request(plan, start, secret)
             # Not cancelled with the start: `stop` must learn the job's id.
-            self._submission = asyncio.create_task(self._hand_over(plan, request))
+            self._submission = asyncio.create_task(self._hand_over(plan, self._handing_over(plan, start, secret)))
             try:
                 job = await asyncio.shield(self._submission)
             except SlurmRefused as error:
@@ -186,11 +187,21 @@ class LeerlabSpawner(LastingSpawner):
             self._keep(self._current.with_job(job))
             return
 
-    async def _hand_over(self, plan: ServerPlan, request: JobRequest) -> int:
+    async def _uid(self, plan: ServerPlan) -> int | None:
+        """Number of the unix account as which the job runs; None: the site's own."""
+        if plan.runs_as is None:
+            return None
+        try:
+            return (await plan.runs_as()).uid
+        except LeerlabError as error:
+            self.log.error("%s has no unix account: %s", self._log_name, error)
+            self._fail(Message("start.failed.account"))
+
+    async def _hand_over(self, plan: ServerPlan, submit: Callable[[], Awaitable[int]]) -> int:
         """Submit the job, once what must be there before it is."""
         if plan.before is not None:
             await plan.before()
-        return await self.facility.slurm.submit(request)
+        return await submit()
 
     def _about(self) -> dict[str, str | int | None]:
         """The start that is going on, for a log."""
@@ -213,13 +224,14 @@ class LeerlabSpawner(LastingSpawner):
             self._fail(Message("start.failed.cancelled"))
         return self._start
 
-    def _request(self, plan: ServerPlan, start: Start, secret: str) -> Any:
+    def _handing_over(self, plan: ServerPlan, start: Start, secret: str) -> Callable[[], Awaitable[int]]:
         base, hub_prefix = self.server.base_url, self.hub.base_url
         environment = inside_environment(plan, self.get_env(), base, hub_prefix)
-        return job_request(
+        task = task_of(
             self.facility, plan, start, secret,
             person=self.user.name, environment=environment, base=base, hub_prefix=hub_prefix,
         )  # fmt: skip
+        return handing_over(self.facility, plan, start, task)
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """BatchSpawner would look up a unix account of the person's name; the wall has its own."""
@@ -285,6 +297,7 @@ class LeerlabSpawner(LastingSpawner):
                 running_since = running_since or loop.time()
                 left = running_since + self.facility.ready_seconds - loop.time()
                 if left <= 0:
+                    await bring_logs(self.facility, start)
                     self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
             await self._news(start, job, left)
 
@@ -308,6 +321,7 @@ class LeerlabSpawner(LastingSpawner):
         if job is None or job.exit_code is None:
             with suppress(SlurmUnavailable):
                 job = await self.facility.slurm.job(start.job or 0) or job
+        await bring_logs(self.facility, start)
         outside = failed.lines_outside(self.facility.state.jobs, start.id)
         return ended_early(job, self._last_lines(start), outside)
 
@@ -335,6 +349,10 @@ class LeerlabSpawner(LastingSpawner):
         self._unseen = False
         if not _over(self._job()):
             return None
+        if not self._end_is_noted(start):
+            await bring_logs(self.facility, start)
+            if self._start is not start:
+                return None  # Another start has begun meanwhile.
         self._note_end()
         return 1
 
@@ -356,7 +374,7 @@ class LeerlabSpawner(LastingSpawner):
         if job is None:
             return  # Should it turn up, the sweep cancels it.
         try:
-            await self.facility.slurm.cancel([job])
+            await self.facility.cancel([(job, start.uid)])
         except (SlurmUnavailable, SlurmRefused) as error:
             self.log.warning("Job %s is cancelled by the sweep as soon as Slurm does it: %s", job, error)
             return

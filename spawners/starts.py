@@ -17,7 +17,7 @@ ENDED_KEPT = 20
 """How many ended starts one server remembers, so that jobs of theirs that turn up later are cancelled."""
 
 _ID = re.compile(r"[0-9a-f]{16}")
-_COMMENT = re.compile(r"([0-9a-f]{12}):([0-9a-f]{16})")
+_COMMENT = re.compile(r"([0-9a-f]{12}):([0-9a-f]{16})(?::([1-9][0-9]{0,9}))?")
 
 
 def hashed(secret: str) -> str:
@@ -44,6 +44,7 @@ class Start:
         step: seconds by which its owner may lengthen that, by the profile as it was at the start.
         steps: how often.
         lengthened: how often that was done.
+        uid: number of the unix account as which its job runs; None: the site's own.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Start:
     step: int = 0
     steps: int = 0
     lengthened: int = 0
+    uid: int | None = None
 
     @classmethod
     def new(cls, profile: str, token: int | None, requested: datetime) -> tuple[Start, str]:
@@ -82,8 +84,8 @@ class Start:
         return replace(self, job=job, submitted=utcnow())
 
     def comment(self, hub: str) -> str:
-        """The comment of its job in Slurm: `<hub id>:<start id>`."""
-        return f"{hub}:{self.id}"
+        """The comment of its job in Slurm: `<hub id>:<start id>`, and the account's number if it is not the site's."""
+        return f"{hub}:{self.id}" if self.uid is None else f"{hub}:{self.id}:{self.uid}"
 
     def is_secret(self, secret: str) -> bool:
         """Whether this is the secret, in a time that does not depend on where it differs."""
@@ -113,6 +115,7 @@ class Start:
                 job=_whole(state["job"]),
                 host=str(state["host"]) if state["host"] else None,
                 port=_whole(state["port"]),
+                uid=_whole(state.get("uid")),
                 **{name: int(state.get(name, 0)) for name in ("time", "step", "steps", "lengthened")},
             )
         except (KeyError, TypeError, ValueError):
@@ -126,6 +129,12 @@ def _whole(value: Any) -> int | None:
 def utcnow() -> datetime:
     """This moment, with its time zone."""
     return datetime.now(UTC)
+
+
+def uid_of(comment: str | None) -> int | None:
+    """Number of the unix account that a job's comment names; None: the site's own, or it is not one of ours."""
+    match = _COMMENT.fullmatch(comment or "")
+    return int(match[3]) if match and match[3] else None
 
 
 def of_comment(comment: str | None) -> tuple[str, str] | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from base.paths import State
-from cluster.jobs import JobRequest
+from cluster.request import JobRequest
 from cluster.script import job_script
 from ledger.use import Place, Purpose
-from spawners import use
+from spawners import launcher, use
 from spawners.facility import Facility
 from spawners.job import VARIABLE, Task
 from spawners.plan import ServerPlan
 from spawners.starts import Start
 
-LOG = "server.log"
-SLURM_LOG = "slurm.log"
+LOG, SLURM_LOG = launcher.LOG, launcher.SLURM_LOG
 AHEAD = "ahead"
 """File in a job's folder that says that somebody else started the server, ahead of a lesson."""
 OWNER = "owner"
@@ -52,11 +53,11 @@ def is_ahead(state: State, start_id: str) -> bool:
     return (state.jobs / start_id / AHEAD).exists()
 
 
-def job_request(
+def task_of(
     facility: Facility, plan: ServerPlan, start: Start, secret: str, *,
     person: str, environment: Mapping[str, str], base: str, hub_prefix: str,
-) -> JobRequest:  # fmt: skip
-    """The job of one start; writes down for whom and for what it will be.
+) -> Task:  # fmt: skip
+    """What the job of one start has to do; writes down for whom and for what it will be.
 
     Args:
         facility: the hub's surroundings.
@@ -68,26 +69,76 @@ def job_request(
         base: the server's base URL.
         hub_prefix: base URL of the hub.
     """
-    profile, folder = plan.profile, job_folder(facility, start.id)
     purpose = plan.purpose or Purpose(person, Place.OWN)
-    counted = use.begin(facility.state, start.id, start.comment(facility.hub), purpose, profile)
-    task = Task(
+    counted = use.begin(facility.state, start.id, start.comment(facility.hub), purpose, plan.profile)
+    return Task(
         wall=replace(plan.wall, environment=dict(environment)),
         report_to=facility.report_to,
         report_path=f"{hub_prefix}api/leerlab/starts/{start.id}",
         secret=secret,
         base=base,
         publish_on=facility.publish_on,
-        log=folder / LOG,
+        log=job_folder(facility, start.id) / LOG,
         log_limit=facility.log_limit,
         use=counted,
     )
+
+
+def job_request(facility: Facility, plan: ServerPlan, start: Start, task: Task) -> JobRequest:
+    """The job of one start, of the site's own account.
+
+    Args:
+        facility: the hub's surroundings.
+        plan: what to start.
+        start: the start that is committed already.
+        task: of `task_of`.
+    """
     return JobRequest(
         name="leerlab-server",
         comment=start.comment(facility.hub),
-        **profile.resources,
+        **plan.profile.resources,
         script=job_script(facility.wrapper),
-        output=folder / SLURM_LOG,
+        output=job_folder(facility, start.id) / SLURM_LOG,
         environment={VARIABLE: task.to_json()},
-        account=profile.account or plan.account,
+        account=plan.profile.account or plan.account,
     )
+
+
+def handing_over(facility: Facility, plan: ServerPlan, start: Start, task: Task) -> Callable[[], Awaitable[int]]:
+    """What hands the job of one start to Slurm, as the account that the start names; gives the job's number.
+
+    Args:
+        facility: the hub's surroundings.
+        plan: what to start.
+        start: the start that is committed already.
+        task: of `task_of`.
+    """
+    if start.uid is not None and facility.launcher is not None:
+        return partial(facility.launcher.submit, start.uid, launch_order(facility.hub, plan, start, task))
+    return partial(facility.slurm.submit, job_request(facility, plan, start, task))
+
+
+def launch_order(hub: str, plan: ServerPlan, start: Start, task: Task) -> dict[str, Any]:
+    """The order to `spawners.launcher` for the job of one start; the rest of the task is the launcher's to say.
+
+    Args:
+        hub: id of this hub.
+        plan: what to start.
+        start: the start that is committed already.
+        task: of `task_of`.
+    """
+    asked = plan.profile.resources
+    return {
+        "start": start.id,
+        "hub": hub,
+        "job": {
+            **{name: asked[name] for name in ("partition", "cpus", "gpus", "gpu_type", "shards", "qos", "reservation")},
+            "memory": int(asked["memory"]),
+            "seconds": round(asked["time"].total_seconds()),
+            "account": plan.profile.account or plan.account,
+        },
+        "task": {
+            "wall": task.wall.to_json(), "report_path": task.report_path, "secret": task.secret, "base": task.base,
+            "log_limit": task.log_limit,
+        },
+    }  # fmt: skip

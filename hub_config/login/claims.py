@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ LONGEST_TEXT = 4096
 LONGEST_SUBJECT = 255
 """OpenID Connect Core 1.0, section 2: `sub` has at most 255 ASCII characters."""
 LONGEST_TITLE = 80
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+"""What Debian allows as the name of an account, and `.`, which directories use (useradd(8))."""
 
 
 def bounded(claims: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,3 +90,16 @@ def title_of(claims: Mapping[str, Any], otherwise: str) -> str:
     # Category C: control characters, and those that turn the direction of text around.
     plain = "".join(letter for letter in text if not unicodedata.category(letter).startswith("C"))
     return " ".join(plain.split())[:LONGEST_TITLE].strip() or otherwise
+
+
+def account_of(claims: Mapping[str, Any], name: str | None) -> str | None:
+    """The unix account that a claim names, as a text or as the one element of a list; None: none, or nothing usable.
+
+    Args:
+        claims: of userinfo.
+        name: of the claim; None: no claim names accounts.
+    """
+    value = claims.get(name) if name is not None else None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str) and _ACCOUNT.fullmatch(value) else None

@@ -13,6 +13,7 @@ from traitlets import Bool, Instance, default
 
 from base.errors import LeerlabError
 from base.paths import State
+from cluster.unix_accounts import DirectoryAccounts
 from hub_config.audit import Audit
 from hub_config.login.attempts import Attempts
 from hub_config.login.hosts import Hosts
@@ -53,6 +54,7 @@ class OidcLogin:
         address: the site's address, such as `http://leerlab.localhost:8000`.
         ledger: gives people their names.
         record: writes one line of the audit trail.
+        account_claim: claim with the name of a person's unix account, on a site whose directory has them.
     """
 
     settings: OidcLoginSettings
@@ -60,6 +62,7 @@ class OidcLogin:
     address: str
     ledger: Ledger
     record: Record
+    account_claim: str | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OidcLogin:
         """traitlets copies every configured value; this one holds what must stay one."""
@@ -93,6 +96,7 @@ class OidcAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
                 self.oidc.secrets[one.id],
                 f"{self.oidc.address}/hub/oidc/{one.id}/callback",
                 self.oidc.ledger,
+                self.oidc.account_claim,
                 parent=self,
             )
             for one in self.oidc.settings.providers
@@ -167,7 +171,9 @@ def configure(c: Any, site: Site, settings: OidcLoginSettings, state: State, aud
     secrets = {provider.id: client_secret(Path(provider.client_secret_file)) for provider in settings.providers}
     c.JupyterHub.authenticator_class = OidcAuthenticator
     c.GuardedHub.hosts = hosts_of(site)
-    c.OidcAuthenticator.oidc = OidcLogin(settings, secrets, site.hub.address, audit.ledger, audit.record)
+    accounts = site.unix_accounts
+    claim = accounts.claim if isinstance(accounts, DirectoryAccounts) else None
+    c.OidcAuthenticator.oidc = OidcLogin(settings, secrets, site.hub.address, audit.ledger, audit.record, claim)
     c.CryptKeeper.keys = [secret(state, AUTH_STATE_KEY)]
 
 

@@ -16,13 +16,14 @@ from tornado.httputil import HTTPInputError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from base.errors import LeerlabError
-from hub_config.login.claims import bounded, groups_of, subject_of, title_of
+from hub_config.login.claims import account_of, bounded, groups_of, subject_of, title_of
 from hub_config.login.discovery import Discovery
 from hub_config.login.id_token import Expected, verify
 from hub_config.login.refusals import LoginRefused, Reason
 from hub_config.login.settings import ProviderSettings
 from hub_config.login.strict_json import MOST_BYTES, NotStrict, read_object
 from ledger.store import Ledger
+from ledger.unix_accounts import UnixAccountLedger
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -84,10 +85,15 @@ class Provider(GenericOAuthenticator):  # type: ignore[misc]  # oauthenticator h
         secret: our client secret there.
         callback: our address that it sends browsers back to.
         ledger: gives people their names.
+        account_claim: claim with the name of a person's unix account; None: no claim says it.
     """
 
-    def __init__(self, settings: ProviderSettings, secret: str, callback: str, ledger: Ledger, **options: Any) -> None:
+    def __init__(
+        self, settings: ProviderSettings, secret: str, callback: str, ledger: Ledger, account_claim: str | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**options)
+        self.account_claim = account_claim
         self.settings = settings
         self.ledger = ledger
         self.silent_until = 0.0
@@ -197,7 +203,8 @@ class Provider(GenericOAuthenticator):  # type: ignore[misc]  # oauthenticator h
         """Who logs in: a pseudonym from the ledger, a title, and the groups that the claims give.
 
         Raises:
-            LoginRefused: userinfo is another person's, gives no group, or the ledger cannot be written.
+            LoginRefused: userinfo is another person's, gives no group or somebody else's unix account, or the ledger
+                cannot be written.
         """
         claims = await self.claims(token_info)
         subject, groups = str(token_info.subject), groups_of(claims, self.settings.rules)
@@ -208,6 +215,12 @@ class Provider(GenericOAuthenticator):  # type: ignore[misc]  # oauthenticator h
             person = await asyncio.to_thread(self.ledger.person, self.id, subject, title_of(claims, pseudonym))
         except LeerlabError as error:
             raise LoginRefused(Reason.LEDGER, pseudonym) from error
+        if (account := account_of(claims, self.account_claim)) is not None:
+            try:
+                await asyncio.to_thread(UnixAccountLedger(self.ledger).take, person.pseudonym, account)
+            except LeerlabError as error:
+                self.log.error("%s", error)
+                raise LoginRefused(Reason.ACCOUNT, pseudonym) from error
         return {"pseudonym": person.pseudonym, "title": person.title, "groups": list(groups)}
 
     async def claims(self, tokens: Tokens) -> Mapping[str, Any]:

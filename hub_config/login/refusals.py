@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SUBJECT = "subject-unusable"
     OTHER_ISSUER = "callback-other-issuer"
     LEDGER = "ledger-unavailable"
+    ACCOUNT = "account-somebody-elses"
 
     @property
     def page(self) -> Page:

@@ -26,7 +26,7 @@ from catalogue.entries import entry_of
 from catalogue.shelf import Shelf
 from cluster.accounting import course_account
 from cluster.commands import Slurm
-from cluster.jobs import JobRequest
+from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
@@ -212,7 +212,7 @@ def see_wall(state: State) -> str:
 
 def see_write(site: Site, state: State) -> str:
     """A file reaches the disk, there is room, and the audit trail is whole."""
-    make_state(state)
+    make_state(state, site.people)
     probe = state.root / f".doctor-{secrets.token_hex(4)}"
     try:
         with probe.open("wb") as file:

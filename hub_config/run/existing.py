@@ -19,7 +19,8 @@ from base.quantities import Size
 from cluster.accounting import course_account
 from cluster.commands import Slurm
 from cluster.existing import MOST_NAMED, ExistingSlurm
-from cluster.jobs import ClusterNode, JobRequest
+from cluster.jobs import ClusterNode
+from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import ExistingCluster
 from grading.plans import seccomp_of

@@ -89,7 +89,7 @@ def up(
     """
     begin = time.monotonic()
     os.umask(0o077)
-    make_state(state)
+    make_state(state, site.people)
     installation = with_image(site, state, installation)
     with only_one(state):
         supervisor = Supervisor(state)

@@ -20,6 +20,9 @@ from hub_config.run.lock import only_one
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import HUB_ID, hub_id, slurm_of
+from hub_config.unix_accounts import launcher_of
+from spawners.launching import cancel
+from spawners.starts import uid_of
 
 JOBS_SECONDS = 60.0
 # How long our own Slurm may stay silent before its jobs are ended without it: a restart takes two seconds.
@@ -61,7 +64,7 @@ def down(site: Site, state: State, step: Callable[[str], None]) -> Stopped:
     begin = time.monotonic()
     if not state.root.exists():
         return Stopped(False, 0, 0.0)
-    make_state(state)
+    make_state(state, site.people)
     with only_one(state):
         supervisor = Supervisor(state)
         supervised = supervisor.running()
@@ -124,10 +127,12 @@ async def _cancel_jobs(site: Site, state: State, silent: float) -> int:
     while True:
         now = time.monotonic()
         try:
-            active = [job.id for job in (await slurm.queue()).jobs if ours(job, site, state)]
+            found = [job for job in (await slurm.queue()).jobs if ours(job, site, state)]
+            active = [job.id for job in found]
             if not active:
                 return len(cancelled)
-            await slurm.cancel(set(active) - cancelled)
+            fresh = [(job.id, uid_of(job.comment)) for job in found if job.id not in cancelled]
+            await cancel(slurm, launcher_of(site), fresh)
             cancelled.update(active)
             answered = time.monotonic()
         except SlurmError as error:

@@ -2,121 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pwd
-import shutil
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from roots_slurm import SITE, Cluster, roots_slurm, until
 
-CODE = Path(__file__).resolve().parents[2]
-SITE, OTHER = "leerlab", "nobody"
-DESCRIPTION = {
-    "kind": "embedded",
-    "accounting": True,
-    "nodes": [{"name": "n1", "cpus": 2, "memory": "2G"}],
-    "partitions": [{"name": "cpu", "nodes": ["n1"], "time": "1h", "default": True}],
-}
-# Writes the Slurm of a site as its account would, and prints its daemons.
-WRITE = """
-import json, sys
-from pathlib import Path
-from base.paths import State
-from base.ports import free_ports
-from cluster.embedded import ports_needed, prepare
-from cluster.settings import EmbeddedCluster
-settings, state = EmbeddedCluster.model_validate_json(sys.argv[1]), State(Path(sys.argv[2]))
-state.make()
-daemons = prepare(settings, state, free_ports(ports_needed(settings)))
-print(json.dumps([[one.name, one.argv, dict(one.environment)] for one in daemons]))
-"""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A Slurm whose jobs run as whoever submits them."""
-
-    conf: Path
-
-    def run(self, account: str, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env={"SLURM_CONF": str(self.conf), "PATH": "/usr/bin:/bin"}, cwd="/", user=account, group=None,
-            extra_groups=[], capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    def limit(self) -> str:
-        return self.run(OTHER, "squeue", "-h", "-o", "%l").stdout.strip()
-
-    def set_limit(self, minutes: int) -> subprocess.CompletedProcess[str]:
-        return self.run(OTHER, "scontrol", "update", "JobId=1", f"TimeLimit={minutes}")
-
-
-def until(seen: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 90
-    while not seen():
-        assert time.monotonic() < end, what
-        time.sleep(0.2)
+OTHER = "nobody"
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """The site's account keeps Slurm; slurmd is root's, so that another account's job can run."""
-    root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    account = pwd.getpwnam(SITE)
-    shutil.chown(root, SITE, SITE)
-    root.chmod(0o755)
-    # The clone may lie where that account cannot read.
-    code = root / "code"
-    for name in ("base", "cluster"):
-        shutil.copytree(CODE / name, code / name)
-    as_site = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    written = subprocess.run(
-        [sys.executable, "-c", WRITE, json.dumps(DESCRIPTION), str(root / "s")], check=True, capture_output=True,
-        text=True, cwd="/", env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code), "HOME": str(root)}, **as_site,
-    )  # fmt: skip
-    state = root / "s"
-    conf = state / "generated/slurm.conf"
-    conf.write_text(conf.read_text().replace(f"SlurmdUser={SITE}", "SlurmdUser=root"))
-    for folder in (state, state / "generated", state / "run", state / "slurm"):
-        folder.chmod(0o755)
-    conf.chmod(0o644)
-    running = []
-    try:
-        for name, argv, environment in json.loads(written.stdout):
-            owned = as_site
-            if name.startswith("slurmd-"):
-                node, owned = name.removeprefix("slurmd-"), {}
-                slurmd = f"hostname localhost && exec /usr/sbin/slurmd -D -f {conf} -N {node}"
-                argv = ["/usr/bin/unshare", "--uts", "/bin/sh", "-c", slurmd]  # noqa: PLW2901
-            with (root / f"{name}.log").open("ab") as log:
-                running.append(
-                    subprocess.Popen(
-                        argv, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **owned
-                    )
-                )
-            if name == "munged":
-                until((state / "run/munge.sock").exists, "munge")
-        made = Cluster(conf)
-        until(lambda: "idle" in made.run(SITE, "sinfo", "-h").stdout, "Slurm")
+    with roots_slurm() as made:
         yield made
-        made.run(SITE, "scancel", f"--user={OTHER}")
-        until(lambda: not made.run(SITE, "squeue", "-h").stdout, "no job")
-    finally:
-        for process in reversed(running):
-            process.terminate()
-        for process in running:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
-        shutil.rmtree(root, ignore_errors=True)
+
+
+def limit(cluster: Cluster) -> str:
+    return cluster.run(OTHER, "squeue", "-h", "-o", "%l").stdout.strip()
+
+
+def set_limit(cluster: Cluster, minutes: int) -> subprocess.CompletedProcess[str]:
+    return cluster.run(OTHER, "scontrol", "update", "JobId=1", f"TimeLimit={minutes}")
 
 
 @pytest.mark.root
@@ -131,15 +38,15 @@ def test_a_jobs_owner_may_only_shorten_it_and_an_administrator_of_slurm_may_leng
     )
     assert not submitted.returncode, submitted.stderr
     until(lambda: cluster.run(OTHER, "squeue", "-h", "-o", "%T").stdout.strip() == "RUNNING", "the job runs")
-    refused = cluster.set_limit(10)
+    refused = set_limit(cluster, 10)
     assert refused.returncode and "denied" in refused.stderr
-    assert not cluster.set_limit(4).returncode
-    assert cluster.set_limit(5).returncode, "not even back to what it was"
-    assert cluster.limit() == "4:00"
+    assert not set_limit(cluster, 4).returncode
+    assert set_limit(cluster, 5).returncode, "not even back to what it was"
+    assert limit(cluster) == "4:00"
     made = cluster.run(SITE, "sacctmgr", "--immediate", "modify", "user", OTHER, "set", "adminlevel=Administrator")
     assert not made.returncode, made.stderr
-    until(lambda: not cluster.set_limit(20).returncode, "slurmctld has heard of it")
-    assert cluster.limit() == "20:00"
+    until(lambda: not set_limit(cluster, 20).returncode, "slurmctld has heard of it")
+    assert limit(cluster) == "20:00"
     # Slurm does not hold an administrator to the partition's hour: `leerlab check` does.
-    assert not cluster.set_limit(90).returncode
-    assert cluster.limit() == "1:30:00"
+    assert not set_limit(cluster, 90).returncode
+    assert limit(cluster) == "1:30:00"

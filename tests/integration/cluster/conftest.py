@@ -27,7 +27,8 @@ from cluster import embedded
 from cluster.accounting import Accounts, accounts_of, establish
 from cluster.commands import Slurm
 from cluster.errors import SlurmUnavailable
-from cluster.jobs import Job, JobRequest, JobState
+from cluster.jobs import Job, JobState
+from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import EmbeddedCluster
 

@@ -12,7 +12,8 @@ import pytest
 
 from base.quantities import Size
 from cluster import embedded
-from cluster.jobs import JobRequest, JobState
+from cluster.jobs import JobState
+from cluster.request import JobRequest
 from cluster.script import job_script
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]

@@ -13,7 +13,7 @@ from assistant.model_jobs import ModelJob
 from assistant.model_server import VARIABLE, Served
 from base.paths import Installation, State
 from base.quantities import Duration, Size
-from cluster.jobs import JobRequest
+from cluster.request import JobRequest
 from confinement.settings import ConfinementSettings
 from spawners.job import VARIABLE as TASK
 from spawners.job import Task

@@ -65,6 +65,23 @@ def test_a_job_of_another_account_bears_no_mark_of_ours():
     assert [job.comment for job in QueueFormat("mark", OURS + 1).parse(copied)] == ["hub:1"]
 
 
+@pytest.mark.attack
+def test_a_job_of_a_persons_account_is_believed_only_with_that_accounts_own_number():
+    people = QueueFormat("mark", OURS, range(70000, 70010))
+    for user, comment, believed in (
+        (70003, "hub:1:70003", True),
+        (70004, "hub:1:70003", False),  # a person plays another's job
+        (70003, "hub:1", False),  # a person plays a job of the site's own account
+        (OURS, "hub:1", True),
+        (OURS, "hub:1:70003", False),
+        (80000, "hub:1:80000", False),  # an account that no job of people runs as
+    ):
+        (job,) = people.parse(row(user=user, comment=comment))
+        assert job.comment == (comment if believed else ""), (user, comment)
+        (bare,) = FORMAT.parse(row(user=user, comment=comment))
+        assert bool(bare.comment) == (believed and user == OURS)
+
+
 def test_no_two_queries_share_a_separator():
     assert len({QueueFormat.fresh().mark for _ in range(100)}) == 100
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from base.quantities import Size
 from cluster.errors import InvalidRequest
-from cluster.jobs import JobRequest, JobState
+from cluster.jobs import JobState
+from cluster.request import JobRequest
 from cluster.script import job_script
 
 GOOD = {

@@ -207,6 +207,41 @@ def test_an_existing_cluster_bounds_profiles_too(found: Check) -> None:
     assert "asks more than any node of partition cpu has" in message
 
 
+ACCOUNTS = "unix_accounts: {kind: made, first_uid: 70000, count: 500}\n"
+
+
+def test_people_have_unix_accounts_only_where_slurm_is_roots(found: Check) -> None:
+    text = GOOD + ACCOUNTS
+    ((line, message),) = found(text)
+    assert line == line_of(text, "unix_accounts:") and "run by an ordinary account" in message
+    start, end = text.index("cluster:"), text.index("profiles:")
+    existing = (
+        "cluster:\n  kind: existing\n  slurm_conf: /etc/slurm/slurm.conf\n  partitions:\n"
+        "    - {name: cpu, time: 8h, cpus: 4, memory: 8G, default: true}\n"
+    )
+    text = text[:start] + existing + text[end:]
+    assert found(text) == []
+    directory = "unix_accounts: {kind: directory, claim: uid, first_uid: 2000, last_uid: 9000}\n"
+    ((line, message),) = found(text.replace(ACCOUNTS, directory))
+    assert "people of the demo login have no claims" in message
+    for old, new in (("count: 500", "count: 0"), ("70000", "0"), ("made", "borrowed")):
+        assert found(text.replace(old, new)), new
+
+
+def test_data_that_a_profile_shares_must_be_there_for_everybody(found: Check, tmp_path: Path) -> None:
+    data = tmp_path / "weer"
+    data.mkdir(mode=0o755)
+    text = GOOD.replace("    cpus: 1\n", f"    cpus: 1\n    data: [{{name: weer, folder: {data}}}]\n", 1)
+    assert text != GOOD and found(text) == []
+    data.chmod(0o700)
+    ((line, message),) = found(text)
+    assert line == line_of(text, "data:") and "no folder that everybody can read" in message
+    data.rmdir()
+    ((_, message),) = found(text)
+    assert "No such file" in message
+    assert found(text.replace(str(data), "/srv/../etc"))
+
+
 def test_loading_a_wrong_file_says_everything_that_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("site: {name: x}\nwhat: 1\n")

@@ -30,7 +30,7 @@ from hub_config.site import load
 from hub_config.use import Collector
 from spawners.facility import Facility
 from spawners.starts import Start
-from spawners.submission import job_request
+from spawners.submission import job_request, task_of
 
 CODE = Path(__file__).resolve().parents[3]
 
@@ -62,7 +62,8 @@ def test_a_lab_and_a_formgrader(site, state, installation, name):
         "0" * 12, plans.plan_for, slurm, Watcher(slurm, Interval()), state, "unix:/x", ("/bin/true",), str
     )
     start, secret = Start.new("cpu-small", None, datetime.now(UTC))
-    request = job_request(facility, plan, start, secret, person=name, environment={}, base="/", hub_prefix="/hub/")
+    task = task_of(facility, plan, start, secret, person=name, environment={}, base="/", hub_prefix="/hub/")
+    request = job_request(facility, plan, start, task)
     assert request.account == ("courses" if site.cluster.accounting else None)
 
 

@@ -61,7 +61,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(place: Any) -> None
         pass
     later = [
         f"DROP TABLE {table}"
-        for table in ("job_use", "answer", "opening", "transfer", "invitation", "member", "sandbox")
+        for table in ("unix_account", "job_use", "answer", "opening", "transfer", "invitation", "member", "sandbox")
     ]
     change(place, *later, "UPDATE alembic_version SET version_num = '0001'", "DELETE FROM head", without_triggers=False)
     with closing(Ledger(place.url, KEY)) as again:

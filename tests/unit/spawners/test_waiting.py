@@ -65,5 +65,5 @@ def test_only_jobs_of_this_hub_with_a_known_ended_start_are_orphans() -> None:
         replace(JOB, id=5, comment=""),
         replace(JOB, id=6, comment=ended.comment(HUB), state=JobState.COMPLETED),
     ]
-    assert orphans(jobs, HUB, {ended.id}) == [1, 2]
+    assert orphans(jobs, HUB, {ended.id}) == [(1, None), (2, None)]
     assert orphans(jobs, HUB, set()) == []
