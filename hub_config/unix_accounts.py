@@ -83,6 +83,32 @@ class PeoplesAccounts:
         return UnixAccount(name, uid)
 
 
+def old_homes(state: State) -> list[Path]:
+    """Homes of people from before the site had `unix_accounts`: the site's own account keeps them."""
+    return sorted(path for path in state.homes.iterdir() if path.is_dir() and any(path.iterdir()))
+
+
+def see_no_old_homes(state: State) -> None:
+    """See that nobody would find an empty home in the place of a full one.
+
+    Raises:
+        LeerlabError: homes from before are there still.
+    """
+    if old := old_homes(state):
+        raise LeerlabError(
+            f"{len(old)} homes from before unix_accounts lie in {state.homes}, such as {old[0].name}.",
+            "Their people would find an empty home, so nothing was started.",
+            "Run leerlab accounts moves: it prints what root has to do. See docs/how-to/accounts.md.",
+        )
+
+
+def known_accounts(settings: MadeAccounts | DirectoryAccounts | None) -> list[UnixAccount]:
+    """Accounts to try whether all is well with them: the first and the last of those that were made beforehand."""
+    if not isinstance(settings, MadeAccounts):
+        return []
+    return [settings.account(place) for place in sorted({0, settings.count - 1})]
+
+
 def accounts_of_people(site: Site, ledger: Ledger) -> PeoplesAccounts | None:
     """The accounts of the site's people; None on a site with one account."""
     if site.unix_accounts is None:

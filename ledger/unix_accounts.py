@@ -86,6 +86,13 @@ class UnixAccountLedger:
             connection.execute(table.insert().values(person=person, name=name, place=None, since=since))
             self._ledger.append(connection, "site", "account.give", person, {"account": name})
 
+    def all(self) -> dict[str, str]:
+        """The name of every account that was given, by person."""
+        table = unix_account_table
+        with self._ledger.snapshot() as connection:
+            rows = connection.execute(select(table.c.person, table.c.name).order_by(table.c.name)).all()
+        return {str(person): str(name) for person, name in rows}
+
     def given(self) -> int:
         """How many accounts have been given."""
         with self._ledger.snapshot() as connection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import sys
 import tempfile
@@ -42,6 +43,7 @@ class Wanted:
         seccomp: the wall's system call filter.
         sockets: unix sockets that must answer.
         publish_on: address, or network in which the node must have one.
+        accounts: some of the unix accounts as which jobs of people run, each as `name:number`.
     """
 
     programs: tuple[str, ...]
@@ -51,6 +53,7 @@ class Wanted:
     seccomp: str
     sockets: tuple[str, ...]
     publish_on: str
+    accounts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As the value of LEERLAB_NODE_CHECK."""
@@ -80,6 +83,7 @@ def look(wanted: Wanted) -> Iterator[Lack]:
         lack = see(wanted)
         if lack is not None:
             yield Lack(f"{name}: {lack.what}", lack.do)
+    yield from _accounts(wanted)
     for path in wanted.sockets:
         why = _deaf(path)
         if why:
@@ -98,6 +102,21 @@ def _shared(wanted: Wanted) -> Iterator[Lack]:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             yield Lack(f"{folder} cannot be written: {error.strerror}", mount)
+
+
+def _accounts(wanted: Wanted) -> Iterator[Lack]:
+    for one in wanted.accounts:
+        name, _, number = one.partition(":")
+        try:
+            known = pwd.getpwnam(name)
+        except KeyError:
+            yield Lack(f"the unix account {name} is not known there", "run the playbook, or join the directory there")
+            continue
+        if str(known.pw_uid) != number:
+            lack = f"the unix account {name} has the number {known.pw_uid} there, and {number} on the hub's machine"
+            yield Lack(lack, "give it the same number everywhere: files on shared storage bear it")
+        elif not os.path.isdir(known.pw_dir):  # noqa: PTH112  nothing of pathlib is needed here
+            yield Lack(f"the home {known.pw_dir} of {name} is not there", "mount the storage of people's homes there")
 
 
 def _wall(wanted: Wanted) -> Lack | None:
@@ -143,7 +162,7 @@ def main(say: Callable[[str], int] = sys.stdout.write) -> int:
         say(f"{VARIABLE} is not set: this program is started by leerlab doctor, as a Slurm job.\n")
         return 2
     raw: dict[str, Any] = json.loads(text)
-    several = {name: tuple(raw[name]) for name in ("programs", "folders", "sockets")}
+    several = {name: tuple(raw[name]) for name in ("programs", "folders", "sockets", "accounts")}
     wanted = Wanted(**{**raw, **several})
     say(MARK + json.dumps([asdict(lack) for lack in look(wanted)]) + "\n")
     return 0

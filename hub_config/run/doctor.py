@@ -32,7 +32,7 @@ from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
 from confinement.run import start as start_wall
 from confinement.wall import Wall
-from hub_config.audit import open_ledger
+from hub_config.audit import existing_ledger, open_ledger
 from hub_config.catalogue import entries_of
 from hub_config.images import see_image
 from hub_config.login import keys as login_keys
@@ -45,6 +45,7 @@ from hub_config.run.scanner_health import see_scanner
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
+from ledger.unix_accounts import UnixAccountLedger
 from sandboxes.egress import see_egress
 
 Examination = tuple[str, Callable[[], str]]
@@ -131,13 +132,21 @@ def _of_slurm(site: Site, state: State, installation: Installation) -> list[Exam
     if isinstance(cluster, EmbeddedCluster):
         return [job]
     counts: Examination = ("accounting", lambda: asyncio.run(existing.see_accounting(cluster)))
+    accounts: Examination = ("accounts", lambda: see_accounts(site, state))
     return [
         ("Slurm", lambda: asyncio.run(existing.see_slurm(cluster))),
         ("partitions", lambda: asyncio.run(existing.see_partitions(site, cluster, state))),
         *([counts] if cluster.accounting else []),
+        *([accounts] if site.unix_accounts is not None else []),
         job,
         ("nodes", lambda: asyncio.run(existing.see_nodes(site, cluster, state, installation))),
     ]
+
+
+def see_accounts(site: Site, state: State) -> str:
+    """People's unix accounts, with the ledger that says whose they are."""
+    with existing_ledger(site, state) as ledger:
+        return asyncio.run(existing.see_accounts(site, UnixAccountLedger(ledger)))
 
 
 def _no_access(name: str, error: OSError) -> Finding:

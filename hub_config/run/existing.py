@@ -18,14 +18,19 @@ from base.paths import Installation, State
 from base.quantities import Size
 from cluster.accounting import course_account
 from cluster.commands import Slurm
+from cluster.errors import SlurmError
 from cluster.existing import MOST_NAMED, ExistingSlurm
 from cluster.jobs import ClusterNode
 from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import ExistingCluster
+from cluster.unix_accounts import MadeAccounts
 from grading.plans import seccomp_of
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
+from hub_config.unix_accounts import known_accounts, launcher_of
+from ledger.unix_accounts import UnixAccountLedger
+from spawners.launcher import USE
 from spawners.node_check import MARK, VARIABLE, Wanted
 
 JOBS_SECONDS = 60.0
@@ -33,6 +38,8 @@ JOB_MEMORY = Size.parse("128M")
 _LOOK = 0.5
 # Of a large cluster these are looked at; the others were installed by the same role.
 MOST_NODES = 64
+FEW = 0.05
+"""Of all accounts: when so few are left, the operator is told."""
 _INSTALL = "Run ./leerlab install --node there, from the same version as on this machine."
 
 
@@ -78,6 +85,36 @@ async def see_accounting(settings: ExistingCluster) -> str:
         LeerlabError: something is missing.
     """
     return await ExistingSlurm(settings).see_accounting()
+
+
+async def see_accounts(site: Site, ledger: UnixAccountLedger) -> str:
+    """The hub can start jobs as people's accounts, and there are enough of them.
+
+    Raises:
+        LeerlabError: it cannot, or hardly any is left.
+    """
+    settings, launcher = site.unix_accounts, launcher_of(site)
+    assert settings is not None and launcher is not None
+    known = known_accounts(settings)
+    for one in known:
+        try:
+            await launcher.read(one.uid, ["0" * 16], USE)
+        except SlurmError as error:
+            raise LeerlabError(
+                f"No job can be started as {one.name}: {' '.join(str(error).split())}",
+                "People's servers do not start.",
+                "Let root run leerlab accounts make here, then restart the site.",
+            ) from error
+    if not isinstance(settings, MadeAccounts):
+        return f"jobs can be started as people's accounts{'' if known else '; nobody has logged in yet'}"
+    given = ledger.given()
+    if settings.count - given <= settings.count * FEW:
+        raise LeerlabError(
+            f"Of {settings.count} unix accounts {given} have been given to people.",
+            "New people cannot start a server once all are given.",
+            "Raise unix_accounts.count in site.yaml, and run the playbook.",
+        )
+    return f"jobs can be started as people's accounts; {settings.count - given} of {settings.count} are left"
 
 
 async def see_nodes(site: Site, settings: ExistingCluster, state: State, installation: Installation) -> str:
@@ -138,6 +175,7 @@ def _wanted(site: Site, state: State, installation: Installation, shared: Path, 
         seccomp=str(seccomp_of(state)),
         sockets=tuple(str(state.run / name) for name in sockets),
         publish_on=site.cluster.publish_on,
+        accounts=tuple(f"{one.name}:{one.uid}" for one in known_accounts(site.unix_accounts)),
     )
 
 

@@ -34,6 +34,7 @@ from hub_config.run.ready import DaemonFails, wait_until_ready
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import people_of
+from hub_config.unix_accounts import see_no_old_homes
 
 SUPERVISORD_SECONDS = 30.0
 ENDING_SECONDS = 3.0
@@ -165,6 +166,8 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     see_wall(state)
     if isinstance(site.cluster, ExistingCluster):
         ExistingSlurm(site.cluster).see_files()
+    if site.unix_accounts is not None:
+        see_no_old_homes(state)
     # Without supervisord its daemons are nobody's: they would hold ports and sockets. Jobs go on and are found again.
     left = strays.strays_of(state)
     strays.end(left.daemons)

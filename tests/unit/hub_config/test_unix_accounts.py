@@ -17,7 +17,7 @@ from base.paths import State
 from cluster.unix_accounts import DirectoryAccounts, MadeAccounts
 from hub_config.login.claims import account_of
 from hub_config.site import Site
-from hub_config.unix_accounts import PeoplesAccounts
+from hub_config.unix_accounts import PeoplesAccounts, see_no_old_homes
 from hub_config.unix_accounts_files import SUDOERS, SYSUSERS, TMPFILES, files, make
 from ledger.store import Ledger
 from ledger.unix_accounts import UnixAccountLedger
@@ -110,3 +110,25 @@ async def test_a_person_gets_an_account_that_this_machine_knows_in_the_sites_ran
 def test_a_claim_names_an_account_or_nothing(value: object, account: str | None) -> None:
     assert account_of({"uid": value}, "uid") == account
     assert account_of({"uid": value}, None) is None
+
+
+def test_homes_from_before_are_named_and_stop_the_start(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.make()
+    (state.homes / "bram").mkdir()
+    see_no_old_homes(state)
+    (state.homes / "anna").mkdir()
+    (state.homes / "anna" / "werk.ipynb").write_text("{}")
+    with pytest.raises(LeerlabError, match="1 homes from before"):
+        see_no_old_homes(state)
+
+
+def test_only_what_walls_use_can_be_passed_through(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    state.make(os.getgid())
+    modes = {path.name: path.stat().st_mode & 0o777 for path in state.root.iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0o710} == {"run", "generated", "images"}
+    assert modes["catalogue"] == 0o750
+    assert modes["secrets"] == modes["homes"] == modes["exchange"] == 0o700
+    state.make()
+    assert {path.stat().st_mode & 0o777 for path in (state.root, *state.root.iterdir())} == {0o700}
