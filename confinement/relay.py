@@ -337,6 +337,23 @@ def listen(address: tuple[str, int]) -> socket.socket:
     return socket.create_server(address, family=family, backlog=_BACKLOG)
 
 
+def listen_at(path: str) -> socket.socket:
+    """A unix socket that listens at a path, for its owner alone.
+
+    Raises:
+        OSError: it cannot be made there.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101  nothing of pathlib is needed here
+        made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 def tune(connection: socket.socket) -> None:
     """Send small messages at once and notice dead peers, on TCP."""
     if connection.family in (socket.AF_INET, socket.AF_INET6):

@@ -21,7 +21,7 @@ from typing import IO
 from confinement import inner
 from confinement.errors import WallRefused
 from confinement.machine import PROGRAMS, bubblewrap, check_kernel, check_machine, read_filter
-from confinement.relay import Address, Control, Listener, Loop, Pair, connect, control_line, listen
+from confinement.relay import Address, Control, Listener, Loop, Pair, connect, control_line, listen, listen_at
 from confinement.root import check_root
 from confinement.wall import CODE, DEFAULT_ENVIRONMENT, Relay, Wall, bwrap_arguments, etc_files
 
@@ -71,7 +71,7 @@ class Walled:
 
     @property
     def published(self) -> tuple[str, int] | None:
-        """The address and port outside that lead to the wall's `publish`."""
+        """The address and port outside that lead to the wall's `publish`; of a unix socket its address, and 0."""
         return self._published
 
     @property
@@ -168,12 +168,16 @@ class Walled:
             "Check bubblewrap, user namespaces and the folders that the wall names: `leerlab doctor`.",
         )
 
-    def _bind(self, host: str) -> socket.socket:
+    def _bind(self, place: str) -> socket.socket:
+        kind, _, path = place.partition(":")
         try:
-            public = listen((host, 0))
+            if kind == "unix":
+                public, self._published = listen_at(path), (place, 0)
+            else:
+                public = listen((place, 0))
+                self._published = (place, public.getsockname()[1])
         except OSError as error:
-            raise WallRefused(f"No port could be opened on {host}: {error.strerror}.") from error
-        self._published = (host, public.getsockname()[1])
+            raise WallRefused(f"Nothing can be offered on {place}: {error.strerror}.") from error
         return public
 
     def _hand_over(self, call: Callable[[], None]) -> None:
@@ -348,7 +352,7 @@ def start(
 
     Args:
         wall: what to build.
-        publish_on: IP address outside on which `wall.publish` is offered, on a free port.
+        publish_on: IP address outside on which `wall.publish` is offered, on a free port; or `unix:/path`.
         output: where the bytes of standard output and error go: a descriptor, which stays open, or a function, which
             is called in a thread of its own; None keeps them in `Walled.output`.
         output_limit: most bytes delivered; the rest is dropped.

@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application
-from traitlets import Float, Instance, List, Unicode
+from traitlets import Dict, Float, Instance, List, Unicode
 
 from base.log import VARIABLE as LOG_VARIABLE
 from base.log import JsonFormatter, known_names, redact
@@ -111,6 +111,9 @@ class LeerlabHub(GuardedHub):
     inner_api_socket = Unicode(help="Path of the unix socket on which walled servers reach the hub's API.").tag(
         config=True
     )
+    server_tls = Dict(help="Files with which the hub goes to servers on a network, by JupyterHub's names of them.").tag(
+        config=True
+    )
     inner_api_group = Unicode(help="Unix group whose accounts may use that socket too; empty: none.").tag(config=True)
     course_accounts = List(
         Unicode(), help="Users that own a course's formgrader server; nobody can log in as one."
@@ -141,7 +144,7 @@ class LeerlabHub(GuardedHub):
         self.tornado_settings["oauth_no_confirm_list"] |= clients
         self.tornado_settings |= {
             "leerlab_sandboxes": self.sandboxes, "leerlab_courses": self.courses, "leerlab_hub": self,
-            "leerlab_lessons": self.lessons,
+            "leerlab_lessons": self.lessons, **self.server_tls,
         }  # fmt: skip
 
     def init_handlers(self) -> None:

@@ -21,6 +21,7 @@ from hub_config.https import cookie_settings, set_https
 from hub_config.idle_token import SERVICE as IDLE_SERVICE
 from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.images import roots_of_profiles
+from hub_config.lab_certificates import hub_settings
 from hub_config.lessons import Lessons
 from hub_config.login import oidc
 from hub_config.login.demo import DemoAuthenticator
@@ -91,6 +92,7 @@ def set_addresses(c: Any, site: Site, state: State) -> None:
     c.JupyterHub.hub_connect_url = hub_socket
     c.JupyterHub.hub_socket_mode = 0o600
     c.LeerlabHub.inner_api_socket = str(state.run / "hub-api.sock")
+    c.LeerlabHub.server_tls = hub_settings(site, state)
     c.LeerlabHub.inner_api_group = site.people or ""
 
 

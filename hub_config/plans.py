@@ -34,6 +34,7 @@ from hub_config.assistant import offer_in_sandbox, offer_to
 from hub_config.assistant_in_labs import ASSISTANT_PORT, Offer, with_assistant
 from hub_config.charging import Charging
 from hub_config.courses import Courses, Offered
+from hub_config.lab_certificates import certificates_of
 from hub_config.login.names import BOX_PREFIX
 from hub_config.named_servers import allowed
 from hub_config.roles import COURSE_ACCOUNT
@@ -235,6 +236,7 @@ def facility(plans: Plans) -> Facility:
         named_servers=lambda who: allowed(site.limits, who.name, [group.name for group in who.groups]),
         part_of_gpu=lambda one: part_of(site.cluster, one.partition, one.gpus, one.shards, one.gpu_type),
         launcher=launcher_of(site),
+        certificates=certificates_of(site, state),
     )
 
 

@@ -11,6 +11,7 @@ from base.messages import Message
 from base.paths import State
 from cluster.commands import Slurm
 from cluster.watcher import Watcher
+from spawners.certificates import Certificates
 from spawners.launching import Launcher, cancel
 from spawners.plan import ServerPlan
 from spawners.settings import Profile
@@ -53,6 +54,7 @@ class Facility:
         named_servers: how many servers with a name a person may have.
         part_of_gpu: how many GPUs a profile has, parts of one too.
         launcher: starts and ends jobs of people's own unix accounts; None on a site with one account.
+        certificates: certificates of servers, where they are on a network; None: they are on the hub's machine.
     """
 
     hub: str
@@ -71,6 +73,7 @@ class Facility:
     named_servers: Callable[[Person], int] = lambda _person: 0
     part_of_gpu: Callable[[Profile], Fraction] = lambda profile: Fraction(profile.gpus)
     launcher: Launcher | None = None
+    certificates: Certificates | None = None
 
     async def cancel(self, jobs: Iterable[tuple[int, int | None]]) -> None:
         """Have jobs end, each as the account that it runs as.

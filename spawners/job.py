@@ -29,6 +29,8 @@ from spawners.node_address import NoAddress, address_in
 if TYPE_CHECKING:
     from http.client import HTTPConnection
 
+    from spawners.doorway import Doorway
+
 VARIABLE = "LEERLAB_JOB"
 PROBE_SECONDS = 0.01
 """Between two looks at whether the server answers yet: nothing inside tells when it listens."""
@@ -41,6 +43,7 @@ REPORT_FIRST_SECONDS = 0.1
 REPORT_MOST_SECONDS = 5.0
 _REQUEST_SECONDS = 10.0
 _ACCEPTED = 204
+_CERTIFIED = 200
 # Answers after which another try cannot help.
 _REFUSED = {
     400: "this port cannot be a server's",
@@ -49,6 +52,7 @@ _REFUSED = {
 }
 _NOT_STARTED = 70
 _NO_LIMIT = 2**62
+_LONGEST_ANSWER = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Task:
         log: file that gets the server's output.
         log_limit: most bytes of output kept in the folder of `log`.
         use: file that gets what the job uses (`confinement.meter`); None: nobody counts.
+        tls: whether the server is offered behind TLS, with the certificate that the report is answered with.
     """
 
     wall: Wall
@@ -76,6 +81,7 @@ class Task:
     log: Path
     log_limit: int
     use: Path | None = None
+    tls: bool = False
 
     def to_json(self) -> str:
         """As the value of LEERLAB_JOB."""
@@ -152,19 +158,20 @@ def connection(address: str) -> HTTPConnection:
     return made
 
 
-def status_of(address: str, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> int | None:
-    """The status of one request; None when nobody answers."""
+def ask(address: str, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int | None, bytes]:
+    """The status and the content of one request's answer; None when nobody answers."""
     from http.client import HTTPException  # noqa: PLC0415
 
     try:
         made = connection(address)
         try:
             made.request(method, path, body=body, headers=headers)
-            return made.getresponse().status
+            answer = made.getresponse()
+            return answer.status, answer.read(_LONGEST_ANSWER)
         finally:
             made.close()
     except (OSError, HTTPException):
-        return None
+        return None, b""
 
 
 class Announcement:
@@ -173,17 +180,19 @@ class Announcement:
     A server whose report is refused for good is ended, because nobody could ever reach it.
     """
 
-    def __init__(self, task: Task, walled: Walled, host: str, port: int) -> None:
+    def __init__(self, task: Task, walled: Walled, published: tuple[str, int], doorway: Doorway | None) -> None:
         self._task = task
         self._walled = walled
-        self._server = f"tcp:{host}:{port}"
-        self._port = port
+        host, port = published
+        self._server = host if doorway is not None else f"tcp:{host}:{port}"
+        self._port = port if doorway is None else doorway.port
+        self._doorway = doorway
         self._ended = threading.Event()
         self.refused = False
 
     def run(self) -> None:
         """Probe, then report."""
-        while status_of(self._server, "GET", f"{self._task.base}api", None, {}) != 200:
+        while ask(self._server, "GET", f"{self._task.base}api", None, {})[0] != 200:
             pause = PROBE_SECONDS if self._walled.wait_for_relay(EARLY_PROBE_SECONDS) else 0.0
             if self._ended.wait(pause):
                 return
@@ -191,8 +200,8 @@ class Announcement:
         body = json.dumps({"port": self._port}).encode()
         headers = {"Authorization": f"start {self._task.secret}", "Content-Type": "application/json"}
         while True:
-            status = status_of(self._task.report_to, "POST", self._task.report_path, body, headers)
-            if status == _ACCEPTED:
+            status, answer = ask(self._task.report_to, "POST", self._task.report_path, body, headers)
+            if status == (_ACCEPTED if self._doorway is None else _CERTIFIED) and self._let_in(answer):
                 return
             if status in _REFUSED:
                 self.refused = True
@@ -204,6 +213,17 @@ class Announcement:
             if self._ended.wait(pause):
                 return
             pause = min(REPORT_MOST_SECONDS, pause * 1.5)
+
+    def _let_in(self, answer: bytes) -> bool:
+        """Open the door with the papers in the hub's answer, where there is one."""
+        if self._doorway is None:
+            return True
+        try:
+            self._doorway.open(json.loads(answer))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            say(f"The server cannot be offered with the certificate that the hub gave: {error!r}.")
+            return False
+        return True
 
     def end(self) -> None:
         """Stop trying."""
@@ -243,8 +263,10 @@ def run(task: Task) -> int:
         return _NOT_STARTED
     try:
         wall, devices = gpu.admit(task.wall, os.environ)
-        walled = start(wall, publish_on=offered_on, output=log.write, output_limit=_NO_LIMIT)
-    except WallRefused as error:
+        doorway = _doorway(offered_on) if task.tls else None
+        place = offered_on if doorway is None else doorway.inside
+        walled = start(wall, publish_on=place, output=log.write, output_limit=_NO_LIMIT)
+    except (WallRefused, OSError) as error:
         log.write(f"{error}\n".encode())
         say(str(error))
         return _NOT_STARTED
@@ -254,7 +276,7 @@ def run(task: Task) -> int:
         say("The wall publishes no port, so nobody could reach the server.")
         walled.terminate()
         return _NOT_STARTED
-    announcement = Announcement(task, walled, *walled.published)
+    announcement = Announcement(task, walled, walled.published, doorway)
     thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
     thread.start()
     # Imported now that the wall has started: nobody waits for it.
@@ -265,7 +287,15 @@ def run(task: Task) -> int:
             code = walled.wait()
     finally:
         announcement.end()
+        if doorway is not None:
+            doorway.close()
     return _NOT_STARTED if announcement.refused else code
+
+
+def _doorway(host: str) -> Doorway:
+    from spawners.doorway import Doorway  # noqa: PLC0415  only servers on a network have one
+
+    return Doorway(host, say)
 
 
 def end(walled: Walled) -> None:

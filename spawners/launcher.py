@@ -75,7 +75,7 @@ class Policy:
         installed: folder of code and environments, root's own.
         slurm_conf: Slurm's configuration.
         commands: folder of sbatch and scancel.
-        publish_on: network or address in which servers are offered.
+        publish_on: network in which servers are offered, behind TLS; or an address of the hub's own machine.
         readable: further folders that walls may show, read-only.
     """
 
@@ -328,6 +328,7 @@ def request_of(order: Mapping[str, Any], policy: Policy, account: Account, launc
         log=folder / LOG,
         log_limit=task["log_limit"],
         use=folder / USE,
+        tls="/" in policy.publish_on,
     )
     kept = {key: value for key, value in raw.items() if key not in ("seconds", "memory")}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -97,7 +98,12 @@ class RememberingSpawner(SlurmSpawner):  # type: ignore[misc]  # batchspawner ha
     def _expect_report(self) -> None:
         start = self._start
         if start is not None:
-            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, start.port)
+            certify = self._certify if start.tls else None
+            report.EXPECTED[start.id] = report.Expected(start.is_secret, self._accept, start.port, certify)
+
+    async def _certify(self) -> Mapping[str, str] | None:
+        """The certificate for the server of the present start; None while its node is not known."""
+        raise NotImplementedError
 
     def _accept(self, port: int) -> bool:
         """Store the port that the job reported, unless another server or the hub itself has it."""

@@ -1,5 +1,7 @@
 """The one thing that a job may tell the hub: on which port its server answers, once, with the start's own secret.
 
+Where servers are on a network, the answer is the certificate with which the server is offered there.
+
 Importing this module removes BatchSpawner's own handler, which sets any attribute of a spawner that a server's token
 names. It must be gone from the list before JupyterHub reads it, which is after it imported the spawner class.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +32,14 @@ class Expected:
         is_secret: compares a secret in constant time.
         accept: stores the port; False when the port cannot be this job's.
         port: what it has reported; None before.
+        certify: gives the server's certificate (`spawners.certificates`), None while the hub does not know where its
+            node is; None: servers need none.
     """
 
     is_secret: Callable[[str], bool]
     accept: Callable[[int], bool]
     port: int | None = None
+    certify: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
 
 
 EXPECTED: dict[str, Expected] = {}
@@ -78,6 +83,8 @@ def read_port(body: bytes) -> int:
 class StartReport(RequestHandler):
     """POST /api/leerlab/starts/<start id>: 204 accepted, 400 no port, 403 wrong secret, 404 no such start, 409 burnt.
 
+    200 with a certificate is what 204 is where servers are on a network; 503 that the hub cannot make it yet.
+
     A job that did not hear the first answer, because the hub was killed, says the same port again and gets 204 again.
     409 is for another port: a secret that somebody else has got hold of, or a job that Slurm has run a second time.
     Not one of JupyterHub's own handlers: it knows no cookies, tokens, users or sessions, so that none can be abused.
@@ -120,7 +127,7 @@ class StartReport(RequestHandler):
         """Take the body's bytes; none come above the limit."""
         self._body += chunk[: BODY_LIMIT + 1]
 
-    def post(self, _start: str) -> None:
+    async def post(self, _start: str) -> None:
         """Take the port."""
         expected = self._expected
         if expected is None:
@@ -135,7 +142,14 @@ class StartReport(RequestHandler):
         if expected.port is None and not expected.accept(port):
             raise HTTPError(400)
         expected.port = port
-        self.set_status(204)
+        if expected.certify is None:
+            self.set_status(204)
+            return
+        papers = await expected.certify()
+        if papers is None:
+            raise HTTPError(503)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(dict(papers)))
 
 
 def _stock(handler: object) -> bool:

@@ -161,7 +161,7 @@ class LeerlabSpawner(LastingSpawner):
         requested, uid = utcnow(), await self._uid(plan)
         while True:
             start, secret = Start.new(plan.profile.id, token, requested)
-            start = replace(start.lasting(plan.profile), uid=uid)
+            start = replace(start.lasting(plan.profile), uid=uid, tls=self.facility.certificates is not None)
             folder = job_folder(self.facility, start.id)
             folder.mkdir(mode=0o700)
             (folder / OWNER).write_text(self.user.name)
@@ -288,7 +288,7 @@ class LeerlabSpawner(LastingSpawner):
                 host, job = found
                 self._keep(replace(self._current, host=host))
                 metrics.ready(start, job, utcnow())
-                return f"http://{host}:{start.port}"
+                return self._current.origin or ""
             left = RETRY_MOST_SECONDS
             if start.port is not None:
                 # The server answers; only where its node is Slurm has not told yet.
@@ -314,6 +314,13 @@ class LeerlabSpawner(LastingSpawner):
             return (await slurm.address(job.nodes[0]), job) if job is not None and job.nodes else None
         except SlurmUnavailable:
             return None
+
+    async def _certify(self) -> Mapping[str, str] | None:
+        """The certificate for the server of the present start, at the address that Slurm has for its node."""
+        start, certificates = self._start, self.facility.certificates
+        if start is None or certificates is None or (found := await self._host(start, self._job())) is None:
+            return None
+        return await asyncio.to_thread(certificates.issue, start.id, found[0], self.user.domain)
 
     async def _early_end(self, start: Start, known: Answer) -> Message:
         """Why a job that never answered has ended, as far as Slurm still knows."""
@@ -408,8 +415,8 @@ class LeerlabSpawner(LastingSpawner):
     async def get_url(self) -> str:
         """The server's URL; JupyterHub asks after a restart, so an interrupted start is finished here."""
         start = self._start
-        if start is not None and start.host is not None and start.port is not None:
-            return f"http://{start.host}:{start.port}{self.server.base_url}"
+        if start is not None and start.origin is not None:
+            return f"{start.origin}{self.server.base_url}"
         self._adoption = Adoption(self)
         return await self._adoption.url()
 

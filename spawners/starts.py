@@ -45,6 +45,7 @@ class Start:
         steps: how often.
         lengthened: how often that was done.
         uid: number of the unix account as which its job runs; None: the site's own.
+        tls: whether its server is offered behind TLS.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Start:
     steps: int = 0
     lengthened: int = 0
     uid: int | None = None
+    tls: bool = False
 
     @classmethod
     def new(cls, profile: str, token: int | None, requested: datetime) -> tuple[Start, str]:
@@ -86,6 +88,13 @@ class Start:
     def comment(self, hub: str) -> str:
         """The comment of its job in Slurm: `<hub id>:<start id>`, and the account's number if it is not the site's."""
         return f"{hub}:{self.id}" if self.uid is None else f"{hub}:{self.id}:{self.uid}"
+
+    @property
+    def origin(self) -> str | None:
+        """Where the hub reaches its server: scheme, host and port; None until all is known."""
+        if self.host is None or self.port is None:
+            return None
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def is_secret(self, secret: str) -> bool:
         """Whether this is the secret, in a time that does not depend on where it differs."""
@@ -116,6 +125,7 @@ class Start:
                 host=str(state["host"]) if state["host"] else None,
                 port=_whole(state["port"]),
                 uid=_whole(state.get("uid")),
+                tls=bool(state.get("tls")),
                 **{name: int(state.get(name, 0)) for name in ("time", "step", "steps", "lengthened")},
             )
         except (KeyError, TypeError, ValueError):

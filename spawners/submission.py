@@ -81,6 +81,7 @@ def task_of(
         log=job_folder(facility, start.id) / LOG,
         log_limit=facility.log_limit,
         use=counted,
+        tls=start.tls,
     )
 
 

@@ -26,10 +26,12 @@ from cluster.script import job_script
 from cluster.settings import ExistingCluster
 from cluster.unix_accounts import MadeAccounts
 from grading.plans import seccomp_of
+from hub_config.lab_certificates import certificates_of
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from hub_config.unix_accounts import known_accounts, launcher_of
 from ledger.unix_accounts import UnixAccountLedger
+from spawners.doorway import STUNNEL
 from spawners.launcher import USE
 from spawners.node_check import MARK, VARIABLE, Wanted
 
@@ -163,6 +165,8 @@ async def see_nodes(site: Site, settings: ExistingCluster, state: State, install
 
 def _wanted(site: Site, state: State, installation: Installation, shared: Path, content: str) -> Wanted:
     programs = ["/usr/bin/bwrap", str(installation.notebook_env / "bin/python")]
+    if certificates_of(site, state) is not None:
+        programs.append(STUNNEL)
     sockets = ["hub-api.sock", "grading.sock"]
     if site.assistant is not None:
         programs.append(str(installation.assistant_env / "bin/python"))

@@ -20,6 +20,7 @@ from hub_config.assistant import gateway_configuration, shown_in, shown_in_sandb
 from hub_config.audit import LEDGER_KEY, ledger_url
 from hub_config.courses import course_folder
 from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
+from hub_config.lab_certificates import proxy_options
 from hub_config.run.keys import secret
 from hub_config.run.ports import Ports
 from hub_config.run.strays import STATE_VARIABLE
@@ -68,6 +69,7 @@ def proxy_daemon(site: Site, state: State, installation: Installation, ports: Po
         *("--api-ip", LOOPBACK, "--api-port", str(ports.proxy_api)),
         *("--error-target", f"http+unix://{hub_socket}/hub/error"),
         *("--host-routing", "--log-level", "warn"),
+        *proxy_options(site, state),
     ]
     environment = {"PATH": "/usr/bin:/bin", "CONFIGPROXY_AUTH_TOKEN": secret(state, "proxy-token")}
     return Daemon("proxy", tuple(command), environment, priority=300)

@@ -23,6 +23,7 @@ from confinement import seccomp
 from hub_config.catalogue import prepare_catalogue
 from hub_config.courses import release_courses
 from hub_config.images import prepare_image, with_image
+from hub_config.lab_certificates import certificates_of
 from hub_config.login import keys as login_keys
 from hub_config.run import ports, strays
 from hub_config.run.doctor import see_wall
@@ -182,6 +183,8 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
     seccomp.write_filter(state.generated / "seccomp.bpf")
     for name in ("proxy-token", "grading-token", "cookie-secret", "ledger-key"):
         secret(state, name)
+    if (papers := certificates_of(site, state)) is not None:
+        papers.make()
     prepare_image(site, state, step, jobs_run=bool(left.jobs))
     # A daemon that is restarted must find the settings that this run began with.
     copy = state.generated / SITE_COPY

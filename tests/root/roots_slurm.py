@@ -58,8 +58,12 @@ def until(seen: Callable[[], object], what: str) -> None:
 
 
 @contextmanager
-def roots_slurm() -> Iterator[Cluster]:
-    """The site's account keeps Slurm; slurmd is root's, so that another account's job can run."""
+def roots_slurm(address: str = "127.0.0.1") -> Iterator[Cluster]:
+    """The site's account keeps Slurm; slurmd is root's, so that another account's job can run.
+
+    Args:
+        address: of the node.
+    """
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     account = pwd.getpwnam(SITE)
     shutil.chown(root, SITE, SITE)
@@ -75,7 +79,10 @@ def roots_slurm() -> Iterator[Cluster]:
     )  # fmt: skip
     state = root / "s"
     conf = state / "generated/slurm.conf"
-    conf.write_text(conf.read_text().replace(f"SlurmdUser={SITE}", "SlurmdUser=root"))
+    text = conf.read_text().replace(f"SlurmdUser={SITE}", "SlurmdUser=root")
+    if address != "127.0.0.1":
+        text = text.replace("NodeAddr=127.0.0.1", f"NodeAddr={address}").replace("NoInAddrAny,", "")
+    conf.write_text(text)
     for folder in (state, state / "generated", state / "run", state / "slurm"):
         folder.chmod(0o755)
     conf.chmod(0o644)

@@ -6,9 +6,12 @@ import json
 import os
 import pwd
 import shutil
+import sqlite3
+import ssl
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,8 @@ from hub_config.unix_accounts_files import SUDOERS, SYSUSERS, TMPFILES
 from spawners.launcher import POLICY
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
+# An address of this machine that no other machine can reach: it is on the loopback interface.
+ADDRESS, NETWORK = "10.231.9.1", "10.231.9.0/24"
 NAME, PREFIX, GROUP, FIRST, COUNT = "accounts", "lltest", "lltest-people", 71000, 3
 MARKER = "alleen-voor-mij"
 
@@ -102,7 +107,7 @@ def described(conf: Path, folder: Path) -> dict[str, Any]:
         one for one in description["login"]["people"] if one["groups"] or one.get("operator")
     ]
     description["cluster"] = {
-        "kind": "existing", "slurm_conf": str(conf), "accounting": True,
+        "kind": "existing", "slurm_conf": str(conf), "accounting": True, "network": NETWORK,
         "partitions": [{"name": "cpu", "time": "1h", "cpus": 8, "memory": "8G", "default": True}],
     }  # fmt: skip
     data = folder / "data"
@@ -128,7 +133,8 @@ def place() -> Iterator[Place]:
     assert not SUDOERS.exists(), "this machine is a site's own"
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     folder.chmod(0o755)
-    with roots_slurm() as cluster:
+    subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    with roots_slurm(ADDRESS) as cluster:
         description = described(cluster.conf, folder)
         (folder / "site.yaml").write_text(yaml.safe_dump(description))
         made = Place(cluster, folder, Site.of_plain(description))
@@ -146,6 +152,7 @@ def place() -> Iterator[Place]:
                 subprocess.run(["userdel", f"{PREFIX}{number:05d}"], check=False, capture_output=True)
             subprocess.run(["gpasswd", "-d", SITE, GROUP], check=False, capture_output=True)
             subprocess.run(["groupdel", GROUP], check=False, capture_output=True)
+            subprocess.run(["ip", "address", "del", f"{ADDRESS}/32", "dev", "lo"], check=False)
             shutil.rmtree(folder)
             shutil.rmtree(made.state, ignore_errors=True)
 
@@ -284,6 +291,20 @@ def test_the_sites_account_can_do_nothing_as_a_person_but_what_the_launcher_does
         assert outside.returncode == 3 and "is not one of" in json.loads(outside.stdout)["error"]
     finally:
         subprocess.run(["gpasswd", "-d", "nobody", GROUP], check=True, capture_output=True)
+
+
+def test_servers_are_offered_on_the_network_behind_tls_alone(place: Place, people: dict[str, Browser]) -> None:
+    rows = sqlite3.connect(f"file:{place.state}/jupyterhub.sqlite?mode=ro", uri=True).execute(
+        "SELECT proto, ip, port FROM servers WHERE base_url LIKE '/user/%'"
+    )
+    servers = rows.fetchall()
+    assert {(proto, ip) for proto, ip, _ in servers} == {("https", ADDRESS)}
+    for _, ip, port in servers:
+        with pytest.raises(OSError):
+            urllib.request.urlopen(f"http://{ip}:{port}/user/sanne/api", timeout=5)
+        unknown = ssl.create_default_context(cafile=str(place.state / "secrets/labs-authority.pem"))
+        with pytest.raises(OSError):
+            urllib.request.urlopen(f"https://{ip}:{port}/user/sanne/api", timeout=5, context=unknown)
 
 
 @pytest.mark.attack
