@@ -28,7 +28,7 @@ CODE = Path(__file__).resolve().parents[2]
 sys.path.append(str(CODE / "tests/integration/spawners"))
 from tls_hub import CertifyingHub  # noqa: E402  needs the path above
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(180)]
 HUB, NODE = ("lltls-hub", "10.231.10.1"), ("lltls-node", "10.231.10.2")
 START, DELAY, LOSS, REQUESTS = "0123456789abcdef", 0.04, 0.08, 25
 SERVER = """
