@@ -26,7 +26,8 @@ PLAYBOOK_SECONDS = 5400
 PACKAGE_SOURCES = {
     "etc/apt/sources.list": f"deb [trusted=yes] file:{SOURCES}/debs ./\n",
     "etc/pip.conf": f"[global]\nno-index = true\nfind-links = {SOURCES}/wheels\ndisable-pip-version-check = true\n",
-    "etc/npmrc": f"cache={SOURCES}/npm\noffline=true\n",
+    # The npm of the locked Node reads its own folder and the account's home, not /etc.
+    "root/.npmrc": f"cache={SOURCES}/npm\noffline=true\n",
 }
 
 
