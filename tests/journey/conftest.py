@@ -22,7 +22,7 @@ CHROMIUM = "/usr/bin/chromium"
 expect.set_options(timeout=120_000)
 # Chromium's own sandbox needs a user namespace that a container may not give; the pages are our own. The rest keeps it
 # from calling home; what it calls all the same is no page's doing, and never looked up.
-CHROMIUMS_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update.googleapis.com")
+CHROMIUMS_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update.googleapis.com", "*.gvt1.com")
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

@@ -33,12 +33,13 @@ def job_of(gate: Gate) -> int:
 
 def model_process(gate: Gate) -> psutil.Process:
     """The model's server inside its wall: below the wrapper of this gateway's job."""
-    wrapper = next(
+    wrappers = [
         one for one in psutil.process_iter(["cmdline"])
         if any(word.endswith("spawners/job.py") for word in one.info["cmdline"] or [])
+        # Jobs of other tests' Slurms have numbers of their own.
         and one.environ().get("SLURM_JOB_ID") == str(job_of(gate))
-    )  # fmt: skip
-    inside = wrapper.children(recursive=True)
+    ]  # fmt: skip
+    inside = [each for wrapper in wrappers for each in wrapper.children(recursive=True)]
     return next(one for one in inside if one.cmdline()[1:] == ["-m", "assistant.model_server"])
 
 

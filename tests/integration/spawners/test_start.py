@@ -179,7 +179,7 @@ def test_the_database_holds_no_secret_of_a_start(hub: Any) -> None:
     state = hub.start_state("sanne")
     assert set(state["start"]) == {
         "id", "secret_hash", "token", "profile", "requested", "attempted", "submitted", "job", "host", "port",
-        "time", "step", "steps", "lengthened",
+        "time", "step", "steps", "lengthened", "uid", "tls",
     }  # fmt: skip
     token = sqlite3.connect(f"file:{hub.folder}/hub.sqlite?mode=ro", uri=True)
     try:
