@@ -59,6 +59,7 @@ def chosen(folder: Path, language: str) -> str:
     return (folder / f"{NAME}.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_release_carries_both_languages_and_a_lab_keeps_its_own(
     state: State, catalogue: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def naively(package: Path, into: Path) -> None:
         tar.extractall(into)
 
 
+@pytest.mark.slow
 def test_control_the_same_course_without_a_trick_is_taken(tmp_path: Path) -> None:
     with office() as desk:
         assert desk.publish(as_tar(desk, tmp_path / "goed.tar.gz")).version == 1
@@ -194,6 +195,7 @@ def test_a_course_that_calls_itself_by_a_path(desk: Office, tmp_path: Path) -> N
     assert (tmp_path / "secrets").is_dir() or (tmp_path.parent / "secrets").is_dir()
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_changed_after_it_was_packed(desk: Office, tmp_path: Path) -> None:
     with office() as other:
         other.publish()

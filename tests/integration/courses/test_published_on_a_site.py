@@ -31,6 +31,7 @@ def has_server(person: Person, account: str) -> bool:
     return answer.status_code == 200 and bool(answer.json().get("servers"))
 
 
+@pytest.mark.slow
 def test_people_who_are_logged_in_see_it_use_it_and_see_it_go(
     running_site: Any, people: list[Person], tmp_path: Path
 ) -> None:

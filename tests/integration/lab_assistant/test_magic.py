@@ -38,6 +38,7 @@ def cells(lab: Lab, *asked: str, **options: object) -> str:
     return lab.python(KERNEL.format(cells=[textwrap.dedent(one).strip() for one in asked]), **options)
 
 
+@pytest.mark.slow
 def test_a_cell_asks_the_model_and_says_below_what_it_took_and_what_the_policy_is(lab: Lab) -> None:
     said = cells(lab, "%%ai\nWhat is a median? Answer in one sentence.")
     assert "median" in said.lower(), said

@@ -92,6 +92,7 @@ def test_without_slurm_and_grading_the_pages_stay_and_name_what_is_silent(page: 
     expect(page.locator(".health .well")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_a_portal_that_was_killed_lets_people_in_again_without_a_question(page: Page, broken: Pages) -> None:
     old = broken.processes[2]
     old.kill()
