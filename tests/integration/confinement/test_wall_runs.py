@@ -150,6 +150,7 @@ def test_a_place_for_output_that_breaks_does_not_stop_the_command(begin: Callabl
     assert walled.output_cut
 
 
+@pytest.mark.slow
 def test_jupyter_server_answers_through_the_published_port(plain: Wall) -> None:
     environment = Path(os.environ["LEERLAB_NOTEBOOK_ENV"])
     wall = replace(

@@ -162,6 +162,7 @@ def test_a_service_that_is_killed_while_students_hand_in_keeps_what_it_gave_a_re
             assert client.post(f"{WEEK}/submissions", content=NOTEBOOK, headers=HEADERS).status_code == 201
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_gives_no_marks_and_can_be_graded_again(
     released_site: Site, slurm: RunningSlurm
 ) -> None:

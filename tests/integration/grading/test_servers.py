@@ -44,6 +44,7 @@ def hand_in(site: Site, name: str, answer: str) -> None:
     fetch_solve_and_submit(site, name, token, answer, cells, {"evil.html": EVIL})
 
 
+@pytest.mark.slow
 def test_a_course_is_graded_with_formgrader_s_own_buttons_while_its_pages_answer(site: Site) -> None:
     write_source(site.state.courses / "alpha")
     with formgrader(site) as page:

@@ -97,6 +97,7 @@ def test_control_without_waiting_the_same_requests_are_a_server_error(make_hub: 
     assert 500 in twice(hub, "sanne", withdrawn(hub))
 
 
+@pytest.mark.slow
 def test_while_a_restarted_hub_still_checks_it(make_hub: Callable[..., Any]) -> None:
     hub = make_hub()
     hub.begin("sanne", "tiny")
