@@ -177,7 +177,8 @@ class Walled:
                 public = listen((place, 0))
                 self._published = (place, public.getsockname()[1])
         except OSError as error:
-            raise WallRefused(f"Nothing can be offered on {place}: {error.strerror}.") from error
+            what = f"No socket could be made at {path}" if kind == "unix" else f"No port could be opened on {place}"
+            raise WallRefused(f"{what}: {error.strerror}.") from error
         return public
 
     def _hand_over(self, call: Callable[[], None]) -> None:
