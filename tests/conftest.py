@@ -39,7 +39,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for value in getattr(item, "funcargs", {}).values():
             state = getattr(value, "state", None) or getattr(getattr(value, "site", None), "state", None)
             if isinstance(state, State):
-                for log in sorted(state.logs.glob("*.log")):
+                # A hub of the tests' own writes its logs beside its state.
+                for log in sorted([*state.logs.glob("*.log"), *state.root.parent.glob("*.log")]):
                     report.sections.append((f"end of {log.name}", log.read_text(errors="replace")[-LOG_END:]))
     return report
 

@@ -116,6 +116,28 @@ class Pages:
             else:
                 path.write_text(text)
 
+    def servers(self, name: str) -> dict[str, Any]:
+        """A person's servers that run, start or stop, as the hub has them."""
+        token = (self.root / "portal-token").read_text()
+        answer = httpx.get(
+            f"http://127.0.0.1:{self.hub_port}/hub/api/users/{name}",
+            headers={"Authorization": f"token {token}"},
+            timeout=20,
+        )
+        return dict(answer.json().get("servers", {}))
+
+    def stop_servers(self, name: str) -> None:
+        """Stop what a test has left of somebody's servers, as the button on their own pages does."""
+        if not self.servers(name):
+            return
+        with self.browser() as browser:
+            assert give_key(browser, self.key()).status_code == 302
+            assert choose(browser, name).status_code == 302
+            token = token_of(browser.get("/hub/logout").text)
+            for server in self.servers(name):
+                browser.post(f"/hub/stop/{name}/{server}".rstrip("/"), data={"_xsrf": token}, timeout=60)
+        wait_for(lambda: not self.servers(name), 60, lambda: str(self.servers(name)))
+
     def browser(self, host: str | None = None, language: str = "nl") -> httpx.Client:
         """A client that keeps cookies and asks like a person's browser: by public name, navigating."""
         return httpx.Client(

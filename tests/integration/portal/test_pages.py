@@ -24,9 +24,10 @@ LOG = "<img src=x onerror=\"document.title='broken in'\"><script>document.title=
 
 @pytest.fixture(autouse=True)
 def nothing_runs(pages: Pages) -> Iterator[None]:
-    """Each test leaves the spawner as it found it."""
+    """Each test leaves the spawner as it found it, one that fails too."""
     yield
     pages.steer(go=None, fail=None, choices=None, event__1_json=None, event__2_json=None, event__3_json=None)
+    pages.stop_servers("sanne")
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
 
     yield log_in
     for context in contexts:
+        # For the report of a test that failed.
+        print("open at the end:", *(page.url for page in context.pages))
         context.close()
 
 
