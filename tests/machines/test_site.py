@@ -56,7 +56,7 @@ def people(browser: Browser, site: Operator) -> Iterator[dict[str, Any]]:
 def handed_in(site: Operator) -> dict[str, str]:
     """Every file that was handed in, with its digest."""
     lines = site.hub.run(
-        f"cd {site.state}/exchange && find . -type f -path '*inbound*' -print0 | xargs -0r sha256sum"
+        f"cd {site.state}/exchange && find . -type f -path '*/submissions/*' -print0 | xargs -0r sha256sum"
     ).stdout  # fmt: skip
     return {line.split()[1]: line.split()[0] for line in lines.splitlines()}
 
