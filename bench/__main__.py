@@ -15,6 +15,7 @@ BENCHMARKS = {
     "assistant-overhead": ("bench.assistant_overhead", "run", "from a question to the model's first word"),
     "assistant-streams": ("bench.assistant_overhead", "run_streams", "each word of twenty answers at one time"),
     "class-start": ("bench.class_start", "run", "100 light servers asked for within 10 s, until 95 are ready"),
+    "first-cell": ("bench.first_cell", "run", "from the click to the output of a first cell that imports PyTorch"),
     "sandbox-start": ("bench.sandbox_start", "run", "from the request for a sandbox to the answer of its walled lab"),
     "scheduler-load": (
         "bench.scheduler_load",

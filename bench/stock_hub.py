@@ -99,7 +99,7 @@ def running_stock_hub(
     Args:
         site: whose Slurm, environments and proxy program are used.
         folder: an empty folder for its files and its servers' home.
-        environment: of its labs: the product's own, with the paths outside the wall.
+        environment: of its labs: the product's own, with the paths outside the wall, or none for a lab as it is.
         variants: the ways of setting BatchSpawner to offer.
 
     Raises:
@@ -114,7 +114,8 @@ def running_stock_hub(
     # The notebook environment has no batchspawner; stock needs it there. This adds that package and nothing else.
     source = site.installation.hub_env / "lib/python3.11/site-packages/batchspawner"
     (packages / "batchspawner").symlink_to(source)
-    lab = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{packages}"}
+    path = [environment["PYTHONPATH"]] if "PYTHONPATH" in environment else []
+    lab = {**environment, "PYTHONPATH": ":".join([*path, str(packages)])}
     settings = {
         "BENCH_ADDRESS": f"http://127.0.0.1:{public}",
         "BENCH_HUB_PORT": str(hub),

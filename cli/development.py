@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -32,10 +33,9 @@ SIDE_BY_SIDE = ("-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfil
 
 def _run(argv: Sequence[str], code: Path | None = None) -> int:
     """Run a command in the tree, or in the copy of it that the service account works in; gives its exit code."""
-    tree = Installation.current().code
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = _environment()
     if code is None:
-        return subprocess.run(argv, cwd=tree, env=environment, check=False).returncode
+        return subprocess.run(argv, cwd=Installation.current().code, env=environment, check=False).returncode
     account = _account()
     environment |= {
         "HOME": str(code / HOME),
@@ -57,6 +57,39 @@ def _run(argv: Sequence[str], code: Path | None = None) -> int:
         umask=0o022,
         check=False,
     ).returncode
+
+
+@contextmanager
+def _beside(argv: Sequence[str] | None) -> Iterator[Callable[[], int]]:
+    """Run a command in the tree while something else goes on; nothing is run for None.
+
+    Gives a function that waits for its end, prints what it printed, and gives its exit code.
+    """
+    if argv is None:
+        yield lambda: 0
+        return
+    with tempfile.TemporaryFile("w+") as printed, subprocess.Popen(
+        argv, cwd=Installation.current().code, env=_environment(), stdout=printed, stderr=subprocess.STDOUT
+    ) as process:  # fmt: skip
+
+        def ended() -> int:
+            code = process.wait()
+            printed.seek(0)
+            shutil.copyfileobj(printed, sys.stdout)
+            sys.stdout.flush()
+            return code
+
+        try:
+            yield ended
+        finally:
+            # Of a run that was broken off: pytest takes down what it started.
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+
+def _environment() -> dict[str, str]:
+    tree = str(Installation.current().code)
+    return {**os.environ, "PYTHONPATH": tree, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _account() -> pwd.struct_passwd:
@@ -124,10 +157,13 @@ def test(
     side_by_side = () if extra else SIDE_BY_SIDE
     wanted = [] if everything else [f"not {LEFT_OUT}"]
     is_root = os.geteuid() == 0
-    with _own_copy() as copy:
+    of_root = [*pytest, "-m", " and ".join(["root and not site", *wanted])] if is_root and not extra else None
+    # Root's few tests mostly wait, so they run beside the others. The slow ones fill the machine and come after them.
+    with _beside(None if everything else of_root) as ended, _own_copy() as copy:
         codes = [_run([*pytest, *side_by_side, "-m", " and ".join(["not root and not site", *wanted]), *extra], copy)]
-    if is_root and not extra:
-        codes.append(_run([*pytest, "-m", " and ".join(["root and not site", *wanted])]))
+        codes.append(ended())
+    if everything and of_root:
+        codes.append(_run(of_root))
     if not everything:
         output.err.print(f"Left out: tests marked {LEFT_OUT}. ./leerlab test --all runs everything.")
     output.err.print("Left out: a whole site on machines made for it. sudo ./leerlab test --site deploys one.")

@@ -40,6 +40,9 @@ def inside_environment(plan: ServerPlan, given: Mapping[str, str], base: str, hu
     environment["JUPYTERHUB_ACTIVITY_URL"] = given["JUPYTERHUB_ACTIVITY_URL"].replace(outside, api, 1)
     environment["JUPYTERHUB_API_URL"] = api
     environment["JUPYTERHUB_SERVICE_URL"] = f"http://127.0.0.1:{plan.wall.publish}{base}"
+    # JupyterHub's own names for it; extensions that show or spare memory look for them.
+    environment["MEM_LIMIT"] = str(int(plan.profile.memory))
+    environment["CPU_LIMIT"] = str(plan.profile.cpus)
     return {**environment, **plan.wall.environment}
 
 

@@ -48,7 +48,7 @@ def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
     yield log_in
     for context in contexts:
         # For the report of a test that failed.
-        print("open at the end:", *(page.url for page in context.pages))
+        print("open at the end:", *(page.url for page in context.pages))  # noqa: T201
         context.close()
 
 
