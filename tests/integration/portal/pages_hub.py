@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from portal_site import LIMITS
+from portal_site import CODE, LIMITS
 from traitlets.config import Config
 
 from base.messages import Message
 from base.paths import State
+from grading.plans import LAB, Role, lab_environment
 from hub_config import named_servers
 from hub_config.login.demo import DemoAuthenticator
 from hub_config.login.gate import GuardedHub
@@ -115,6 +116,12 @@ def settings() -> Config:
     c.Spawner.notebook_dir = str(ROOT)
     c.Spawner.consecutive_failure_limit = 0
     c.Spawner.env_keep = ["PATH"]
+    # The lab that people have, without its wall: as it comes, it loads for half a minute on a busy machine.
+    c.Spawner.environment = {
+        name: value.replace(str(LAB), str(CODE / "images/notebook"))
+        for name, value in lab_environment(Role.PLAIN).items()
+        if name != "PATH"
+    }
     c.Spawner.cmd = [str(Path(os.environ["LEERLAB_NOTEBOOK_ENV"]) / "bin/jupyterhub-singleuser")]
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,

@@ -79,7 +79,7 @@ class CourseSingleUser(JupyterHubSingleUser):
     @classmethod
     def make_serverapp(cls, **kwargs: Any) -> ServerApp:
         """The server with its fixed settings, which no file overrides."""
-        extensions = {**kwargs.pop("jpserver_extensions", {}), EXTENSION: True}
+        extensions = {**kwargs.pop("jpserver_extensions", {}), EXTENSION: True, "leerlab_lab.cookies": True}
         server = super().make_serverapp(jpserver_extensions=extensions, **kwargs)
         config = server.config.ServerApp
         config.contents_manager_class = NoContents
