@@ -260,7 +260,7 @@ class Machine:
         self._process = None
 
     def destroy(self) -> None:
-        """Nothing is left of it: power off, disk gone. Also of one that never got so far."""
+        """Nothing is left of it: power off, disk gone. Also of one that never got so far, or is gone already."""
         self.cut_power()
         if self.name in self.network.members:
             self.network.leave(self.name)
@@ -269,7 +269,8 @@ class Machine:
             if quiet("umount", self.root, check=False).returncode and time.monotonic() > until:
                 quiet("umount", "--lazy", self.root)
             time.sleep(0.1)
-        shutil.rmtree(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def ssh(self, *words: str) -> list[str]:
         """The command that runs something on it, as root."""
