@@ -15,7 +15,7 @@ import pytest
 from browse import Visitor, browser_of
 from deploy import DOMAIN, Operator
 from outside import STUDENT, TEACHER
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from rootfs import CODE
 from steps import (
     COURSE,
@@ -61,6 +61,16 @@ def handed_in(site: Operator) -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in lines.splitlines()}
 
 
+def sizes(page: Page, kind: str, part: str) -> tuple[int, int]:
+    """How many bytes of something that a page loaded came over the network, and how many they hold."""
+    look = (
+        f"performance.getEntriesByType('{kind}').filter(one => one.name.includes('{part}'))"
+        ".map(one => [one.encodedBodySize, one.decodedBodySize])[0]"
+    )
+    encoded, decoded = page.evaluate(look)
+    return encoded, decoded
+
+
 def marks(site: Operator) -> str:
     return site.hub.run(f"sqlite3 {site.state}/courses/{COURSE}/gradebook.db '{SCORE}'").stdout.strip()
 
@@ -84,6 +94,9 @@ def test_a_student_hands_in_and_a_teacher_grades_over_tls(site: Operator, people
     student.log_in()
     assert student.page.url.startswith(f"https://portal.{DOMAIN}/")
     open_assignment(student)
+    sent, page = sizes(student.page, "resource", "jlab_core"), sizes(student.page, "navigation", "/lab/")
+    assert sent[0] < sent[1] / 2, "the lab's scripts come compressed"
+    assert page[0] == page[1], "pages, which hold secrets, do not"
     solve_first_exercises(student.page)
     run_all_cells(student.page)
     write_reflection(student.page, ANSWER)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,14 +13,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-
-from base.paths import State
-from confinement import seccomp
-from grading.plans import seccomp_of
-
-# pytest's importlib mode puts no test folder on the path.
-sys.path.insert(0, str(Path(__file__).parents[1] / "lab_assistant"))
-
 from walled_lab import OFF, TOKEN, Lab
 
 pytestmark = pytest.mark.integration
@@ -127,17 +116,6 @@ def test_it_is_interrupted_restarted_and_its_death_is_noticed_like_any_other(tmp
     )
     assert said[1]["imported"] == IMPORTED
     assert said[2:] == ["KeyboardInterrupt", "noticed", "again\n", "KeyboardInterrupt"]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Labs behind their wall, without an assistant."""
-    root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    state = State(root / "s")
-    state.make()
-    seccomp.write_filter(seccomp_of(state))
-    yield Lab(state, "tcp:127.0.0.1:1")
-    shutil.rmtree(root)
 
 
 def running(module: str) -> int:
