@@ -163,10 +163,11 @@ def test(
         codes = [_run([*pytest, *side_by_side, "-m", " and ".join(["not root and not site", *wanted]), *extra], copy)]
         codes.append(ended())
     if everything and of_root:
-        codes.append(_run(of_root))
+        codes += [_run(of_root), _run(_of_site([]))]
     if not everything:
         output.err.print(f"Left out: tests marked {LEFT_OUT}. ./leerlab test --all runs everything.")
-    output.err.print("Left out: a whole site on machines made for it. sudo ./leerlab test --site deploys one.")
+    if not (everything and of_root):
+        output.err.print("Left out: a whole site on machines made for it. sudo ./leerlab test --site deploys one.")
     if not is_root:
         output.err.print("Left out: tests marked root, which need root rights; sudo ./leerlab test runs those too.")
     elif extra:
@@ -184,11 +185,13 @@ def _test_site(extra: Sequence[str]) -> None:
             "They have addresses and file systems of their own.",
             "Start it as root: sudo ./leerlab test --site",
         )
-    code = _run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-m", "site", "tests/machines", *extra]
-    )
+    code = _run(_of_site(extra))
     if code:
         raise typer.Exit(_exit_code([code]))
+
+
+def _of_site(extra: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-m", "site", "tests/machines", *extra]
 
 
 @app.command()

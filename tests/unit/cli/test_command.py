@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from base.errors import InputError, LeerlabError
-from cli.development import _exit_code, _not_plain
+from cli.development import _beside, _exit_code, _not_plain
 
 CODE = Path(__file__).resolve().parents[3]
 
@@ -106,6 +107,28 @@ def test_exit_codes_of_pytest_become_ours() -> None:
     assert _exit_code([0, 1]) == 1
     assert _exit_code([5]) == 1, "no test at all is no success"
     assert _exit_code([0, 4]) == 2
+
+
+def test_what_runs_beside_the_tests_is_printed_whole_after_them_and_its_failure_counts(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    program = "import sys, time; print('from beside', flush=True); time.sleep(0.5); print('its end'); sys.exit(3)"
+    with _beside([sys.executable, "-c", program]) as ended:
+        print("the tests", flush=True)  # noqa: T201
+        assert ended() == 3
+    assert capfd.readouterr().out == "the tests\nfrom beside\nits end\n"
+    with _beside(None) as ended:
+        assert ended() == 0
+
+
+@pytest.mark.fault
+def test_what_runs_beside_tests_that_are_broken_off_is_told_to_end() -> None:
+    program = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('taken down')"
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), _beside([sys.executable, "-c", program]):
+        time.sleep(1)
+        raise KeyboardInterrupt
+    assert time.monotonic() - begin < 30
 
 
 def test_links_and_devices_do_not_come_back_with_the_build_output(tmp_path: Path) -> None:
