@@ -22,6 +22,13 @@ DESCRIPTION = {
     "nodes": [{"name": "n1", "cpus": 8, "memory": "8G"}],
     "partitions": [{"name": "cpu", "nodes": ["n1"], "time": "1h", "default": True}],
 }
+# What root's slurmd can do in place of what an ordinary account's does (slurm.conf(5), cgroup.conf(5)).
+OF_CGROUPS = {
+    "ProctrackType=proctrack/linuxproc": "ProctrackType=proctrack/cgroup",
+    "TaskPlugin=task/none": "TaskPlugin=task/cgroup",
+    "JobAcctGatherType=jobacct_gather/linux": "JobAcctGatherType=jobacct_gather/cgroup",
+    "JobAcctGatherParams=OverMemoryKill\n": "",
+}
 # Writes the Slurm of a site as its account would, and prints its daemons.
 WRITE = """
 import json, sys
@@ -58,11 +65,12 @@ def until(seen: Callable[[], object], what: str) -> None:
 
 
 @contextmanager
-def roots_slurm(address: str = "127.0.0.1") -> Iterator[Cluster]:
+def roots_slurm(address: str = "127.0.0.1", *, cgroups: bool = False) -> Iterator[Cluster]:
     """The site's account keeps Slurm; slurmd is root's, so that another account's job can run.
 
     Args:
         address: of the node.
+        cgroups: whether jobs are held in control groups, as on a cluster, which only root can set up.
     """
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     account = pwd.getpwnam(SITE)
@@ -82,6 +90,11 @@ def roots_slurm(address: str = "127.0.0.1") -> Iterator[Cluster]:
     text = conf.read_text().replace(f"SlurmdUser={SITE}", "SlurmdUser=root")
     if address != "127.0.0.1":
         text = text.replace("NodeAddr=127.0.0.1", f"NodeAddr={address}").replace("NoInAddrAny,", "")
+    if cgroups:
+        for plain, grouped in OF_CGROUPS.items():
+            assert plain in text
+            text = text.replace(plain, grouped)
+        (conf.parent / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainCores=yes\n")
     conf.write_text(text)
     for folder in (state, state / "generated", state / "run", state / "slurm"):
         folder.chmod(0o755)

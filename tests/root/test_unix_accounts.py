@@ -134,7 +134,7 @@ def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     folder.chmod(0o755)
     subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
-    with roots_slurm(ADDRESS) as cluster:
+    with roots_slurm(ADDRESS, cgroups=True) as cluster:
         description = described(cluster.conf, folder)
         (folder / "site.yaml").write_text(yaml.safe_dump(description))
         made = Place(cluster, folder, Site.of_plain(description))
@@ -218,6 +218,26 @@ def test_each_server_runs_as_its_persons_own_account(place: Place, people: dict[
     assert {one.username() for one in processes("jupyterhub.singleuser")} >= {f"{PREFIX}00000", f"{PREFIX}00001"}
     daemons = {one.username() for one in processes(str(place.state))}
     assert "root" not in daemons and SITE in daemons
+
+
+def test_what_slurm_lets_a_job_take_holds_for_all_that_runs_behind_its_wall(
+    place: Place, people: dict[str, Browser]
+) -> None:
+    jobs = {user: number for number, (user, _) in place.jobs().items()}
+    for user, number in jobs.items():
+        uid = pwd.getpwnam(user).pw_uid
+        inside = [one for one in psutil.process_iter(["username"]) if one.info["username"] == user]
+        assert len(inside) >= 4, "wrapper, wall, relays and lab"
+        for process in inside:
+            try:
+                groups = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
+            except ProcessLookupError:  # it has ended meanwhile
+                continue
+            kept = {line.split(":")[1]: line.split(":")[2] for line in groups}
+            for kind in ("memory", "freezer", "cpuset"):
+                assert f"/uid_{uid}/job_{number}/" in f"{kept[kind]}/", (process.cmdline(), kept)
+        limit = Path(f"/sys/fs/cgroup/memory{kept['memory'].partition('/job_')[0]}/job_{number}/memory.limit_in_bytes")
+        assert int(limit.read_text()) == 2**30
 
 
 def test_files_made_in_a_lab_are_the_persons_own(place: Place, people: dict[str, Browser]) -> None:
