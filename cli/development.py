@@ -47,6 +47,8 @@ def _run(argv: Sequence[str], code: Path | None = None) -> int:
     }
     for name in [name for name in environment if name.startswith("XDG_")]:
         del environment[name]
+    # The copy goes away: what is compiled once there saves each of the many programs that the tests start its own.
+    del environment["PYTHONDONTWRITEBYTECODE"]
     return subprocess.run(
         argv,
         cwd=code,

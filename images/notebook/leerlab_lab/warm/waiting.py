@@ -15,12 +15,17 @@ import select
 import site
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# What every kernel imports, whatever its notebook does.
-_ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.interactiveshell", "zmq.asyncio")
+# What every kernel imports, whatever its notebook does, most of it only when it starts.
+_ALWAYS = (
+    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.interactiveshell",
+    "IPython.core.completerlib", "IPython.extensions.storemagic", "tornado.queues", "tornado.platform.asyncio",
+    "zmq.asyncio", "faulthandler", "psutil", "sqlite3",
+)  # fmt: skip
 
 
 def wait(line: socket.socket, modules: list[str]) -> dict[str, Any] | None:
@@ -71,12 +76,18 @@ def user_packages() -> tuple[str, int]:
         return place, 0
 
 
-def become(order: dict[str, Any]) -> None:
-    """Be a kernel, as `python -m ipykernel_launcher` would be with these arguments, there, in that environment."""
+def become(order: dict[str, Any], given: Mapping[str, str]) -> None:
+    """Be a kernel, as `python -m ipykernel_launcher` would be with these arguments, there, in that environment.
+
+    Args:
+        order: see the module's own text.
+        given: the variables that this process began with; what packages have set since, they set in every kernel.
+    """
     from ipykernel import kernelapp  # noqa: PLC0415  it is imported already, as late as a kernel does it
 
+    made = {name: value for name, value in os.environ.items() if given.get(name) != value}
     os.environ.clear()
-    os.environ.update(order["environment"])
+    os.environ.update({**made, **order["environment"]})
     os.chdir(order["folder"])
     launcher = importlib.util.find_spec("ipykernel_launcher")
     sys.argv = [str(launcher.origin if launcher else "ipykernel_launcher"), *order["argv"]]
@@ -88,7 +99,7 @@ def main() -> None:
     # Nothing is imported from where this was started; a kernel looks in its own folder first, as every kernel does.
     del sys.path[0]
     line, modules = socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]
-    before = user_packages()
+    before, given = user_packages(), dict(os.environ)
     order = wait(line, modules)
     if order is None:
         return
@@ -96,7 +107,7 @@ def main() -> None:
     line.sendall(b"1\n" if same else b"0\n")
     line.close()
     if same:
-        become(order)
+        become(order, given)
 
 
 if __name__ == "__main__":
