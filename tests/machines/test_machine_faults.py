@@ -38,8 +38,8 @@ def well(site: Operator) -> bool:
 def job(site: Operator) -> Iterator[str]:
     """A job that runs on the node as long as the test."""
     number = site.hub.run(
-        "cd /tmp && setpriv --reuid=leerlab --regid=leerlab --clear-groups sbatch --parsable --account=courses --mem=100M "
-        f"--output=/dev/null --wrap='sleep 3000' --chdir={site.state}/jobs"
+        "cd /tmp && setpriv --reuid=leerlab --regid=leerlab --clear-groups sbatch --parsable --account=courses "
+        f"--mem=100M --output=/dev/null --wrap='sleep 3000' --chdir={site.state}/jobs"
     ).stdout.strip()
     until("the job runs", lambda: state_of(site, number) == "RUNNING", 60)
     yield number

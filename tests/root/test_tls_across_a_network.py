@@ -26,7 +26,7 @@ from spawners.job import VARIABLE, Task
 
 CODE = Path(__file__).resolve().parents[2]
 sys.path.append(str(CODE / "tests/integration/spawners"))
-from tls_hub import CertifyingHub  # noqa: E402  needs the path above
+from wrapped_jobs import HubSocket  # noqa: E402  needs the path above
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(180)]
 HUB, NODE = ("lltls-hub", "10.231.10.1"), ("lltls-node", "10.231.10.2")
@@ -71,7 +71,7 @@ def line() -> Iterator[DelayLine]:
 def test_a_lab_far_away_is_reached_through_loss_delay_and_a_cut(folder: Path, line: DelayLine) -> None:
     papers = Certificates(folder / "secrets")
     papers.make()
-    hub = CertifyingHub(folder / "hub.sock", lambda: papers.issue(START, NODE[1]))
+    hub = HubSocket(folder / "hub.sock", lambda: papers.issue(START, NODE[1]))
     hub.open()
     (folder / "hub.sock").chmod(0o666)
     wall = Wall(

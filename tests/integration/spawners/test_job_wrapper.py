@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
 import httpx
 import pytest
+from wrapped_jobs import HubSocket, jobs_of, wall_folder
 
 from cluster.embedded import KILL_WAIT
-from confinement import seccomp
 from confinement.wall import Relay, Wall
 from spawners.job import VARIABLE, Task
 
@@ -41,98 +35,46 @@ http.server.HTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 pytestmark = pytest.mark.integration
 
 
-class Listening:
-    """A unix socket on which a hub could listen; answers as told and remembers what came."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.answers = [204]
-        self.received: list[tuple[str, str, dict[str, Any]]] = []
-        self._server: ThreadingUnixStreamServer | None = None
-
-    def open(self) -> None:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.received.append((self.path, self.headers["Authorization"], body))
-                self.send_response(outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0])
-                self.end_headers()
-
-            def address_string(self) -> str:
-                return "unix"
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingUnixStreamServer(str(self.path), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    (made / "home").mkdir()
-    seccomp.write_filter(made / "seccomp.bpf")
-    yield made
-    shutil.rmtree(made)
+    with wall_folder() as made:
+        yield made
 
 
 @pytest.fixture
-def listening(folder: Path) -> Iterator[Listening]:
-    made = Listening(folder / "hub.sock")
+def hub(folder: Path) -> Iterator[HubSocket]:
+    made = HubSocket(folder / "hub.sock")
     yield made
     made.close()
 
 
 @pytest.fixture
 def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
+    with jobs_of(JOB) as start:
 
-    def begin(program: str, **environment: str) -> subprocess.Popen[bytes]:
-        wall = Wall(
-            command=("/usr/bin/python3", "-c", program), home=folder / "home",
-            seccomp=folder / "seccomp.bpf", publish=8888,
-            relays=(Relay(8081, f"unix:{folder}/hub.sock"),), environment={"JUPYTERHUB_API_TOKEN": "abc"},
-        )  # fmt: skip
-        task = Task(
-            wall=wall, report_to=f"unix:{folder}/hub.sock", report_path="/hub/api/leerlab/starts/00", secret="s3cret",
-            base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
-        )  # fmt: skip
-        process = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", str(JOB)],
-            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **environment},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-        )  # fmt: skip
-        started.append(process)
-        return process
+        def begin(program: str, **environment: str) -> subprocess.Popen[bytes]:
+            wall = Wall(
+                command=("/usr/bin/python3", "-c", program), home=folder / "home",
+                seccomp=folder / "seccomp.bpf", publish=8888,
+                relays=(Relay(8081, f"unix:{folder}/hub.sock"),), environment={"JUPYTERHUB_API_TOKEN": "abc"},
+            )  # fmt: skip
+            task = Task(
+                wall=wall, report_to=f"unix:{folder}/hub.sock", report_path="/hub/api/leerlab/starts/00",
+                secret="s3cret", base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log",
+                log_limit=2000,
+            )  # fmt: skip
+            return start({VARIABLE: task.to_json(), **environment})
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate(timeout=10)
-
-
-def reported(listening: Listening, count: int = 1, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while len(listening.received) < count:
-        assert time.monotonic() < end, "no report"
-        time.sleep(0.01)
+        yield begin
 
 
 def test_it_reports_the_port_on_which_the_server_answers(
-    begin: Callable[..., Any], listening: Listening, folder: Path
+    begin: Callable[..., Any], hub: HubSocket, folder: Path
 ) -> None:
-    listening.open()
+    hub.open()
     process = begin(SERVER, CUDA_VISIBLE_DEVICES="1")
-    reported(listening)
-    path, authorization, body = listening.received[0]
+    hub.port()
+    path, authorization, body = hub.received[0]
     assert (path, authorization, list(body)) == ("/hub/api/leerlab/starts/00", "start s3cret", ["port"])
     inside = httpx.get(f"http://127.0.0.1:{body['port']}/user/sanne/api").text
     # It came along with the job and is not of Slurm's giving, so it enters no wall.
@@ -145,11 +87,11 @@ def test_it_reports_the_port_on_which_the_server_answers(
     assert process.wait(20) == 143
 
 
-def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], listening: Listening) -> None:
-    listening.open()
+def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], hub: HubSocket) -> None:
+    hub.open()
     process = begin("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER)
-    reported(listening)
-    port = listening.received[0][2]["port"]
+    hub.port()
+    port = hub.port()
     process.send_signal(signal.SIGTERM)
     # Sooner than Slurm's KillWait would end it, although the server does not heed SIGTERM.
     assert process.wait(KILL_WAIT) == 143
@@ -158,31 +100,30 @@ def test_on_term_everything_inside_is_gone_at_once(begin: Callable[..., Any], li
 
 
 @pytest.mark.fault
-def test_a_hub_that_is_away_is_told_when_it_is_back(begin: Callable[..., Any], listening: Listening) -> None:
+def test_a_hub_that_is_away_is_told_when_it_is_back(begin: Callable[..., Any], hub: HubSocket) -> None:
     process = begin(SERVER)
     time.sleep(1)
-    listening.answers = [502, 404, 204]
-    listening.open()
-    reported(listening, 3)
-    assert len({body["port"] for _, _, body in listening.received}) == 1
+    hub.answers = [502, 404, 204]
+    hub.open()
+    hub.port(reports=3)
     time.sleep(0.5)
-    assert len(listening.received) == 3
+    assert len(hub.received) == 3
     assert process.poll() is None
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("status", [400, 403, 409])
 def test_a_server_whose_report_is_refused_for_good_is_ended(
-    begin: Callable[..., Any], listening: Listening, status: int
+    begin: Callable[..., Any], hub: HubSocket, status: int
 ) -> None:
     """409 is what the wrapper of a job gets that Slurm runs a second time."""
-    listening.answers = [status]
-    listening.open()
+    hub.answers = [status]
+    hub.open()
     process = begin(SERVER)
-    reported(listening)
+    hub.port()
     assert process.wait(20) == 70
-    assert len(listening.received) == 1
-    with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", listening.received[0][2]["port"]), 1):
+    assert len(hub.received) == 1
+    with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", hub.port()), 1):
         pass
 
 
@@ -221,12 +162,12 @@ def test_without_a_task_it_says_who_starts_it() -> None:
 
 @pytest.mark.attack
 def test_the_secret_is_not_in_the_environment_of_the_job_after_its_start(
-    begin: Callable[..., Any], listening: Listening
+    begin: Callable[..., Any], hub: HubSocket
 ) -> None:
     """A child of the wrapper would inherit what os.environ holds: bubblewrap gets none of it."""
-    listening.open()
+    hub.open()
     process = begin(SERVER)
-    reported(listening)
+    hub.port()
     children = [int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     threads = [Path(each, "children").read_text().split() for each in Path(f"/proc/{process.pid}/task").iterdir()]
     children += [int(each) for each in itertools.chain.from_iterable(threads)]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tls_hub import CertifyingHub
+from wrapped_jobs import HubSocket, jobs_of, wall_folder
 
-from confinement import seccomp
 from confinement.wall import Relay, Wall
 from spawners.certificates import Certificates
 from spawners.job import VARIABLE, Task
@@ -41,12 +38,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    for name in ("home", "secrets"):
-        (made / name).mkdir(mode=0o700)
-    seccomp.write_filter(made / "seccomp.bpf")
-    yield made
-    shutil.rmtree(made)
+    with wall_folder("secrets") as made:
+        yield made
 
 
 @pytest.fixture
@@ -57,8 +50,8 @@ def papers(folder: Path) -> Certificates:
 
 
 @pytest.fixture
-def hub(folder: Path, papers: Certificates) -> Iterator[CertifyingHub]:
-    made = CertifyingHub(folder / "hub.sock", lambda: papers.issue(START, "127.0.0.1"))
+def hub(folder: Path, papers: Certificates) -> Iterator[HubSocket]:
+    made = HubSocket(folder / "hub.sock", lambda: papers.issue(START, "127.0.0.1"))
     made.open()
     yield made
     made.close()
@@ -66,30 +59,21 @@ def hub(folder: Path, papers: Certificates) -> Iterator[CertifyingHub]:
 
 @pytest.fixture
 def begin(folder: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
+    with jobs_of(JOB) as start:
 
-    def begin() -> subprocess.Popen[bytes]:
-        wall = Wall(
-            command=("/usr/bin/python3", "-c", SERVER), home=folder / "home", seccomp=folder / "seccomp.bpf",
-            publish=8888, relays=(Relay(8081, f"unix:{folder}/hub.sock"),),
-        )  # fmt: skip
-        task = Task(
-            wall=wall, report_to=f"unix:{folder}/hub.sock", report_path=f"/hub/api/leerlab/starts/{START}",
-            secret="s3cret", base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log", log_limit=2000,
-            tls=True,
-        )  # fmt: skip
-        process = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", str(JOB)],
-            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), "TMPDIR": str(folder)},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-        )  # fmt: skip
-        started.append(process)
-        return process
+        def begin() -> subprocess.Popen[bytes]:
+            wall = Wall(
+                command=("/usr/bin/python3", "-c", SERVER), home=folder / "home", seccomp=folder / "seccomp.bpf",
+                publish=8888, relays=(Relay(8081, f"unix:{folder}/hub.sock"),),
+            )  # fmt: skip
+            task = Task(
+                wall=wall, report_to=f"unix:{folder}/hub.sock", report_path=f"/hub/api/leerlab/starts/{START}",
+                secret="s3cret", base="/user/sanne/", publish_on="127.0.0.1", log=folder / "server.log",
+                log_limit=2000, tls=True,
+            )  # fmt: skip
+            return start({VARIABLE: task.to_json(), "TMPDIR": str(folder)})
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate(timeout=10)
+        yield begin
 
 
 def context_of(papers: Certificates) -> ssl.SSLContext:
@@ -126,7 +110,7 @@ def until_open(port: int, context: ssl.SSLContext) -> bytes:
 
 
 def test_the_hub_reaches_the_lab_and_at_the_end_nothing_is_left(
-    begin: Callable[..., Any], hub: CertifyingHub, papers: Certificates, folder: Path
+    begin: Callable[..., Any], hub: HubSocket, papers: Certificates, folder: Path
 ) -> None:
     process = begin()
     port = hub.port()
@@ -144,9 +128,9 @@ def test_the_hub_reaches_the_lab_and_at_the_end_nothing_is_left(
 
 
 def test_a_hub_that_does_not_know_the_node_yet_is_asked_again(
-    begin: Callable[..., Any], hub: CertifyingHub, papers: Certificates
+    begin: Callable[..., Any], hub: HubSocket, papers: Certificates
 ) -> None:
-    hub.silent_for = 2
+    hub.answers = [503, 503, 200]
     begin()
     port = hub.port(reports=3)
     assert until_open(port, context_of(papers)) == b"the lab"
@@ -154,7 +138,7 @@ def test_a_hub_that_does_not_know_the_node_yet_is_asked_again(
 
 @pytest.mark.fault
 def test_when_stunnel_dies_the_lab_is_reached_again(
-    begin: Callable[..., Any], hub: CertifyingHub, papers: Certificates
+    begin: Callable[..., Any], hub: HubSocket, papers: Certificates
 ) -> None:
     process = begin()
     port, context = hub.port(), context_of(papers)
@@ -168,7 +152,7 @@ def test_when_stunnel_dies_the_lab_is_reached_again(
 
 @pytest.mark.fault
 def test_when_the_wrapper_is_killed_the_door_is_gone(
-    begin: Callable[..., Any], hub: CertifyingHub, papers: Certificates
+    begin: Callable[..., Any], hub: HubSocket, papers: Certificates
 ) -> None:
     process = begin()
     port = hub.port()
@@ -183,7 +167,7 @@ def test_when_the_wrapper_is_killed_the_door_is_gone(
 
 @pytest.mark.attack
 def test_nobody_but_the_hub_comes_in(
-    begin: Callable[..., Any], hub: CertifyingHub, papers: Certificates, folder: Path
+    begin: Callable[..., Any], hub: HubSocket, papers: Certificates, folder: Path
 ) -> None:
     """Without a certificate, with a neighbouring lab's, and with one of another authority that bears the hub's name."""
     begin()

@@ -6,15 +6,14 @@ import json
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wrapped_jobs import jobs_of, wall_folder
 
-from confinement import seccomp
 from confinement.wall import Bind, Wall
 from grading.job import VARIABLE, Task
 from spawners.use import counted_in
@@ -29,36 +28,23 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    (made / "home").mkdir()
-    (made / "use").mkdir()
-    seccomp.write_filter(made / "seccomp.bpf")
-    yield made
-    shutil.rmtree(made)
+    with wall_folder("use") as made:
+        yield made
 
 
 @pytest.fixture
 def begin(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
+    with jobs_of(JOB) as start:
 
-    def begin(program: str, *, seconds: int = 60, binds: tuple[Bind, ...] = ()) -> subprocess.Popen[bytes]:
-        wall = Wall(
-            command=("/usr/bin/python3", "-I", "-c", program), home=folder / "home", seccomp=folder / "seccomp.bpf",
-            binds=binds,
-        )  # fmt: skip
-        task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", folder / "use" / "use.jsonl")
-        process = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", str(JOB)],
-            env={"PATH": "/usr/bin", VARIABLE: task.to_json(), **SLURM},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-        )  # fmt: skip
-        started.append(process)
-        return process
+        def begin(program: str, *, seconds: int = 60, binds: tuple[Bind, ...] = ()) -> subprocess.Popen[bytes]:
+            wall = Wall(
+                command=("/usr/bin/python3", "-I", "-c", program), home=folder / "home",
+                seccomp=folder / "seccomp.bpf", binds=binds,
+            )  # fmt: skip
+            task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", folder / "use" / "use.jsonl")
+            return start({VARIABLE: task.to_json(), **SLURM})
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate(timeout=10)
+        yield begin
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
