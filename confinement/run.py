@@ -161,7 +161,8 @@ class Walled:
             return
         if not settled:
             self.terminate()
-        reason = self._refusal.strip() or ("it gave no reason." if settled else f"not ready after {timeout} seconds.")
+        # What was said after that belongs to a wall that came up too late, and may be its command's.
+        reason = self._refusal.strip() or "it gave no reason." if settled else f"not ready after {timeout} seconds."
         raise WallRefused(
             f"The wall could not be built: {reason}",
             "Nothing was started, because it would run without full protection.",

@@ -456,7 +456,7 @@ def test_a_port_that_cannot_be_bound_outside_refuses_the_start(plain: Wall) -> N
 def test_a_wall_that_is_not_ready_in_time_is_refused_and_leaves_nothing(plain: Wall) -> None:
     marker = f"marker-{os.urandom(8).hex()}"
     with pytest.raises(WallRefused, match="not ready after"):
-        start(replace(plain, command=("/usr/bin/sleep", "60", marker)), timeout=0.001)
+        start(replace(plain, command=("/bin/sh", "-c", "sleep 60; exit 1", marker)), timeout=0.001)
     assert until(lambda: not alive(marker), 1.0)
 
 
