@@ -103,6 +103,8 @@ class Network:
 
     def leave(self, name: str) -> None:
         """The namespace goes, and its interface with it."""
+        # By itself the kernel takes it away some time after the namespace, and a new machine of the name comes at once.
+        quiet("ip", "-n", self.bridge, "link", "del", f"v{name}", check=False)
         quiet("ip", "netns", "del", self.namespace(name), check=False)
         self.members.remove(name)
 

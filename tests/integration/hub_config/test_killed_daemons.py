@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,6 +54,30 @@ def test_a_killed_proxy_gets_its_routes_back(running_site: Any, person: Visitor)
     kill(running_site, "proxy")
     wait_for("the hub", lambda: hub_ready(running_site.site), 15)
     wait_for("the notebook", person.notebook_answers, 15)
+
+
+def test_while_proxy_and_hub_are_away_no_kernel_is_said_to_be_gone(running_site: Any, person: Visitor) -> None:
+    """JupyterLab takes a kernel for dead when its address is not found (404), and tells its learner so."""
+    hub = daemon(running_site, "hub")
+    hub.suspend()
+    seen = set()
+    try:
+        kill(running_site, "proxy")
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            answer = person.asked("api/kernels")
+            seen.add(answer.status_code if answer is not None else 0)
+            time.sleep(0.1)
+    finally:
+        hub.resume()
+
+    def back() -> bool:
+        answer = person.asked("api/kernels")
+        seen.add(answer.status_code if answer is not None else 0)
+        return person.notebook_answers()
+
+    wait_for("the notebook", back, BACK_SECONDS)
+    assert 404 not in seen, seen
 
 
 def test_a_killed_hub_finds_its_servers_again(running_site: Any, person: Visitor) -> None:

@@ -69,12 +69,16 @@ class Visitor:
 
     def notebook_answers(self) -> bool:
         """Whether the server answers at this person's own address."""
+        answer = self.asked("api")
+        return answer is not None and answer.status_code == 200 and "version" in answer.json()
+
+    def asked(self, path: str) -> httpx.Response | None:
+        """What is answered at this person's own address; None where nobody listens."""
         hub = self._site.site.hub
         try:
-            answer = self.browser.get(f"http://{self.name}.{hub.host}/user/{self.name}/api")
+            return self.browser.get(f"http://{self.name}.{hub.host}/user/{self.name}/{path}")
         except httpx.TransportError:
-            return False
-        return answer.status_code == 200 and "version" in answer.json()
+            return None
 
     def is_ready(self) -> bool:
         """Whether the hub takes this person's server to be ready."""
