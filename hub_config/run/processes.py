@@ -68,8 +68,8 @@ def proxy_daemon(site: Site, state: State, installation: Installation, ports: Po
         *("--ip", str(site.hub.bind), "--port", str(site.hub.port)),
         *("--api-ip", LOOPBACK, "--api-port", str(ports.proxy_api)),
         *("--error-target", f"http+unix://{hub_socket}/hub/error"),
-        # Until the hub has told the ways to the servers, they are asked of the hub, which says that they are away or that
-        # it is: the proxy itself would say 404, and JupyterLab takes a kernel for dead that is not found.
+        # Until the hub has told the ways to the servers, the hub is asked for them, which says that they are away or is
+        # away itself: the proxy would say 404, and JupyterLab takes a kernel for dead that is not found.
         *("--default-target", f"http+unix://{hub_socket}"),
         *("--host-routing", "--log-level", "warn"),
         *proxy_options(site, state),
