@@ -20,7 +20,7 @@ from bench.http import HubSide
 from bench.limit import BareServer, EmptyJob
 from bench.result import Result
 from bench.site import CPUS, MEMORY, PERSON, BenchSite, running_site
-from bench.spawn_latency import FOLDER, QUIET_LOAD, bare_environment, product_side, say, settle
+from bench.spawn_latency import FOLDER, bare_environment, not_quiet, product_side, say, settle
 from bench.stock_hub import BEST, StockHub, running_stock_hub
 from hub_config.login import keys
 
@@ -323,8 +323,4 @@ def _notes(measured: _Measured) -> list[str]:
         f"{CPUS} CPU and {MEMORY} asked of Slurm; {os.cpu_count()} processors for Slurm, hub, lab and browser; "
         f"load average at the start of each repetition at most {most:.2f}",
     ]
-    if most >= QUIET_LOAD:
-        notes.append(
-            f"the machine was not quiet (load average {QUIET_LOAD} or more): compare sides, not with other runs"
-        )
-    return notes
+    return notes + not_quiet(most)

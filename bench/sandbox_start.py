@@ -20,7 +20,7 @@ from bench.http import wait_for_server
 from bench.limit import EmptyJob
 from bench.result import Result
 from bench.site import COMPANY, CPUS, MEMORY, BenchSite, running_site
-from bench.spawn_latency import QUIET_LOAD, say, settle
+from bench.spawn_latency import not_quiet, say, settle
 from hub_config.login import keys
 from hub_config.run.browser import Browser
 from portal.configuration import SERVICE
@@ -242,8 +242,4 @@ def _notes(measured: Measured) -> list[str]:
         "looks for jobs to start once a second, so every side has a random wait of up to a second in it",
         f"{os.cpu_count()} processors; load average at the start of each repetition at most {most:.2f}",
     ]
-    if most >= QUIET_LOAD:
-        notes.append(
-            f"the machine was not quiet (load average {QUIET_LOAD} or more): compare sides, not with other runs"
-        )
-    return notes
+    return notes + not_quiet(most)

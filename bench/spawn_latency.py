@@ -200,11 +200,18 @@ def _notes(measured: Measured) -> list[str]:
         "the product runs the server behind its wall; the stock peer and the limit run it without one",
         f"{os.cpu_count()} processors; load average at the start of each repetition at most {most:.2f}",
     ]
-    if most >= QUIET_LOAD:
-        notes.append(
-            f"the machine was not quiet (load average {QUIET_LOAD} or more): compare sides, not with other runs"
-        )
-    return notes
+    return notes + not_quiet(most)
+
+
+def not_quiet(most: float) -> list[str]:
+    """What a reader must know where the machine had more to do than the benchmark.
+
+    Args:
+        most: the highest load average at the start of a repetition.
+    """
+    if most < QUIET_LOAD:
+        return []
+    return [f"the machine was not quiet (load average {QUIET_LOAD} or more): compare sides, not with other runs"]
 
 
 def settle(slurm_conf: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODULES = ("numpy", "pandas", "matplotlib.pyplot", "torch")
 """What is imported beforehand, of what the environment has; in this order."""
 LEAST_MEMORY = 1536 * 1024**2
-"""With less memory than this, in bytes, a learner has better use for what a waiting kernel takes (about 400 MB)."""
+"""With less memory than this, in bytes, a learner has better use for what a waiting kernel takes (about 330 MB)."""
 KEPT_SECONDS = 600.0
 """Who opens no notebook for so long does not want one now, and gets the memory back."""
 
