@@ -108,13 +108,15 @@ class Pages:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def steer(self, **files: str | None) -> None:
-        """Write or remove the files that the spawner looks at."""
+        """Write or remove the files that the spawner looks at; it never sees half of one."""
         for name, text in files.items():
             path = self.root / name.replace("__", "-").replace("_json", ".json")
             if text is None:
                 path.unlink(missing_ok=True)
             else:
-                path.write_text(text)
+                half = self.root / f".{path.name}.half"
+                half.write_text(text)
+                half.replace(path)
 
     def servers(self, name: str) -> dict[str, Any]:
         """A person's servers that run, start or stop, as the hub has them."""
