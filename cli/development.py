@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,7 @@ LEFT_OUT = "slow"
 BUILD, HOME = "build", ".home"
 NOT_COPIED = (".git", BUILD, HOME, "__pycache__", ".*_cache", "*.egg-info")
 PYTEST_USAGE = 4
+TAKEN_DOWN_SECONDS = 120.0
 # The tests wait more than they compute: one more of them than cores. Those of one file share what they run on, so they
 # stay together.
 SIDE_BY_SIDE = ("-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile")
@@ -84,9 +85,11 @@ def _beside(argv: Sequence[str] | None) -> Iterator[Callable[[], int]]:
         try:
             yield ended
         finally:
-            # Of a run that was broken off: pytest takes down what it started.
+            # Of a run that was broken off: pytest takes down what it started. Popen itself would not wait for that.
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(TAKEN_DOWN_SECONDS)
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from base.disk_use import disk_use
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from hub_config.audit import existing_ledger
@@ -25,7 +26,6 @@ from sandboxes.keeper import pack
 from sandboxes.life import Sandboxes
 from sandboxes.living import living
 from sandboxes.taking import Taking
-from sandboxes.usage import disk_use
 
 SHELL = "shell"
 """The actor of what was done from the command line: whoever may read the site's keys."""

@@ -103,7 +103,7 @@ class Plans:
         runs_as = self.accounts.runs_as(person.name) if self.accounts is not None else None
         return ServerPlan(
             profile, self._lab(person.name, groups, profile), HUB_PORT, self.charging.account(person.name), purpose,
-            self.charging.before(person.name, groups, runs_as), runs_as,
+            self.charging.before(person.name, groups, runs_as), runs_as, profile.home_size,
         )  # fmt: skip
 
     def profiles_for(self, person: Person) -> list[Profile]:
@@ -172,6 +172,11 @@ class Plans:
         home = self.state.homes / name
         if self.accounts is None:
             home.mkdir(mode=0o700, exist_ok=True)
+        environment, sizes = lab_environment(role), self.site.confinement.sizes()
+        if profile.home_size is not None:
+            environment["LEERLAB_HOME_SIZE"] = str(int(profile.home_size))
+            limits = self.site.confinement.limits
+            sizes["limits"] = replace(limits, file_size=min(limits.file_size, int(profile.home_size)))
         wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", "-m", "jupyterhub.singleuser"),
             home=home,
@@ -180,8 +185,8 @@ class Plans:
             root=installation.image,
             relays=(Relay(HUB_PORT, f"unix:{self.state.run / 'hub-api.sock'}"), *lab_relays(role, self.state)),
             publish=SERVER_PORT,
-            environment=in_language(lab_environment(role), page_request.current().language),
-            **self.site.confinement.sizes(),
+            environment=in_language(environment, page_request.current().language),
+            **sizes,
         )
         return self._told(wall, offer_to(groups, self.site, self.installation.code))
 

@@ -1,7 +1,7 @@
 """Measures running sandboxes' disk space, and stops the servers of one that takes far more than it may.
 
 It looks every few seconds and is no quota of the kernel: a sandbox can be above its size for as long as that. A real
-site gives the folders a quota of the file system as well. Who comes to clean up is let in: only what still grows stops.
+site gives the folders a quota of the file system as well. Who comes to clean up is let in (`base.disk_use.Allowance`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from base.disk_use import Allowance, disk_use
 from base.paths import State
 from hub_config.sandboxes import Members
 from sandboxes.folders import Folders
-from sandboxes.usage import TOLERATED, disk_use
 from spawners.stopping import stop_without_request
 
 LOOK_SECONDS = 10.0
@@ -37,7 +37,7 @@ class Quota:
         self._state = state
         self._size = size
         self._members = members
-        self._taken: dict[str, int] = {}
+        self._allowances: dict[str, Allowance] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Quota:
@@ -72,11 +72,11 @@ class Quota:
         for account, membership in self._members.all().items():
             if account in hub.users and hub.users[account].spawners[""].active:
                 running.setdefault(membership.sandbox, []).append(hub.users[account])
+        # Whoever comes back later begins anew.
+        self._allowances = {one: self._allowances.get(one) or Allowance(self._size) for one in running}
         for sandbox, users in running.items():
             used = await asyncio.to_thread(disk_use, Folders(self._state, sandbox).root)
-            before = self._taken.get(sandbox, 0)
-            self._taken[sandbox] = used.bytes
-            if (used.bytes > self._size * TOLERATED and used.bytes > before) or not used.complete:
+            if self._allowances[sandbox].broken(used) or not used.complete:
                 log.warning("Sandbox %s takes %d bytes of %d: its servers are stopped", sandbox, used.bytes, self._size)
                 for user in users:
                     await self._stop(hub, user)

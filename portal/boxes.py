@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, Protocol, TypeVar
 
+from base.disk_use import disk_use
 from base.errors import InputError, LeerlabError
 from cluster.errors import SlurmError
 from ledger.sandboxes import NoSuchSandbox, NotPossibleNow, Sandbox, SandboxState
@@ -20,7 +21,6 @@ from portal.site import BOX_ACCOUNT
 from sandboxes.airlock.turns import Turns
 from sandboxes.life import Sandboxes
 from sandboxes.settings import SandboxSettings
-from sandboxes.usage import disk_use
 
 USAGE_SECONDS = 60.0
 

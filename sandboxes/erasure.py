@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import LeerlabError
+from base.opened import folder_in, root_folder
 from base.paths import State
 from ledger.sandboxes import SandboxLedger, SandboxState
 from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
-from sandboxes.opened import folder_in, root_folder
 from spawners.submission import OWNER
 
 _CHUNK = 2**20

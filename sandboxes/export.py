@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from base.opened import folder_in, root_folder
 from ledger.store import Entry, Ledger
 from ledger.transfers import TransferLedger
 from sandboxes.folders import Folders
-from sandboxes.opened import folder_in, root_folder
 
 MANIFEST, TRAIL, REACHED = "manifest.json", "trail.jsonl", "egress.log"
 MOST_DEEP = 200

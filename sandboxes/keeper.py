@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
+from base.disk_use import TOLERATED
 from base.errors import LeerlabError
 from base.paths import State
 from cluster.errors import SlurmError
@@ -16,7 +17,6 @@ from sandboxes.airlock.quarantine import Quarantine
 from sandboxes.erasure import erase
 from sandboxes.export import export
 from sandboxes.life import CLOCK, Sandboxes
-from sandboxes.usage import TOLERATED
 
 INTERVAL_SECONDS = 30.0
 EXPORTED = "sandbox.exported"

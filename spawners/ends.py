@@ -9,6 +9,7 @@ from typing import Any
 
 from base.messages import Message
 from cluster.jobs import Job, JobState
+from confinement.home_size import FULL
 
 IDLE_SERVICE = "idle-culler"
 """The name of the service that stops servers that nobody uses."""
@@ -70,4 +71,6 @@ def ending(job: Job | None, *, site_stopped: bool = False) -> Message:
         return Message("server.ended.unknown")
     if (code := _CODES.get(job.state)) is not None:
         return Message(code)
+    if job.exit_code == FULL:
+        return Message("server.ended.home_full")
     return Message("server.ended.exit", {"exit_code": job.exit_code or 0, "signal": job.signal or 0})

@@ -70,6 +70,7 @@ class Task:
         log_limit: most bytes of output kept in the folder of `log`.
         use: file that gets what the job uses (`confinement.meter`); None: nobody counts.
         tls: whether the server is offered behind TLS, with the certificate that the report is answered with.
+        home_size: bytes that the home may take (`confinement.home_size`); None: nobody looks.
     """
 
     wall: Wall
@@ -82,6 +83,7 @@ class Task:
     log_limit: int
     use: Path | None = None
     tls: bool = False
+    home_size: int | None = None
 
     def to_json(self) -> str:
         """As the value of LEERLAB_JOB."""
@@ -241,7 +243,7 @@ def run(task: Task) -> int:
 
     Returns:
         The server's exit code; 70 when it was never there for anybody: the wall could not be built, or the hub refused
-        the report (EX_SOFTWARE, sysexits.h(3)).
+        the report (EX_SOFTWARE, sysexits.h(3)); `confinement.home_size.FULL` when its home was full.
     """
     log = RotatingLog(task.log, task.log_limit)
     asked_to_end = threading.Event()
@@ -280,15 +282,19 @@ def run(task: Task) -> int:
     thread = threading.Thread(target=announcement.run, name="announcement", daemon=True)
     thread.start()
     # Imported now that the wall has started: nobody waits for it.
+    from confinement.home_size import FULL, HomeSize  # noqa: PLC0415
     from confinement.meter import Meter  # noqa: PLC0415
 
     try:
-        with Meter(task.use, devices):
+        with Meter(task.use, devices), HomeSize(task.wall.home, task.home_size, lambda: end(walled)) as home:
             code = walled.wait()
     finally:
         announcement.end()
         if doorway is not None:
             doorway.close()
+    if home.overrun is not None:
+        say(f"The home takes {home.overrun.bytes} bytes, of the {task.home_size} that it may.")
+        return FULL
     return _NOT_STARTED if announcement.refused else code
 
 

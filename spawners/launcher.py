@@ -220,7 +220,7 @@ JOB: Mapping[str, Check] = {
 }  # fmt: skip
 TASK: Mapping[str, Check] = {
     "wall": _text(most=LARGEST_ORDER), "report_path": _text(_PATH), "secret": _text(_SECRET), "base": _text(_BASE),
-    "log_limit": _whole(4096, 2**30),
+    "log_limit": _whole(4096, 2**30), "home_size": _or_none(_whole(2**20, 2**60)),
 }  # fmt: skip
 ORDERS: Mapping[str, Mapping[str, Check]] = {
     "submit": {
@@ -329,6 +329,7 @@ def request_of(order: Mapping[str, Any], policy: Policy, account: Account, launc
         log_limit=task["log_limit"],
         use=folder / USE,
         tls="/" in policy.publish_on,
+        home_size=task["home_size"],
     )
     kept = {key: value for key, value in raw.items() if key not in ("seconds", "memory")}
     try:

@@ -25,6 +25,7 @@ class ServerPlan:
         before: awaited before the job is submitted, such as to have its account; raises what submitting raises.
         runs_as: tells the unix account as which the job runs, which then has its own home (`spawners.launcher`) in the
             place of the wall's; None: the site's own account. Raises LeerlabError: the person has none.
+        home_size: bytes that the home may take before the server is ended; None: nobody looks.
     """
 
     profile: Profile
@@ -34,3 +35,4 @@ class ServerPlan:
     purpose: Purpose | None = None
     before: Callable[[], Awaitable[None]] | None = field(default=None, compare=False)
     runs_as: Callable[[], Awaitable[UnixAccount]] | None = field(default=None, compare=False)
+    home_size: int | None = None

@@ -102,6 +102,11 @@ class Profile(BaseModel):
         description="Image that its servers run from: `images.notebook` or one of `images.others`; without it the "
         "first.",
     )  # fmt: skip
+    home_size: Annotated[Size, Ge(64 * _MEBIBYTE), Le(2**50)] | None = Field(
+        None,
+        description="What the person's own files may take together. The lab says so when there is little room left, "
+        "and a server whose home takes a tenth more is stopped; without it, nobody looks.",
+    )
     data: tuple[SharedData, ...] = Field(
         (), max_length=32, description="Folders that its servers see, read-only, below /srv/data."
     )

@@ -85,6 +85,7 @@ def task_of(
         log_limit=facility.log_limit,
         use=counted,
         tls=start.tls,
+        home_size=plan.home_size,
     )
 
 
@@ -143,6 +144,6 @@ def launch_order(hub: str, plan: ServerPlan, start: Start, task: Task) -> dict[s
         },
         "task": {
             "wall": task.wall.to_json(), "report_path": task.report_path, "secret": task.secret, "base": task.base,
-            "log_limit": task.log_limit,
+            "log_limit": task.log_limit, "home_size": task.home_size,
         },
     }  # fmt: skip

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from base.disk_use import disk_use
 from base.errors import InputError
 from base.paths import State
 from confinement.collect import CollectRefused, open_file
@@ -20,7 +21,6 @@ from sandboxes.airlock.leaving import Leaving
 from sandboxes.airlock.names import is_fit
 from sandboxes.folders import Folders
 from sandboxes.settings import SandboxSettings
-from sandboxes.usage import disk_use
 
 OPEN_FOR = timedelta(days=7)
 """How long a file waits for an answer, and from a yes on how long it can be fetched."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from base.disk_use import disk_use
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from confinement.collect import CollectRefused, open_folder
@@ -27,7 +28,6 @@ from sandboxes.airlock.names import is_fit, numbered
 from sandboxes.airlock.turns import Turns
 from sandboxes.folders import INCOMING, Folders
 from sandboxes.settings import SandboxSettings
-from sandboxes.usage import disk_use
 
 log = logging.getLogger("leerlab.sandboxes")
 

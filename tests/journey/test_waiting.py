@@ -30,7 +30,7 @@ SIZE = {"cpus": 1, "memory": "1G", "time": "2h"}
 PROFILES = [
     # So short that its owner is told of the end at once.
     {"id": "cpu-small", "partition": "cpu", **SIZE, "time": "14m", "extend": {"by": "1h", "most": 1}},
-    {"id": "gpu-part", "partition": "gpu", "shards": 1, **SIZE},
+    {"id": "gpu-part", "partition": "gpu", "shards": 1, **SIZE, "home_size": "100M"},
     {"id": "gpu-whole", "partition": "gpu", "gpus": 1, **SIZE},
     {"id": "gpu-both", "partition": "gpu", "gpus": 2, **SIZE},
 ]
@@ -242,6 +242,37 @@ def test_the_end_is_told_in_time_and_put_off(busy_site: Any, person: Any) -> Non
     expect(toast).to_have_count(0)
     assert slurm(busy_site, "squeue", "-h", "-p", "cpu", "-o", "%l").strip() == "1:14:00"
     stop(sanne, busy_site)
+
+
+def test_a_home_that_fills_up_is_told_in_time_and_stopped_when_it_is_too_full(busy_site: Any, person: Any) -> None:
+    jelmer = person("Jelmer")
+    jelmer.log_in(busy_site.login_link())
+    home = busy_site.state.homes / "jelmer"
+    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "metingen.bin").write_bytes(b"x" * (94 << 20))
+    page = choose(jelmer, busy_site, "Met een stukje GPU")
+    in_lab(page, "jelmer")
+    toast = page.locator(".Toastify__toast").filter(has_text="Je bestanden nemen")
+    expect(toast).to_contain_text(re.compile(r"nemen 9\d(,\d)? MB in, van de 100 MB die je hebt\."), timeout=START)
+    expect(toast).to_be_in_viewport(ratio=1)  # it slides in
+    jelmer.shows("bestanden-bijna-vol")
+    assert serious(page, toast) == []
+    (home / "meer.bin").write_bytes(b"x" * (60 << 20))
+    until(lambda: not slurm(busy_site, "squeue", "-h", "-p", "gpu", "-t", "R", "-o", "%i").strip(), 60, "it is stopped")
+    why = page.locator(".notice").filter(has_text="meer ruimte in dan je hebt")
+
+    def told() -> bool:
+        page.goto(f"{hub_of(busy_site)}/hub/user/jelmer/lab")
+        return why.count() == 1
+
+    until(told, 60, "the page says why")
+    jelmer.shows_portal("bestanden-vol")
+    assert serious(page, page.locator("main")) == []
+    # Nothing was removed, and who comes to clean up is let in and told how much is too much.
+    assert {one.name for one in home.glob("*.bin")} == {"metingen.bin", "meer.bin"}
+    in_lab(choose(jelmer, busy_site, "Met een stukje GPU"), "jelmer")
+    expect(toast).to_contain_text("Verwijder nu iets", timeout=START)
+    stop(jelmer, busy_site)
 
 
 def test_the_last_minutes_are_told_in_english_too(busy_site: Any, person: Any) -> None:

@@ -1,7 +1,8 @@
 """How long this server may still run: asked of the hub with the server's own token, and told to the lab's pages.
 
 `leerlab/time` is what the front end (labextensions/leerlab-time) asks once a minute; however many tabs ask, the hub is
-asked once in `SELDOM_SECONDS`, and in the last half hour once in `OFTEN_SECONDS`.
+asked once in `SELDOM_SECONDS`, and in the last half hour once in `OFTEN_SECONDS`. The answer tells, too, how much room
+the home has (`leerlab_lab.home_size`): the other reason for which a server is ended.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
+from leerlab_lab.home_size import Home, HomeSize
+
 SELDOM_SECONDS, OFTEN_SECONDS, LAST_SECONDS = 300.0, 50.0, 1800.0
 ANSWER_SECONDS = 20.0
 
@@ -36,7 +39,8 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
         return
     base = server.web_app.settings["base_url"]
     asker = Asker(f"{address}/leerlab/time", token)
-    server.web_app.add_handlers(".*$", [(url_path_join(base, "leerlab/time"), TimeHandler, {"asker": asker})])
+    given = {"asker": asker, "home_size": HomeSize.here()}
+    server.web_app.add_handlers(".*$", [(url_path_join(base, "leerlab/time"), TimeHandler, given)])
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,15 @@ class TimeHandler(APIHandler):
     # That a page asks by itself is no sign that somebody is there.
     _track_activity = False
 
-    def initialize(self, asker: Asker) -> None:
-        """Take what asks the hub."""
-        self._asker = asker
+    def initialize(self, asker: Asker, home_size: HomeSize | None) -> None:
+        """Take what asks the hub, and what measures the home."""
+        self._asker, self._home_size = asker, home_size
 
     @web.authenticated
     async def get(self) -> None:
         """Tell."""
-        self._tell(await self._asker.told())
+        told = await self._asker.told()
+        self._tell(told, await self._home_size.found() if self._home_size is not None else None)
 
     @web.authenticated
     async def post(self) -> None:
@@ -138,8 +143,10 @@ class TimeHandler(APIHandler):
             raise web.HTTPError(503) from error
         self._tell(told)
 
-    def _tell(self, told: Told | None) -> None:
+    def _tell(self, told: Told | None, home: Home | None = None) -> None:
         answer: dict[str, Any] = {"language": os.environ.get("LEERLAB_LANGUAGE", "nl")}
         if told is not None:
             answer |= {"seconds": told.seconds, "by": told.by, "left": told.left}
+        if home is not None:
+            answer["home"] = {"taken": home.taken, "size": home.size}
         self.finish(json.dumps(answer))

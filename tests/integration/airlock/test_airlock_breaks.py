@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
+from base.disk_use import disk_use
 from base.errors import LeerlabError
 from ledger.transfers import Transfer, TransferState
 from portal.boxes import Boxes
@@ -30,7 +31,6 @@ from sandboxes.airlock import clamav, quarantine
 from sandboxes.airlock.clamav import Scanner, ScannerAway
 from sandboxes.airlock.outgoing import Outgoing
 from sandboxes.settings import SandboxSettings
-from sandboxes.usage import disk_use
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(120)]
 Airlock = Any  # of conftest.py
@@ -49,12 +49,13 @@ def wait_for(what: str, seen: Callable[[], Any], seconds: float = 30) -> None:
 
 
 @contextmanager
-def receiving(airlock: Airlock) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own with the real quarantine, which takes in what it is written."""
+def receiving(airlock: Airlock, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own with the real quarantine, which takes in what it is written; `more` is its environment."""
     argv = [sys.executable, str(HERE / "receive.py"), str(airlock.state.root), airlock.sandbox.id, "meting.csv"]
     with subprocess.Popen(
-        argv, env={**os.environ, "PYTHONPATH": str(CODE)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as process:
+        argv, env={**os.environ, "PYTHONPATH": str(CODE), **more}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:  # fmt: skip
         try:
             yield process
         finally:
@@ -98,23 +99,30 @@ def test_killed_while_a_file_comes_nothing_of_it_stays(airlock: Airlock) -> None
 
 
 @pytest.mark.parametrize("when", ["while its type is looked at", "while the scanner looks"])
-def test_killed_while_a_file_is_checked_it_is_checked_anew_and_arrives(own_clamd: Alone, when: str) -> None:
+def test_killed_while_a_file_is_checked_it_is_checked_anew_and_arrives(
+    own_clamd: Alone, when: str, tmp_path: Path
+) -> None:
     airlock, clamd = own_clamd
+    # A look that takes as long as the test does.
+    lasting = tmp_path / "look.py"
+    lasting.write_text("import time\ntime.sleep(600)\n")
+    more = {"LOOK": str(lasting)} if when == "while its type is looked at" else {}
     with clamd() as scanner:
         scanner.send_signal(signal.SIGSTOP)
-        with receiving(airlock) as process:
+        with receiving(airlock, **more) as process:
             write(process, CSV, end=True)
             me = psutil.Process(process.pid)
             wait_for("whole file", lambda: [one for one in airlock.transfers.of(airlock.sandbox.id) if one.sha256])
-            wait_for("look at its type", me.children)
+            if more:
+                wait_for("look at its type", me.children)
+            else:
+                wait_for("look by the scanner", lambda: connected(airlock))
             inside = me.children(recursive=True)
-            if when == "while the scanner looks":
-                wait_for("end of the look at its type", lambda: not me.children())
             (waiting,) = airlock.transfers.of(airlock.sandbox.id)
             assert waiting.state is TransferState.CHECKING and waiting.sha256 and airlock.inside() == {}
             process.kill()
             process.wait(10)
-        assert psutil.wait_procs(inside, 10)[1] == [], "what looked at the file ended with it"
+        assert psutil.wait_procs(inside, 30)[1] == [], "what looked at the file ended with it"
         assert airlock.inside() == {}
         scanner.send_signal(signal.SIGCONT)
         asyncio.run(airlock.quarantine.resume())
@@ -167,6 +175,7 @@ def test_a_scanner_that_answers_too_late_lets_nothing_pass(own_clamd: Alone, mon
         scanner.send_signal(signal.SIGSTOP)
         waiting = airlock.send("meting.csv", CSV)
         assert waiting.state is TransferState.CHECKING and airlock.inside() == {}
+        monkeypatch.undo()
         scanner.send_signal(signal.SIGCONT)
         asyncio.run(airlock.quarantine.resume())
         assert airlock.transfers.get(waiting.id).state is TransferState.ARRIVED
@@ -179,7 +188,7 @@ def test_a_scanner_that_dies_while_it_looks_lets_nothing_pass(own_clamd: Alone) 
         with clamd() as scanner:
             scanner.send_signal(signal.SIGSTOP)
             sending = asyncio.create_task(airlock.quarantine.receive(airlock.sandbox.id, "mila", "a.csv", once(CSV)))
-            await asyncio.to_thread(wait_for, "look by the scanner", lambda: connected(scanner))
+            await asyncio.to_thread(wait_for, "look by the scanner", lambda: connected(airlock))
             scanner.kill()
             return await sending
 
@@ -192,10 +201,10 @@ def test_a_scanner_that_dies_while_it_looks_lets_nothing_pass(own_clamd: Alone) 
     assert airlock.transfers.get(waiting.id).state is TransferState.ARRIVED
 
 
-def connected(scanner: subprocess.Popen[bytes]) -> bool:
-    """Whether somebody's question waits at its socket, of which it cannot know while it stands still."""
+def connected(airlock: Airlock) -> bool:
+    """Whether somebody's question waits at the scanner's socket, of which it cannot know while it stands still."""
     lines = Path("/proc/net/unix").read_text().splitlines()
-    return len([line for line in lines if line.endswith("/run/clamd.sock") and f"/{os.getpid()}/" not in line]) > 1
+    return len([line for line in lines if line.endswith(f" {airlock.state.run}/clamd.sock")]) > 1
 
 
 async def once(content: bytes) -> AsyncIterator[bytes]:
@@ -301,15 +310,16 @@ def test_a_ledger_that_is_held_during_the_checks_loses_no_file(
 def test_a_company_that_sends_many_slow_files_keeps_no_other_waiting(
     airlock: Airlock, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    """Looking at a file of the one takes as long as it may, two seconds here, or until the other's has arrived."""
+    """Looking at a file of the one takes as long as it may, or until the other's has arrived."""
     other = airlock.life.request("kees", airlock.request("Kaas"))
     arrived, look = threading.Event(), quarantine.inspect
     began: list[str] = []
+    longest = 60 if defended else 2  # seconds: in the first case nobody waits for all of it
 
     def slow(file: Path, name: str, **limits: Any) -> str | None:
         began.append(name)
         if name.startswith("traag"):
-            arrived.wait(2)
+            arrived.wait(longest)
         return look(file, name, **limits)
 
     monkeypatch.setattr(quarantine, "inspect", slow)
@@ -323,7 +333,10 @@ def test_a_company_that_sends_many_slow_files_keeps_no_other_waiting(
             for number in range(6)
         ]
         await asyncio.to_thread(wait_for, "the flood", lambda: len(airlock.transfers.of(airlock.sandbox.id)) == 6)
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(wait_for, "the first look", lambda: began)
+        if not defended:
+            await asyncio.to_thread(wait_for, "the flood in the line", lambda: all_stored(airlock))
+            await asyncio.sleep(0.2)
         sent = await shared.receive(other.id, "kees", "kaas.csv", once(CSV))
         assert sent.state is TransferState.ARRIVED
         before = len(began) - 1
@@ -333,6 +346,11 @@ def test_a_company_that_sends_many_slow_files_keeps_no_other_waiting(
 
     before = asyncio.run(both())
     assert before == 1 if defended else before > 2, f"{before} files of the flood came first"
+
+
+def all_stored(airlock: Airlock) -> bool:
+    """Whether every file that has begun to come is here whole."""
+    return all(one.sha256 for one in airlock.transfers.of(airlock.sandbox.id))
 
 
 def test_a_file_that_has_just_begun_to_come_is_not_taken_for_one_that_was_broken_off(
@@ -399,8 +417,14 @@ def test_files_that_come_together_take_no_more_room_than_one_after_the_other(
     if not defended:
         monkeypatch.setattr(shared, "_arriving", Every())
 
+    coming: list[int] = []
+
     async def slowly() -> AsyncIterator[bytes]:
-        await asyncio.sleep(0.5)
+        coming.append(1)
+        if defended:
+            await asyncio.sleep(0.5)
+        while not defended and len(coming) < 5:  # noqa: ASYNC110  # the others fill it
+            await asyncio.sleep(0.01)
         yield content
 
     async def together() -> list[str]:
@@ -426,15 +450,16 @@ def _became(sent: Transfer | BaseException) -> str:
 def test_a_company_that_takes_many_large_files_out_keeps_no_page_waiting(
     airlock: Airlock, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    """Copying a file takes two seconds here, or until the other company's page is there."""
+    """Copying a file takes a while, or until the other company's page is there."""
     other = airlock.life.request("kees", airlock.request("Kaas"))
     (airlock.folders.files / "groot.csv").write_bytes(CSV)
     there, copying = threading.Event(), list[str]()
+    longest = 60 if defended else 2  # seconds: in the first case nobody waits for all of it
 
     class Slow(Outgoing):
         def _copy(self, files: Path, path: str, copy: Path) -> tuple[int, str]:
             copying.append(path)
-            there.wait(2)
+            there.wait(longest)
             return super()._copy(files, path, copy)
 
     outgoing: Any = Slow(airlock.life.ledger, airlock.transfers, airlock.state, SandboxSettings(profile="cpu"))
@@ -460,4 +485,4 @@ def test_a_company_that_takes_many_large_files_out_keeps_no_page_waiting(
 
     took = asyncio.run(both())
     assert len(copying) == 6
-    assert took < 1 if defended else took > 1, f"the page took {took:.1f} s"
+    assert took < longest / 2 if defended else took > 1, f"the page took {took:.1f} s"

@@ -31,6 +31,7 @@ from sandbox_people import (
 )
 
 from hub_config.oversight import oversight
+from hub_config.quota import LOOK_SECONDS
 from hub_config.run.ready import hub_ready, portal_ready, slurm_ready
 from hub_config.run.supervisor_client import Supervisor
 from ledger.sandboxes import SandboxState
@@ -222,3 +223,28 @@ def test_a_portal_killed_in_the_middle_of_an_erasure_finishes_it_when_it_is_back
         assert sight.show(sandbox).sandbox.state is SandboxState.ERASED
     wait_for("the portal", lambda: portal_ready(company_site.site), 30)
     assert MARKER not in kees.see("/").text
+
+
+@pytest.mark.timeout(300)
+def test_a_sandbox_above_its_size_is_stopped_and_who_comes_to_clean_up_is_let_in(
+    company_site: CompanySite, people: dict[str, Person]
+) -> None:
+    kees = people["kees"]
+    sandbox = kees.ask_for_sandbox("Te veel")
+    account = account_of(sandbox, "kees")
+    kees.start(account)
+    wait_for("the lab", lambda: answers(kees, account))
+    assert company_site.site.sandboxes is not None
+    large = Folders(company_site.state, sandbox).files / "large"
+    with large.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, int(company_site.site.sandboxes.size * 1.2))
+    wait_for("the lab's end", lambda: not answers(kees, account), 60)
+    wait_for("the end of the stop", lambda: not portal_asks(company_site, "GET", f"users/{account}").json()["servers"])
+    kees.start(account)
+    wait_for("the lab again", lambda: answers(kees, account))
+    # Two looks: a lab writes files of its own when it starts.
+    time.sleep(2 * LOOK_SECONDS + 2)
+    assert answers(kees, account)
+    assert kees.run(account, "import os; os.remove('/srv/sandbox/large'); print(True)") is True
+    assert large.parent.is_dir() and not large.exists()
+    assert kees.send(f"/sandboxes/{sandbox}/end", {"sure": "yes"}).status_code == 303

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import pytest
 from jupyterhub import __version__ as hub_version
 
 from base.paths import State
+from base.ports import free_ports
 from base.quantities import Duration, Size
 from cluster.embedded import prepare, slurm_conf
 from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
@@ -38,14 +38,6 @@ HERE = Path(__file__).parent
 LAB_CONFIG = CODE / "images" / "notebook" / "config" / "base"
 """What every lab of a site loads: without the extensions that nobody there uses."""
 HUB_ID = "0123456789ab"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def until(seen: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -106,7 +98,7 @@ class Cluster:
         ids = [str(number) for number, _, _ in self.jobs()]
         if ids:
             self.ask("scancel", *ids)
-        until(lambda: not self.jobs(), 20, "all jobs gone")
+        until(lambda: not self.jobs(), 60, "all jobs gone")
 
 
 @pytest.fixture(scope="session")
@@ -131,10 +123,10 @@ def cluster() -> Iterator[Cluster]:
         for name in made.daemons:
             made.start(name)
             if name == "munged":
-                until((state.run / "munge.sock").exists, 10, "munge")
+                until((state.run / "munge.sock").exists, 30, "munge")
         until(
             lambda: made.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() == ["cpu01", "small"],
-            30,
+            60,
             "Slurm's nodes idle",
         )
         yield made
@@ -160,6 +152,7 @@ PROFILES.append({**PROFILES[-1], "id": "queue-mute"})
 PROFILES.append({**PROFILES[-1], "id": "slow-queue"})
 PROFILES.append({**PROFILES[0], "id": "stubborn"})
 PROFILES.append({**PROFILES[0], "id": "staff", "groups": ["staff"]})
+PROFILES.append({**PROFILES[0], "id": "small-home", "home_size": "64M"})
 PROFILES.append({**PROFILES[0], "id": "long", "extend": {"by": "5m", "most": 2}})
 
 
@@ -228,7 +221,7 @@ class Hub:
     ) -> httpx.Response:
         base = self.public if public else self.inner
         return httpx.request(
-            method, f"{base}/hub/api{path}", json=body, timeout=40,
+            method, f"{base}/hub/api{path}", json=body, timeout=90,
             headers={"Authorization": f"token {token or self.settings['token']}"},
         )  # fmt: skip
 
@@ -312,7 +305,7 @@ def new_hub(cluster: Cluster, **changes: Any) -> Hub:
         "report_to": f"tcp:127.0.0.1:{hub_port}", "reserved": [public, proxy_api, hub_port],
         "proxy_token": secrets.token_hex(16), "cookie_secret": secrets.token_hex(32),
         "token": secrets.token_hex(16),
-        "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 40.0, "delay": "3",
+        "database": f"sqlite:///{folder}/hub.sqlite", "profiles": PROFILES, "ready_seconds": 90.0, "delay": "3",
         "binds": [[os.environ["LEERLAB_NOTEBOOK_ENV"], "/opt/notebook"], [str(LAB_CONFIG), "/opt/config"]],
         "version": hub_version, "groups": {"staff": ["docent"]}, **changes,
     }  # fmt: skip

@@ -39,6 +39,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 delay = float(os.environ.get("TEST_DELAY", "0"))
 print("waiting", delay, flush=True)
 time.sleep(delay)
+while "TEST_WAIT" in os.environ and not os.path.exists("go"):
+    time.sleep(0.05)
 http.server.ThreadingHTTPServer(("127.0.0.1", 8888), Answer).serve_forever()
 """
 # It ends only when the test follows its progress.
@@ -94,7 +96,10 @@ def facility(settings: dict[str, Any]) -> Facility:
             command = ("/usr/bin/python3", "-c", MUTE)
         elif profile.id == "stubborn":
             command = ("/usr/bin/python3", "-c", STUBBORN + TINY)
-        elif profile.id in ("slow", "slow-queue"):
+        elif profile.id == "slow":
+            # It answers from when the test says so: by a file in the person's home.
+            environment["TEST_WAIT"] = "go"
+        elif profile.id == "slow-queue":
             environment["TEST_DELAY"] = settings["delay"]
         elif profile.id == "lab":
             command = ("/opt/notebook/bin/python", "-m", "jupyterhub.singleuser")
@@ -103,7 +108,7 @@ def facility(settings: dict[str, Any]) -> Facility:
             command=command, home=home, seccomp=state.generated / "seccomp.bpf", binds=binds, publish=8888,
             relays=(Relay(8081, settings["report_to"]),), environment=environment,
         )  # fmt: skip
-        return ServerPlan(profile, wall)
+        return ServerPlan(profile, wall, home_size=profile.home_size)
 
     return Facility(
         hub=settings["hub"], plan_for=plan_for, slurm=slurm, watcher=Watcher(slurm, Interval()), state=state,
@@ -151,7 +156,7 @@ def configure(app: SpawnerHub, settings: dict[str, Any]) -> None:
         }
     ]
     c.JupyterHub.load_groups = {name: {"users": users} for name, users in settings["groups"].items()}
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 20}
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 60}
     c.JupyterHub.log_level = "DEBUG" if os.environ.get("SPAWNER_TEST_DEBUG") else "INFO"
     app.update_config(c)
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from cluster.embedded import slurm_conf
+from confinement.home_size import LOOK_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -115,6 +116,23 @@ def test_a_site_that_was_stopped_is_nobody_s_failure(make_hub: Any) -> None:
     finally:
         hub.cluster.state.stopped.unlink()
     assert not (folder / "failure.json").exists()
+
+
+def test_a_home_that_is_full_and_whoever_comes_to_clean_it_up(make_hub: Any) -> None:
+    hub = make_hub(poll_interval=1)
+    hub.begin("sanne", "small-home")
+    hub.ready("sanne")
+    data = hub.cluster.state.homes / "sanne" / "data"
+    data.write_bytes(b"x" * (100 << 20))
+    assert ended(hub, "sanne") == "server.ended.home_full"
+    assert data.stat().st_size == 100 << 20, "nothing is removed"
+    hub.begin("sanne", "small-home")
+    hub.ready("sanne")
+    # Two looks long, while it only becomes less.
+    time.sleep(2 * LOOK_SECONDS + 2)
+    assert hub.server("sanne")
+    data.unlink()
+    hub.stop("sanne")
 
 
 def test_the_owner_who_stops_it_is_told_nothing(hub: Any) -> None:

@@ -34,8 +34,8 @@ def test_who_waits_is_told_why_and_offered_what_could_start_now(hub: Any) -> Non
 def test_what_is_full_is_not_offered(hub: Any) -> None:
     # All but one of the eight cores of `cpu01`, and then the last one.
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda number: hub.begin(f"vol-{number}", "mute"), range(8)))
-    hub.until(lambda: len(hub.cluster.jobs("R")) == 8, 40, "eight run")
+        list(threads.map(lambda number: hub.begin(f"vol-{number}", "tiny"), range(8)))
+    hub.until(lambda: len(hub.cluster.jobs("R")) == 8, 60, "eight run")
     hub.begin("eerst", "queue")
     hub.ready("eerst")
     hub.begin("sanne", "queue")

@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 
+from base import disk_use as measuring
+from base import opened as opening
+from base.disk_use import disk_use
 from base.errors import InputError, LeerlabError
 from base.paths import State
 from base.quantities import Size
@@ -35,9 +38,8 @@ from ledger.sandboxes import (
 )
 from ledger.store import Ledger
 from ledger.transfers import Direction, TransferLedger, TransferState
-from sandboxes import erasure, keeper, usage
+from sandboxes import erasure, keeper
 from sandboxes import life as living
-from sandboxes import opened as opening
 from sandboxes.erasure import erase, found, remains
 from sandboxes.export import export
 from sandboxes.folders import ABOUT
@@ -46,7 +48,6 @@ from sandboxes.life import CLOCK, Request, Sandboxes, SandboxRefused
 from sandboxes.risk import SelfCheck, assess
 from sandboxes.settings import SandboxSettings
 from sandboxes.taking import Taking
-from sandboxes.usage import disk_use
 
 NONE = SelfCheck(forbidden=False, people=False, preparing=False, product=False, talks=False, personal=False)
 WISH = Request("Pompen", "Zien wanneer een pomp stukgaat.", "water", DataClass.OPEN, 14, NONE)
@@ -727,7 +728,7 @@ def test_a_file_whose_checks_never_end_keeps_no_sandbox_from_its_end(
             await keeping
 
     def packed() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not life.folders(made.id).export.exists():
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -772,12 +773,12 @@ def test_a_folder_that_becomes_a_link_leads_the_measuring_nowhere(
     (outside / "groot").write_bytes(b"x" * 2**20)
     opened = opening.folder_in
 
-    def swapped_first(parent: int, name: str) -> int:
+    def swapped_first(parent: int, name: str, rights: int) -> int:
         (folder / name).rmdir()
         (folder / name).symlink_to(outside)
-        return opened(parent, name)
+        return opened(parent, name, rights)
 
-    monkeypatch.setattr(usage, "folder_in", swapped_first)
+    monkeypatch.setattr(measuring, "folder_in", swapped_first)
     assert disk_use(folder).bytes < 2**20
     # Control: opened by its path, as a walk would do, the link is followed.
     assert sum(path.stat().st_size for path in (folder / "val").iterdir()) >= 2**20
@@ -786,7 +787,7 @@ def test_a_folder_that_becomes_a_link_leads_the_measuring_nowhere(
 @pytest.mark.attack
 def test_folders_inside_each_other_without_end_are_not_taken_for_empty(tmp_path: Path) -> None:
     here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(usage.MOST_DEEP + 5):
+    for _ in range(measuring.MOST_DEEP + 5):
         os.mkdir("d", dir_fd=here)
         below = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)

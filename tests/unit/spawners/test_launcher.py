@@ -63,7 +63,7 @@ def order_of(policy: Policy, **changed: Any) -> dict[str, Any]:
         },
         "task": {
             "wall": wall_of(policy).to_json(), "report_path": f"/hub/api/leerlab/starts/{START}", "secret": "s" * 43,
-            "base": "/user/anna/", "log_limit": 2**22,
+            "base": "/user/anna/", "log_limit": 2**22, "home_size": 10 * 2**30,
         },
     }  # fmt: skip
     return {**order, **changed}
@@ -83,7 +83,7 @@ def test_an_order_becomes_a_job_of_our_own_wrapper(policy: Policy, account: Acco
     # Not as the order says: as the account and root's own file say.
     assert task.wall == replace(wall_of(policy), home=account.root / "home")
     assert task.report_to == f"unix:{policy.state}/run/hub-api.sock"
-    assert task.publish_on == "10.1.0.0/16"
+    assert (task.publish_on, task.home_size) == ("10.1.0.0/16", 10 * 2**30)
     assert task.log == account.root / "jobs" / START / "server.log"
     assert "--account=person-anna" in request.arguments()
 
@@ -255,7 +255,7 @@ def test_logs_of_long_ago_are_forgotten(tmp_path: Path) -> None:
 
 def test_it_needs_nothing_but_debians_own_python() -> None:
     done = subprocess.run(
-        ["/usr/bin/python3", "-I", "-S", launcher.__file__], input=b"{}", capture_output=True, timeout=20, check=False
+        ["/usr/bin/python3", "-I", "-S", launcher.__file__], input=b"{}", capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 3, done.stderr
     assert "/etc/leerlab/launcher.json" in json.loads(done.stdout)["error"]

@@ -1,5 +1,6 @@
 /* Says 15 and 5 minutes before the end that the server is going to end, what is kept and what is not, and lets people
  * save everything, and have more time where the site allows it. In the last minute everything open is saved by itself.
+ * Where a home has a limit, it says when nine tenths of it are taken, and again when all is: above that a server is ended.
  *
  * It asks leerlab/time of its own server (leerlab_lab/walltime.py) and nothing else, and tells nobody anything.
  * Written by hand, as leerlab-save is.
@@ -11,6 +12,9 @@
   // Seconds before the end at which people are told, and at which everything is saved.
   const WARN = [15 * MINUTE, 5 * MINUTE];
   const SAVE = MINUTE;
+  // Parts of the room for files at which people are told, and below which that is forgotten.
+  const ROOM = [0.9, 1];
+  const ROOM_AGAIN = 0.85;
   const SAVE_ALL = "docmanager:save-all";
   let shared = {};
 
@@ -28,6 +32,10 @@
       none: "Meer tijd kan niet. Je werkplek stopt op de genoemde tijd; daarna kun je hem opnieuw starten.",
       silent: "Meer tijd vragen lukt nu niet. Probeer het over een minuut opnieuw.",
       status: (left) => `Stopt over ${left}`,
+      room: [
+        (taken, size) => `Je bestanden nemen ${taken} in, van de ${size} die je hebt. Verwijder wat je niet meer nodig hebt.`,
+        (taken, size) => `Je bestanden nemen ${taken} in; je hebt ${size}. Verwijder nu iets: komt er veel bij, dan stopt deze werkplek.`,
+      ],
     },
     en: {
       ends: (left, at) => `This workplace stops at ${at}, in ${left}.`,
@@ -41,6 +49,10 @@
       none: "There is no more time to give. Your workplace stops at the time named; you can start it again after that.",
       silent: "More time cannot be asked for now. Try again in a minute.",
       status: (left) => `Stops in ${left}`,
+      room: [
+        (taken, size) => `Your files take ${taken} of the ${size} that you have. Remove what you no longer need.`,
+        (taken, size) => `Your files take ${taken}; you have ${size}. Remove something now: this workplace stops if they grow much more.`,
+      ],
     },
   };
 
@@ -57,9 +69,20 @@
     return new Intl.NumberFormat(language, format).format(value);
   }
 
+  // Sizes as the portal and the settings have them: 1 GB is 1024 MB.
+  function size(bytes, language) {
+    const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+    const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1)) / 10)));
+    const format = { style: "unit", unit: units[step], unitDisplay: "short", maximumFractionDigits: 1 };
+    return new Intl.NumberFormat(language, format).format(bytes / 1024 ** step);
+  }
+
   class Watch {
     constructor(app, tools, bar) {
       Object.assign(this, { app, tools, bar });
+      this.home = null;
+      this.full = -1;
+      this.shownRoom = null;
       this.warned = Infinity;
       this.saved = false;
       this.ends = null;
@@ -91,6 +114,7 @@
 
     take(told) {
       this.language = told.language ?? this.language;
+      this.home = told.home ?? this.home;
       if (typeof told.seconds !== "number") return;
       const ends = Date.now() + told.seconds * 1000;
       // Later than was said before: what was shown about it no longer holds.
@@ -127,7 +151,24 @@
       return Math.max(1, Math.min(MINUTE, ...next));
     }
 
+    lookAtRoom() {
+      const { Notification } = this.tools;
+      const part = this.home.taken / this.home.size;
+      const due = ROOM.findLastIndex((each) => part >= each);
+      if (part < ROOM_AGAIN) this.full = -1;
+      if (part < ROOM[0] && this.shownRoom) {
+        Notification.dismiss(this.shownRoom);
+        this.shownRoom = null;
+      }
+      if (due <= this.full) return;
+      this.full = due;
+      const text = this.texts.room[due](size(this.home.taken, this.locale), size(this.home.size, this.locale));
+      if (this.shownRoom) Notification.dismiss(this.shownRoom);
+      this.shownRoom = Notification.warning(text, { autoClose: false });
+    }
+
     async look() {
+      if (this.home !== null) this.lookAtRoom();
       const left = this.left();
       this.bar?.show(left <= WARN[0] ? this.texts.status(duration(left, this.locale)) : "");
       const due = WARN.filter((each) => left <= each).at(-1);
