@@ -261,7 +261,7 @@ def _walls(settings: Site, state: State, installation: Installation) -> Walls:
     make_state(state, settings.people)
     with output.steps("Preparing") as step:
         prepare_catalogue(settings, state, installation, step)
-    seccomp.write_filter(seccomp_of(state))
+    seccomp.write_filters(state.generated)
     return Walls(state, unpacked(settings, state, installation), settings.confinement)
 
 

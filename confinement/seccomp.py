@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pyseccomp
 
+# Refused with "not permitted", but for a wall around others (`confinement.nested`), which make these themselves.
+_MAKING = ("mount", "unshare")
 # Refused with "not permitted".
 _DENIED = (
     # other processes
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd",
     "move_pages", "migrate_pages",
     # mounts and namespaces
-    "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick",
-    "mount_setattr", "setns", "unshare", "open_by_handle_at", "name_to_handle_at",
+    "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick",
+    "mount_setattr", "setns", "open_by_handle_at", "name_to_handle_at",
     # kernel surface
     "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "fanotify_init", "lookup_dcookie",
     "modify_ldt", "personality", "quotactl", "quotactl_fd", "syslog", "uselib", "ustat", "sysfs", "_sysctl",
@@ -43,11 +45,12 @@ _FAMILIES_END = 64
 _NETLINK_ROUTE = 0
 
 
-def write_filter(path: Path) -> None:
+def write_filter(path: Path, *, nested: bool = False) -> None:
     """Compile the filter and put it at a path, whole or not at all; the same libseccomp writes the same bytes.
 
     Args:
         path: where the wall's `seccomp` will point.
+        nested: whether it is for a wall that makes others inside itself (`Wall.nested`).
 
     Raises:
         OSError: the file cannot be written.
@@ -55,7 +58,7 @@ def write_filter(path: Path) -> None:
     descriptor, name = tempfile.mkstemp(prefix=".seccomp-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as target:
-            _rules().export_bpf(target)
+            _rules(nested=nested).export_bpf(target)
             target.flush()
             os.fchmod(target.fileno(), 0o444)
         Path(name).replace(path)
@@ -64,12 +67,25 @@ def write_filter(path: Path) -> None:
         raise
 
 
-def _rules() -> pyseccomp.SyscallFilter:
+def write_filters(folder: Path) -> None:
+    """Both filters, `seccomp.bpf` and `seccomp-nested.bpf`.
+
+    Args:
+        folder: where they go.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    write_filter(folder / "seccomp.bpf")
+    write_filter(folder / "seccomp-nested.bpf", nested=True)
+
+
+def _rules(*, nested: bool) -> pyseccomp.SyscallFilter:
     filter_ = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     # Calls in another convention (32-bit, x32) carry other numbers: whoever makes one is ended.
     filter_.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     denied, absent = pyseccomp.ERRNO(errno.EPERM), pyseccomp.ERRNO(errno.ENOSYS)
-    for name in _DENIED:
+    for name in _DENIED if nested else (*_DENIED, *_MAKING):
         _refuse(filter_, denied, name)
     for name in _ABSENT:
         _refuse(filter_, absent, name)

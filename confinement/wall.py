@@ -157,6 +157,8 @@ class Wall:
         umask: file mode creation mask of the command.
         root: root file system whose `/usr`, `/opt/notebook` and software settings of `/etc` take the place of the
             host's; see `confinement.root`. None is the host's own.
+        nested: whether processes inside may make namespaces, for the inner walls of `confinement.nested`; only for
+            programs of Leerlab's own, with the filter that `confinement.seccomp` writes for it.
 
     Raises:
         WallInvalid: a value has the wrong type or is out of bounds.
@@ -177,8 +179,11 @@ class Wall:
     devices: tuple[Path, ...] = ()
     umask: int = 0o077
     root: Path | None = None
+    nested: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.nested, bool):
+            raise WallInvalid(f"nested is {self.nested!r}.", "It must be true or false.")
         _absolute(self.home, "home")
         _absolute(self.seccomp, "seccomp")
         _absolute(self.folder, "folder")
@@ -334,7 +339,7 @@ def bwrap_arguments(wall: Wall, code: Path, etc: Mapping[str, int], seccomp: int
         seccomp: file descriptor of the system call filter.
     """
     options = [
-        "--unshare-user", "--uid", str(UID), "--gid", str(UID), "--disable-userns",
+        "--unshare-user", "--uid", str(UID), "--gid", str(UID), *(() if wall.nested else ("--disable-userns",)),
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup",
         "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--clearenv", "--as-pid-1",
         "--hostname", wall.hostname,

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from base.paths import Installation, State
+from confinement.nested import FILTER
 from confinement.settings import ConfinementSettings
 from confinement.wall import HOME, PATH, Bind, Relay, Wall
 from spawners.plan import ServerPlan
@@ -43,6 +45,16 @@ class Role(StrEnum):
 def seccomp_of(state: State) -> Path:
     """The compiled system call filter that every wall uses."""
     return state.generated / "seccomp.bpf"
+
+
+def nested_seccomp_of(state: State) -> Path:
+    """The filter of a wall that makes walls inside itself; those have the one that every wall uses."""
+    return state.generated / "seccomp-nested.bpf"
+
+
+def nesting(state: State) -> dict[str, Any]:
+    """What a wall has, as arguments of `Wall`, in which kernels are forked behind walls of their own."""
+    return {"nested": True, "seccomp": nested_seccomp_of(state), "binds": (Bind(seccomp_of(state), Path(FILTER)),)}
 
 
 def notebook_binds(installation: Installation, state: State) -> tuple[Bind, ...]:

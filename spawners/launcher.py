@@ -285,6 +285,8 @@ def walled(text: str, policy: Policy, account: Account) -> Wall:
         raise NotAnOrder(f"task.wall: {error}") from error
     if wall.seccomp != policy.state / "generated" / "seccomp.bpf":
         raise NotAnOrder("task.wall.seccomp is not the site's filter.")
+    if wall.nested:
+        raise NotAnOrder("task.wall.nested is true: no server makes walls inside its own.")
     if wall.devices:
         raise NotAnOrder("task.wall.devices is not empty: Slurm says which devices a job has.")
     run = str(policy.state / "run")

@@ -35,6 +35,7 @@ from grading.plans import (
     NOTEBOOK_ENV,
     OFFLINE,
     execution_wall,
+    nesting,
     notebook_binds,
     seccomp_of,
 )
@@ -88,6 +89,12 @@ class Walls:
             **self._sizes(),
         )
 
+    def floor(self, home: Path, *arguments: str) -> Wall:
+        """The wall in which the course's code runs, each case of it behind a wall of its own."""
+        wall = self.step(home, "run", *arguments)
+        more = nesting(self.state)
+        return replace(wall, **{**more, "binds": (*wall.binds, *more["binds"])})
+
     def real(self, home: Path, cell_seconds: int) -> Wall:
         """The wall of graded work."""
         return replace(
@@ -134,7 +141,7 @@ class Check:
         bounds = self._plan["bounds"]
         most = bounds["case_seconds"] * (1 + len(prepared["forked"]) / self._jobs) + _MARGIN_SECONDS
         memory = (self._jobs + 1) * int(bounds["memory"])
-        wall = self._walls.step(self._floor, "run", "--jobs", str(self._jobs))
+        wall = self._walls.floor(self._floor, "--jobs", str(self._jobs))
         self._do("run", wall, Allowance(most, memory, ASSIGNMENT.total), len(prepared["forked"]))
         figures = self._bring_back(prepared["forked"])
         if (self._real / NOTEBOOK).exists():

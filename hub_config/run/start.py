@@ -180,7 +180,7 @@ def _prepare(site: Site, site_file: Path, state: State, installation: Installati
             f"or {_other_port(site_file, installation)}.",
         )
     step("writing the configuration")
-    seccomp.write_filter(state.generated / "seccomp.bpf")
+    seccomp.write_filters(state.generated)
     for name in ("proxy-token", "grading-token", "cookie-secret", "ledger-key"):
         secret(state, name)
     if (papers := certificates_of(site, state)) is not None:

@@ -56,6 +56,8 @@ def test_the_database_restarts_and_the_site_goes_on(site: Operator) -> None:
 
 
 def test_the_controller_loses_power_and_jobs_go_on(site: Operator, job: str) -> None:
+    # slurmctld writes a change down within five seconds (SAVE_MAX_WAIT in its state_save.c); what it has not, is lost.
+    time.sleep(10)
     site.controller.cut_power()
     site.controller.boot()
     until("slurmctld knows the job", lambda: state_of(site, job) == "RUNNING", 120)

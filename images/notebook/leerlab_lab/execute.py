@@ -49,7 +49,7 @@ class CellRunner(NotebookClient):
             timeout=cell_time,
             allow_errors=True,
             interrupt_on_timeout=True,
-            error_on_timeout={"ename": TAKES_TOO_LONG, "evalue": _too_long(cell_time), "traceback": []},
+            error_on_timeout={"ename": TAKES_TOO_LONG, "evalue": too_long(cell_time), "traceback": []},
             iopub_timeout=IOPUB_SECONDS,
             raise_on_iopub_timeout=True,
             startup_timeout=STARTUP_SECONDS,
@@ -73,14 +73,14 @@ class CellRunner(NotebookClient):
         kind = msg["msg_type"]
         if kind in {"error", "execute_result"}:
             try:
-                outs.append(_cut(output_from_msg(msg)))
+                outs.append(cut(output_from_msg(msg)))
             except ValueError:
                 log.warning("An output could not be read")
             return None
-        size = _size(msg["content"])
+        more = size(msg["content"])
         shown = self._shown.get(cell_index, 0)
-        self._shown[cell_index] = shown + size
-        if shown + size > CELL_BYTES:
+        self._shown[cell_index] = shown + more
+        if shown + more > CELL_BYTES:
             if shown <= CELL_BYTES:
                 outs.append(nbformat.v4.new_output("stream", name="stdout", text="\n... Output truncated ...\n"))
             return None
@@ -111,30 +111,30 @@ class CellRunner(NotebookClient):
                     cell.outputs.append(error_output(KERNEL_LOST, "Python ended while this cell ran."))
                     lost = "This cell was not run, because Python ended in an earlier cell."
                 except CellTimeoutError:
-                    cell.outputs.append(error_output(TAKES_TOO_LONG, _too_long(self._cell_time)))
+                    cell.outputs.append(error_output(TAKES_TOO_LONG, too_long(self._cell_time)))
                     lost = "This cell was not run, because an earlier cell could not be stopped."
                 _write(self.nb, result)
         _write(self.nb, result)
 
 
-def _too_long(cell_time: int) -> str:
+def too_long(cell_time: int) -> str:
     return f"This cell was stopped, because it took longer than {cell_time} seconds."
 
 
-def _size(value: Any) -> int:
+def size(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(_size(each) for each in value.values())
-    return sum(_size(each) for each in value) if isinstance(value, list) else 8
+        return sum(size(each) for each in value.values())
+    return sum(size(each) for each in value) if isinstance(value, list) else 8
 
 
-def _cut(output: NotebookNode) -> NotebookNode:
+def cut(output: NotebookNode) -> NotebookNode:
     if output.output_type == "error":
         output.ename, output.evalue = output.ename[:200], output.evalue[:PIECE_BYTES]
-        if _size(output.traceback) > PIECE_BYTES:
+        if size(output.traceback) > PIECE_BYTES:
             output.traceback = [output.evalue]
-    elif _size(output.data) > CELL_BYTES:
+    elif size(output.data) > CELL_BYTES:
         output.data = {"text/plain": str(output.data.get("text/plain", ""))[:PIECE_BYTES]}
     return output
 

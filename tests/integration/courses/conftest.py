@@ -18,11 +18,10 @@ from small_course import Checker, SmallCourse
 from base.paths import Installation, State
 from catalogue.entries import Entry, entries
 from catalogue.shelf import Shelf, Sources
-from confinement.seccomp import write_filter
+from confinement.seccomp import write_filters
 from confinement.settings import ConfinementSettings
 from courses.toolkit.check import CourseReport, Wanted, check_course
 from courses.toolkit.steps import Walls
-from grading.plans import seccomp_of
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +34,7 @@ def walls(every_entry: list[Entry]) -> Iterator[Walls]:
     place = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     state, installation = State(place), Installation.current()
     state.make()
-    write_filter(seccomp_of(state))
+    write_filters(state.generated)
     small = [entry for entry in every_entry if entry.card.id in {"elecdemand", "mnist-5000"}]
     Shelf(state.catalogue).prepare(small, Sources(installation.code, installation.packages), lambda _: None)
     yield Walls(state, installation, ConfinementSettings())

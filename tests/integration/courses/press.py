@@ -13,8 +13,7 @@ from small_course import SmallCourse
 
 from base.in_force import InForce, Publication
 from base.paths import Installation, State
-from confinement.seccomp import write_filter
-from grading.plans import seccomp_of
+from confinement.seccomp import write_filters
 from grading.tree import remove
 from hub_config.publishing import Press, Published, Wishes
 from hub_config.site import Site
@@ -74,7 +73,7 @@ def office() -> Iterator[Office]:
     place = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     state = State(place / "s")
     state.make()
-    write_filter(seccomp_of(state))
+    write_filters(state.generated)
     (place / "site.yaml").write_text(yaml.safe_dump(description()))
     try:
         press = Press(Site.of_plain(description()), state, Installation.current())

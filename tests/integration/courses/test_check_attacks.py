@@ -55,7 +55,7 @@ def listener() -> Iterator[tuple[int, list[bytes]]]:
     """A port of the host that notes who comes."""
     came: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(190)
 
         def take() -> None:
             while True:
@@ -124,11 +124,11 @@ def test_a_case_sees_and_writes_its_own_folder_only(
     assert held in said(check(course.folder, *learners))
     # The control: the same course, with everything but the narrowing of each case to its own folder.
     weak = _copy_of_lab(walls, tmp_path / "code")
-    confined = weak / "images/notebook/leerlab_lab/coursecheck/confined.py"
-    text = confined.read_text()
-    call = "    _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))\n"
+    zygote = weak / "images/notebook/leerlab_lab/forked/zygote.py"
+    text = zygote.read_text()
+    call = "        enter(Nest(Path(order.home), Path(order.folder), seccomp, **limits), tuple(pipes))\n"
     assert call in text
-    confined.write_text(text.replace(call, ""))
+    zygote.write_text(text.replace(call, ""))
     installation = replace(walls.installation, code=weak)
     weaker = replace(walls, installation=installation)
     report = check_course(
@@ -256,9 +256,9 @@ def test_the_watch_ends_a_wall_that_fills_its_home(walls: Walls, tmp_path: Path)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     wall = walls.step(home, "prepare")
-    fill = "import time\nfor n in range(64):\n    open(f'/home/nb/{n}', 'wb').write(bytes(2**20))\ntime.sleep(60)"
+    fill = "import time\nfor n in range(64):\n    open(f'/home/nb/{n}', 'wb').write(bytes(2**20))\ntime.sleep(100)"
     filling = replace(wall, command=("/usr/bin/python3", "-c", fill))
     with steps.start(filling) as walled, pytest.raises(TookTooMuch, match="disk"):
-        steps.wait(walled, home, Allowance(30, 2**30, 8 * 2**20), lambda: None)
+        steps.wait(walled, home, Allowance(90, 2**30, 8 * 2**20), lambda: None)
     with steps.start(filling) as walled, pytest.raises(TookTooMuch, match="time"):
         steps.wait(walled, home, Allowance(2, 2**30, 2**40), lambda: None)

@@ -28,7 +28,7 @@ def state() -> Iterator[State]:
     root = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     made = State(root / "s")
     made.make()
-    seccomp.write_filter(made.generated / "seccomp.bpf")
+    seccomp.write_filters(made.generated)
     yield made
     shutil.rmtree(root)
 

@@ -23,7 +23,7 @@ from base.paths import Installation, State
 from base.quantities import Duration, Size
 from cluster.commands import Slurm
 from confinement.run import start
-from confinement.seccomp import write_filter
+from confinement.seccomp import write_filters
 from confinement.settings import ConfinementSettings
 from confinement.wall import Bind, Wall
 from grading.configuration import ServiceConfiguration
@@ -58,7 +58,7 @@ class Server:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._server.started:
             assert time.monotonic() < deadline and self._thread.is_alive(), "the server did not start"
             time.sleep(0.01)
@@ -137,7 +137,8 @@ class Site:
     def client(self, token: str) -> httpx.Client:
         """Somebody who calls the service directly, as code in a lab can."""
         transport = httpx.HTTPTransport(uds=str(self.service.socket))
-        return httpx.Client(transport=transport, base_url="http://grading", headers={"Authorization": f"token {token}"})
+        headers = {"Authorization": f"token {token}"}
+        return httpx.Client(transport=transport, base_url="http://grading", headers=headers, timeout=60)
 
     def lab(
         self, name: str, token: str, script: str, role: Role = Role.STUDENT, home: Path | None = None, **variables: str
@@ -186,7 +187,7 @@ def last_json(output: str) -> Any:
     return json.loads(output.strip().splitlines()[-1])
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 20) -> Any:
+def wait_until(true: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := true()):
@@ -199,7 +200,7 @@ def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
     """A site of two courses whose graded notebooks run on the Slurm of a slurm.conf."""
     state = State(folder / "s")
     state.make()
-    write_filter(seccomp_of(state))
+    write_filters(state.generated)
     for course in COURSES:
         (state.courses / course).mkdir()
     hub = TestHub(
@@ -223,8 +224,8 @@ def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
         courses=COURSES,
         grading=GradingSettings(
             profile="graded",
-            cell_time=Duration.parse("5s"),
-            notebook_time=Duration.parse("40s"),
+            cell_time=Duration.parse("15s"),
+            notebook_time=Duration.parse("90s"),
             upload=Size.parse("8M"),
             files=50,
         ),

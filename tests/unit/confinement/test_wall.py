@@ -73,6 +73,7 @@ def test_defaults_may_be_left_out() -> None:
         ({"hostname": "a b"}, "hostname"),
         ({"devices": ["/etc/shadow"]}, "below /dev"),
         ({"devices": ["/dev"]}, "below /dev"),
+        ({"nested": 1}, "true or false"),
         ({"umask": -1}, "whole number"),
         ({"limits": {"processes": 0}}, "limits.processes"),
         ({"limits": []}, "not an object"),
@@ -148,6 +149,12 @@ def test_binds_are_read_only_unless_asked_and_devices_are_only_those_allotted() 
     assert [options[n + 1] for n, each in enumerate(options) if each == "--dev-bind"] == ["/dev/nvidia0"]
     # Writable folders of the host: the home and what was asked, nothing else.
     assert [options[n + 1] for n, each in enumerate(options) if each == "--bind"] == ["/state/homes/sanne", "/shared"]
+
+
+def test_only_a_wall_around_others_leaves_namespaces_to_be_made() -> None:
+    assert "--disable-userns" in arguments(FULL)
+    assert "--disable-userns" not in arguments(replace(FULL, nested=True))
+    assert Wall.from_json(replace(FULL, nested=True).to_json()).nested
 
 
 def test_all_but_temporary_folders_and_home_end_read_only() -> None:

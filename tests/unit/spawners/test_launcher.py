@@ -134,6 +134,7 @@ def test_a_wall_shows_and_reaches_only_what_root_allows(policy: Policy, account:
         replace(good, seccomp=Path("/dev/null")),
         replace(good, root=Path("/"), binds=()),
         replace(good, devices=(Path("/dev/nvidia0"),)),
+        replace(good, nested=True),
     ):
         order = order_of(policy)
         order["task"]["wall"] = wall.to_json()

@@ -2,8 +2,8 @@
 
 Started as `python -m leerlab_lab.coursecheck.run FOLDER`.
 
-The cells run by the same `leerlab_lab.execute` as graded work. Each kernel is a fork of one process that has imported
-what the notebook imports (see zygote.py), and can reach its own folder only (see confined.py).
+Each kernel is a fork of one process that has imported what the notebook imports, behind a wall of its own in which
+there is nothing of any other case (`leerlab_lab.forked`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,11 +23,15 @@ from pathlib import Path
 
 import nbformat
 
-from leerlab_lab.coursecheck.forked import ForkProvisioner, Lost, Zygote, manager
 from leerlab_lab.coursecheck.plan import AGAIN, EXECUTED, FIGURES, NOTEBOOK, PREPARED, RUNS, Plan
-from leerlab_lab.execute import CellRunner
+from leerlab_lab.forked.notebook import Bounds, run
+from leerlab_lab.forked.zygotes import Lost, Zygote
 
 FILES = "files"
+# The rest of what one kernel may take; the wall around all of them has limits as well.
+_SIZES = {
+    "tmp": 256 * 2**20, "shm": 64 * 2**20, "processes": 256, "open_files": 4096, "file_size": 256 * 2**20,
+}  # fmt: skip
 # Memory that a kernel may ask for, against what it may really use: libraries ask for more than they touch.
 _DATA = 2
 
@@ -44,55 +47,18 @@ class Figures:
     ended: str
 
 
-class ForkedRunner(CellRunner):
-    """`CellRunner` with a forked kernel."""
-
-    forked: ForkProvisioner
-
-    def place(self, zygote: Zygote, folder: Path, own: Path) -> None:
-        """Say where the kernel comes from, where it starts, and which folder is its own."""
-        environment = {
-            "HOME": str(own / "home"), "TMPDIR": str(own / "tmp"), "IPYTHONDIR": str(own / "home" / "ipython"),
-            "MPLCONFIGDIR": str(own / "home" / "matplotlib"), "JUPYTER_RUNTIME_DIR": str(own / "home"),
-            "HF_DATASETS_CACHE": str(own / "tmp" / "datasets"),
-            "NBGRADER_EXECUTION": "autograde",
-        }  # fmt: skip
-        for name in ("home", "tmp"):
-            (own / name).mkdir()
-        self._manager, self.forked = manager(zygote, folder, own, environment)
-
-    def create_kernel_manager(self):  # type: ignore[no-untyped-def]
-        self.km = self._manager
-        return self.km
-
-
 async def run_case(zygote: Zygote, folder: Path, case: str, scratch: Path, plan: Plan) -> Figures:
     """Run one case; its executed notebook is in its folder, whatever came of it."""
     place = folder / RUNS / case
-    own = Path(tempfile.mkdtemp(prefix="case-", dir=scratch))
-    work = own / "work"
-    shutil.copytree(folder / FILES, work)
     notebook = nbformat.read(place / NOTEBOOK, as_version=4)
-    runner = ForkedRunner(notebook, plan.bounds.cell_seconds)
-    runner.place(zygote, work, own)
-    began = time.monotonic()
-    ended = "done"
+    bounds = Bounds(plan.bounds.cell_seconds, plan.bounds.case_seconds, {**_SIZES, "data": _DATA * plan.bounds.memory})
     try:
-        await asyncio.wait_for(runner.run_all(place / EXECUTED), plan.bounds.case_seconds)
-    except TimeoutError:
-        ended = "time"
-        await runner.forked.kill()
-    except (Lost, OSError, RuntimeError) as error:
+        ran = await run(zygote, notebook, folder / FILES, scratch, bounds)
+    except (Lost, OSError) as error:
         log.warning("%s: %s", case, error)
-        ended = "lost"
-    seconds = time.monotonic() - began
-    memory = 0
-    if runner.forked.kernel is not None:
-        await runner.forked.kill()
-        await runner.forked.wait()
-        memory = runner.forked.kernel.memory
-    shutil.rmtree(own, ignore_errors=True)
-    return Figures(round(seconds, 2), memory, ended)
+        return Figures(0.0, 0, "lost")
+    nbformat.write(notebook, place / EXECUTED)
+    return Figures(ran.seconds, ran.memory, ran.ended)
 
 
 async def run_all(folder: Path, jobs: int, scratch: Path) -> dict[str, Figures]:
@@ -101,7 +67,7 @@ async def run_all(folder: Path, jobs: int, scratch: Path) -> dict[str, Figures]:
     prepared = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
     slots = asyncio.Semaphore(jobs)
     figures: dict[str, Figures] = {}
-    async with Zygote(prepared["modules"], _DATA * plan.bounds.memory) as zygote:
+    async with Zygote(prepared["modules"]) as zygote:
 
         async def one(case: str, *same: str) -> None:
             async with slots:

@@ -1,0 +1,211 @@
+"""A wall inside a wall, for a process that forks off one which has imported what takes long.
+
+bubblewrap starts a program anew, so a warm process would lose what it is warm with. Here a fork of it goes into
+namespaces of its own instead: other processes, folders, sockets and shared memory are no longer there, and no right is
+left to come back. The wall around it has `nested=True`, which leaves its own processes the right to make namespaces;
+inside the inner one nobody has it.
+
+Runs inside the outer wall, in a process with one thread: standard library only. The layers are those of the outer wall:
+namespaces(7), capabilities(7), seccomp(2), setrlimit(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+HOME = "/home/nb"
+FILTER = "/opt/wall/seccomp.bpf"
+"""Where a nested wall finds the system call filter of every wall, inside the outer one."""
+
+# sched.h
+_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+_NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
+_ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET
+# sys/mount.h
+_NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
+# linux/prctl.h, linux/seccomp.h, linux/capability.h, bits/ioctls.h
+_SET_PDEATHSIG, _SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
+_MODE_FILTER = 2
+_CAPABILITIES = 64
+_CAPABILITY_VERSION_3 = 0x20080522
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
+_INSTRUCTION = 8  # bytes of a struct sock_filter
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+@dataclass(frozen=True)
+class Nest:
+    """What one inner wall is.
+
+    Args:
+        home: folder inside the outer wall that is the writable home inside; what lies beside it is not there.
+        folder: folder inside in which the process goes on.
+        seccomp: bytes of the compiled system call filter.
+        tmp, shm: sizes of /tmp and /dev/shm in bytes.
+        processes, open_files, file_size: as `confinement.wall.Limits`.
+        data: bytes of memory that a process may have for its data, beside what it was forked with (RLIMIT_DATA).
+    """
+
+    home: Path
+    folder: Path
+    seccomp: bytes
+    tmp: int
+    shm: int
+    processes: int
+    open_files: int
+    file_size: int
+    data: int
+
+
+def enter(nest: Nest, kept: tuple[int, ...] = ()) -> None:
+    """Go inside: this returns in a process inside, and never in the one that called it.
+
+    That one stays outside until everything inside has ended, and then ends with the exit code of the process inside,
+    128 and the signal's number where a signal ended it. Killed, it takes everything inside with it; SIGINT goes on to
+    the process inside.
+
+    Args:
+        nest: the inner wall.
+        kept: descriptors that stay open inside, beside the standard ones.
+
+    Raises:
+        OSError: the wall could not be made; nothing may run in this process then.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    _call(_libc.unshare(_ALL), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        Path("/proc/self", name).write_text(text, "ascii")
+    # Only now: the kernel forgets it when somebody gets rights, as in a user namespace of one's own (prctl(2)).
+    _call(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+    first = os.fork()
+    if first:
+        _stand_for(first, lambda: _wait_for(first))
+    _call(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+    _furnish(nest)
+    data = _data_of_now() + nest.data
+    _give_up_rights(nest.seccomp)
+    inside = os.fork()
+    if inside:
+        _stand_for(inside, lambda: _reap_until(inside))
+    # As of every ordinary process: without it, not even its own files in /proc are its own.
+    _call(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
+    _only(kept)
+    os.setsid()
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _limit(nest, data)
+    os.chdir(nest.folder)
+
+
+def _furnish(nest: Nest) -> None:
+    """In the first process inside: folders, sockets and processes of its own."""
+    home = os.open(nest.home, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    _mount("", "/", "", _REC | _PRIVATE)
+    _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
+    _mount(f"/proc/self/fd/{home}", HOME, "", _BIND)
+    os.close(home)
+    for place, size in (("/tmp", nest.tmp), ("/dev/shm", nest.shm)):  # noqa: S108 - the wall's own
+        _mount("tmpfs", place, "tmpfs", _NOSUID | _NODEV, f"size={size},mode=1777")
+    # Terminals of others with the same number are the same user's.
+    _mount("devpts", "/dev/pts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    # No namespaces below this one, as bubblewrap's --disable-userns; the filter refuses them as well.
+    Path("/proc/sys/user/max_user_namespaces").write_text("0", "ascii")
+
+
+def _give_up_rights(seccomp: bytes) -> None:
+    """No capability, no way to get one, and the filter; all that this process forks has the same."""
+    for number in range(_CAPABILITIES):
+        if _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0) != 0:
+            break  # the kernel knows no more of them
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    _call(_libc.capset(header, bytes(24)), "capset")
+    _call(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
+    instructions = ctypes.create_string_buffer(seccomp, len(seccomp))
+    program = _Program(len(seccomp) // _INSTRUCTION, ctypes.addressof(instructions))
+    _call(_libc.prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0), "PR_SET_SECCOMP")
+
+
+def _limit(nest: Nest, data: int) -> None:
+    # Counted in this user namespace alone (user_namespaces(7)).
+    limits = (
+        (resource.RLIMIT_NPROC, nest.processes), (resource.RLIMIT_NOFILE, nest.open_files),
+        (resource.RLIMIT_FSIZE, nest.file_size), (resource.RLIMIT_DATA, data), (resource.RLIMIT_CORE, 0),
+    )  # fmt: skip
+    for kind, most in limits:
+        resource.setrlimit(kind, (most, most))
+
+
+def _data_of_now() -> int:
+    """Bytes that RLIMIT_DATA counts of this process: what it was forked with costs it nothing."""
+    found = re.search(r"^VmData:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _stand_for(process: int, wait: Callable[[], int]) -> NoReturn:
+    """Be where a process is signalled and waited for from outside, and end as it does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGINT)
+
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, interrupt)
+    _only(())
+    code = wait()
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _wait_for(process: int) -> int:
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _reap_until(process: int) -> int:
+    """As the first process of its namespace, until the one that counts has ended; the kernel then ends all others."""
+    while True:
+        ended, status = os.wait()
+        if ended == process:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _only(kept: tuple[int, ...]) -> None:
+    """Close all descriptors but the standard ones and those."""
+    least = 3
+    for descriptor in sorted(kept):
+        os.closerange(least, descriptor)
+        least = descriptor + 1
+    os.closerange(least, os.sysconf("SC_OPEN_MAX"))
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    done = _libc.mount(
+        source.encode() or None, target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None
+    )
+    _call(done, f"mount {target}")
+
+
+def _call(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), what)

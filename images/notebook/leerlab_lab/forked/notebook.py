@@ -1,0 +1,182 @@
+"""Runs one notebook in forks of a zygote, cell by cell, so that whatever a cell does costs that cell alone.
+
+A cell that takes too long is interrupted. One that ends Python, or that cannot be interrupted, is given up: a new fork
+runs the cells before it once more, unseen and on fresh files, and goes on with the cell after it. What a cell showed is
+written down here, outside the kernel's wall, while that cell runs: no later cell can change it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from leerlab_lab.execute import KERNEL_LOST, NOT_RUN, TAKES_TOO_LONG, error_output, too_long
+from leerlab_lab.forked.order import Order
+from leerlab_lab.forked.shown import Shown
+from leerlab_lab.forked.talk import KernelDied, Talk
+from leerlab_lab.forked.zygotes import Zygote
+
+HOME = "/home/nb"
+FILES = "files"
+AGAIN = 3
+"""How often the cells before a lost one are run once more."""
+_ENVIRONMENT = {
+    "HOME": HOME, "IPYTHONDIR": f"{HOME}/.ipython", "MPLCONFIGDIR": "/tmp/matplotlib", "TMPDIR": "/tmp",  # noqa: S108
+    "HF_DATASETS_CACHE": "/tmp/datasets", "NBGRADER_EXECUTION": "autograde",  # noqa: S108
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much one notebook may take.
+
+    Args:
+        cell_seconds: for one cell.
+        notebook_seconds: for the notebook as a whole.
+        sizes: limits of its kernel, as `leerlab_lab.forked.order.Order` has them.
+    """
+
+    cell_seconds: float
+    notebook_seconds: float
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run went.
+
+    Args:
+        ended: `done` when every cell had its turn; `time` when the notebook as a whole took too long.
+        seconds: how long it took.
+        memory: most bytes that its kernel had.
+    """
+
+    ended: str
+    seconds: float
+    memory: int
+
+
+async def run(zygote: Zygote, notebook: NotebookNode, files: Path, scratch: Path, bounds: Bounds) -> Ran:
+    """Run a notebook; its code cells get what they showed and their execution counts.
+
+    Args:
+        zygote: forks its kernels.
+        notebook: changed in place.
+        files: folder whose files lie beside it; not changed.
+        scratch: folder for its homes.
+        bounds: what it may take.
+
+    Raises:
+        Lost: there is no zygote any more; nothing of the run counts then.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    one = _Run(zygote, notebook, files, scratch, bounds)
+    ended = "done"
+    try:
+        async with asyncio.timeout(bounds.notebook_seconds):
+            await one.all_cells()
+    except TimeoutError:
+        ended = "time"
+    one.write_down()
+    return Ran(ended, round(loop.time() - begun, 3), one.memory)
+
+
+class _Run:
+    def __init__(self, zygote: Zygote, notebook: NotebookNode, files: Path, scratch: Path, bounds: Bounds) -> None:
+        self._zygote, self._files, self._scratch, self._bounds = zygote, files, scratch, bounds
+        self._all = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        # As nbclient does: a cell without code is not run, and has no count.
+        self._cells = [(number, cell) for number, cell in enumerate(self._all, 1) if cell.source.strip()]
+        self._shown = Shown()
+        self._run: set[int] = set()
+        self._lost: set[int] = set()
+        self.memory = 0
+
+    async def all_cells(self) -> None:
+        """Give every cell its turn."""
+        done = 0
+        for _ in range(AGAIN + 1):
+            async with self._kernel() as kernel:
+                if not await self._again(kernel, done):
+                    break
+                while done < len(self._cells):
+                    number, cell = self._cells[done]
+                    done += 1
+                    try:
+                        await self._one(kernel, number, cell.source)
+                    except KernelDied:
+                        self._lost.add(number)
+                        break
+                else:
+                    return
+        for number, _ in self._cells[done:]:
+            self._shown.of(number)[:] = [
+                error_output(NOT_RUN, "This cell was not run, because Python ended in earlier cells.")
+            ]
+
+    def write_down(self) -> None:
+        """Put into the notebook what was seen."""
+        for number, cell in enumerate(self._all, 1):
+            cell.outputs, cell.execution_count = self._shown.of(number), number if number in self._run else None
+
+    async def _one(self, kernel: Talk, number: int, source: str) -> None:
+        """Run one cell."""
+        try:
+            reply = await kernel.run(number, source, self._bounds.cell_seconds, self._shown.take)
+        except KernelDied:
+            self._shown.of(number).append(error_output(KERNEL_LOST, "Python ended while this cell ran."))
+            self._run.add(number)
+            raise
+        except TimeoutError:
+            self._lost.add(number)
+            self._too_long(number)
+            if not await kernel.interrupted():
+                raise KernelDied from None
+            # It may have shown more while it was interrupted.
+            self._too_long(number)
+            return
+        self._run.add(number)
+        if reply.get("status") == "error" and not any(one.output_type == "error" for one in self._shown.of(number)):
+            self._shown.of(number).append(error_output(str(reply.get("ename")), str(reply.get("evalue"))))
+
+    def _too_long(self, number: int) -> None:
+        """The error that counts is that the cell took too long, not how it took the interruption."""
+        outputs = self._shown.of(number)
+        outputs[:] = [one for one in outputs if one.output_type != "error"]
+        outputs.append(error_output(TAKES_TOO_LONG, too_long(round(self._bounds.cell_seconds))))
+        self._run.add(number)
+
+    async def _again(self, kernel: Talk, done: int) -> bool:
+        """Bring a new kernel to where the one before it was; whether that worked."""
+        for number, cell in self._cells[:done]:
+            if number in self._lost:
+                continue
+            try:
+                await kernel.run(number, cell.source, self._bounds.cell_seconds, lambda *_: None)
+            except (KernelDied, TimeoutError):
+                return False
+        return True
+
+    @asynccontextmanager
+    async def _kernel(self) -> AsyncIterator[Talk]:
+        home = Path(tempfile.mkdtemp(prefix="home-", dir=self._scratch))
+        try:
+            await asyncio.to_thread(shutil.copytree, self._files, home / FILES, symlinks=True)
+            order = Order(str(home), f"{HOME}/{FILES}", _ENVIRONMENT, **self._bounds.sizes)
+            kernel = await self._zygote.fork(order)
+            talk = Talk(kernel)
+            try:
+                yield talk
+            finally:
+                await talk.close()
+                self.memory = max(self.memory, kernel.memory)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
