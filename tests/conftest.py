@@ -149,8 +149,8 @@ def running_site() -> Iterator[RunningSite]:
     """The demo site, started once for all tests that only use it."""
     home = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
     site = make_site(home)
-    site.leerlab("up")
     try:
+        site.leerlab("up")
         yield site
     finally:
         site.leerlab("down")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.timeout(900)]
 
 COURSE = "course-ai-in-je-vak"
 XSRF = "decodeURIComponent((document.cookie.match(/_xsrf=([^;]+)/) || [])[1] || '')"
@@ -30,7 +30,7 @@ def teacher(running_site: Any, notebooks: Any) -> Any:
     """The teacher's browser, with the course's formgrader open."""
     browser = notebooks["sanne"].page.context.browser
     page = browser.new_context(locale="nl-NL").new_page()
-    page.set_default_timeout(90_000)
+    page.context.set_default_timeout(240_000)
     page.goto(running_site.login_link())
     page.get_by_role("button", name="Docent").click()
     page.get_by_role("link", name="Uitdelen en nakijken").click()

@@ -15,7 +15,7 @@ from base.paths import Installation
 from cluster.embedded import munge_socket, slurm_conf
 from hub_config.run.ports import remembered
 
-pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.timeout(900)]
 
 TCP = """
 import json, socket
@@ -47,8 +47,11 @@ PROCESSES = """
 import json, pathlib
 def reaches():
     for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit() and {word!r} in (entry / "cmdline").read_bytes().decode(errors="replace"):
-            return True
+        try:
+            if entry.name.isdigit() and {word!r} in (entry / "cmdline").read_bytes().decode(errors="replace"):
+                return True
+        except OSError:  # it has ended meanwhile
+            pass
     return False
 """
 ENVIRONMENT = """
@@ -87,9 +90,8 @@ def port_of(site: Any, name: str) -> int:
     """The port on which a student's server is offered on its node, as the proxy knows it."""
     ports = remembered(site.state)
     token = (site.state.secrets / "proxy-token").read_text().strip()
-    routes = httpx.get(
-        f"http://127.0.0.1:{ports.proxy_api}/api/routes", headers={"Authorization": f"token {token}"}, trust_env=False
-    ).json()
+    address, headers = f"http://127.0.0.1:{ports.proxy_api}/api/routes", {"Authorization": f"token {token}"}
+    routes = httpx.get(address, headers=headers, timeout=60, trust_env=False).json()
     target = next(route["target"] for path, route in routes.items() if path.rstrip("/").endswith(f"/user/{name}"))
     return int(target.rpartition(":")[2].rstrip("/"))
 
@@ -132,7 +134,7 @@ INNER = """
 import json, urllib.request, urllib.error
 def reaches():
     try:
-        return urllib.request.urlopen("http://127.0.0.1:8081{path}", timeout=5).status == 200
+        return urllib.request.urlopen("http://127.0.0.1:8081{path}", timeout=60).status == 200
     except urllib.error.HTTPError as error:
         return error.code
 """
@@ -160,7 +162,7 @@ def reaches():
     request = urllib.request.Request("http://127.0.0.1:8082{path}",
         headers={{"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]}})
     try:
-        return urllib.request.urlopen(request, timeout=5).status == 200
+        return urllib.request.urlopen(request, timeout=60).status == 200
     except urllib.error.HTTPError as error:
         return error.code
 """

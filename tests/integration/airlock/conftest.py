@@ -7,12 +7,13 @@ import io
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import md5, sha256
@@ -35,7 +36,7 @@ from sandboxes.risk import SelfCheck
 from sandboxes.settings import SandboxSettings
 
 NONE = SelfCheck(forbidden=False, people=False, preparing=False, product=False, talks=False, personal=False)
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 SETTINGS = SandboxSettings(profile="cpu", size=Size.parse("64M"), upload=Size.parse("8M"))
 
 
@@ -94,6 +95,16 @@ class Airlock:
         return [entry.action for entry in self.ledger.entries(subject=transfer)]
 
 
+def answers(path: Path) -> bool:
+    """Whether clamd does, and has closed the line: the file of its socket is there before, and after it was killed."""
+    with socket.socket(socket.AF_UNIX) as line, suppress(OSError):
+        line.settimeout(START_SECONDS)
+        line.connect(str(path))
+        line.sendall(b"zPING\0")
+        return line.makefile("rb").read() == b"PONG\0"
+    return False
+
+
 @contextmanager
 def running_clamd(
     state: State, signatures: Path | None = None, changes: Mapping[str, object] | None = None
@@ -110,7 +121,7 @@ def running_clamd(
     ):
         try:
             until = time.monotonic() + START_SECONDS
-            while not (state.run / "clamd.sock").exists():
+            while not answers(state.run / "clamd.sock"):
                 assert process.poll() is None and time.monotonic() < until, (state.logs / "clamd.log").read_text()
                 time.sleep(0.05)
             yield process
@@ -157,12 +168,12 @@ def airlock(site: State) -> Iterator[Airlock]:
 @pytest.fixture
 def no_scanner(site: State) -> Iterator[Callable[[], None]]:
     """clamd's socket is away for a while; call to bring it back."""
-    socket, away = site.run / "clamd.sock", site.run / "clamd.away"
-    socket.rename(away)
+    place, away = site.run / "clamd.sock", site.run / "clamd.away"
+    place.rename(away)
 
     def back() -> None:
         if away.exists():
-            away.rename(socket)
+            away.rename(place)
 
     yield back
     back()

@@ -49,6 +49,7 @@ def test_a_scanner_that_is_gone_or_stands_still_is_named(own_clamd: Alone, monke
         scanner.send_signal(signal.SIGSTOP)
         broken = told(PLAIN, airlock.state, real_people=False)
         assert "no answer within 1 s" in broken.what and "clamd.log" in broken.do
+        monkeypatch.undo()
         scanner.send_signal(signal.SIGCONT)
         assert "clamd answers" in see_scanner(PLAIN, airlock.state, real_people=False)
 

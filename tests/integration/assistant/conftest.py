@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "grading"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway_site import Gate, put_models, running_gate
+from gateway_site import BODY, SILENCE, Gate, put_models, running_gate
 from grading_slurm import RunningSlurm, running_slurm
 
 from confinement.seccomp import write_filter
@@ -33,7 +33,7 @@ def slurm() -> Iterator[RunningSlurm]:
 def far_gate() -> Iterator[Gate]:
     """A gateway of which only the model behind an address is asked, so that it needs no Slurm."""
     folder = Path(tempfile.mkdtemp(prefix="ll-", dir="/tmp"))
-    with running_gate(folder, folder / "no-slurm.conf", silence=2.0, body_seconds=1.0) as gate:
+    with running_gate(folder, folder / "no-slurm.conf", silence=SILENCE, body_seconds=BODY) as gate:
         yield gate
     shutil.rmtree(folder)
 

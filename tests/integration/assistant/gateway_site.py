@@ -30,6 +30,7 @@ from starlette.routing import Route
 from assistant.configuration import SOCKET, VARIABLE, GatewayConfiguration, LocalWeights
 from assistant.settings import AssistantSettings
 from base.paths import Installation, State
+from base.ports import free_ports
 from base.quantities import Duration, Size
 from base.settings import BothLanguages
 from catalogue.entries import entries, entry_of
@@ -44,14 +45,17 @@ PROFILE = Profile(
     time=Duration.parse("20m"),
 )  # fmt: skip
 BOX = "aaaaaaaa"
-UP = 60.0
+UP = 90.0
+SILENCE, BODY = 8.0, 4.0
+"""Seconds that the gateway of `far_gate` waits for a model's next word, and for the whole of a question."""
 
 
 class Server:
     """A web application in a thread of the test's process, on a unix socket or a free port."""
 
     def __init__(self, app: Starlette, path: Path | None = None) -> None:
-        self.app, self.path, self.port = app, path, 0
+        # The same port after each start, which nobody else takes meanwhile.
+        self.app, self.path, self.port = app, path, 0 if path else free_ports(1)[0]
         self._server: uvicorn.Server | None = None
 
     def start(self) -> None:
@@ -60,9 +64,7 @@ class Server:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        wait_for("the server", lambda: self._server is not None and self._server.started, 10)
-        if not self.path:
-            self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        wait_for("the server", lambda: self._server is not None and self._server.started, 30)
 
     def stop(self) -> None:
         if self._server is not None:
@@ -204,7 +206,7 @@ class Gate:
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     @property
@@ -236,7 +238,7 @@ class Gate:
         """They outlive their gateway, to be found again by the next."""
         for job in self.jobs(slurm):
             slurm.ask("scancel", job)
-        wait_for("the models' end", lambda: not self.jobs(slurm), 30)
+        wait_for("the models' end", lambda: not self.jobs(slurm), 60)
 
     def answers(self, person: str | None = None) -> list[dict[str, Any]]:
         """What the ledger has."""
@@ -273,7 +275,7 @@ def events(lines: Iterator[str]) -> list[Any]:
     return [one if one == "[DONE]" else json.loads(one) for one in said]
 
 
-def wait_for(what: str, ready: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], seconds: float = 60.0) -> Any:
     """What `ready` gave, once that is true."""
     until = time.monotonic() + seconds
     while not (found := ready()):
@@ -339,7 +341,7 @@ def running_gate(folder: Path, slurm: Path, *, start: bool = True, **more: Any) 
         titles={"beta": BothLanguages(nl="Toets", en="Exam")},
         sandboxes=True,
         slurm_conf=slurm,
-        slurm_answer=4.0,
+        slurm_answer=10.0,
         ledger=f"sqlite:///{state.ledger}",
         ledger_key=state.secrets / "ledger-key",
         **limits,

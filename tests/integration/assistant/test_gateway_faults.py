@@ -9,7 +9,7 @@ from contextlib import closing
 
 import httpx
 import pytest
-from gateway_site import FAR, Gate, events, question, wait_for
+from gateway_site import FAR, SILENCE, Gate, events, question, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
@@ -41,7 +41,7 @@ def test_the_model_falls_silent(far_gate: Gate) -> None:
     try:
         begin = time.monotonic()
         assert error_of(far_gate.ask(token)) == (502, "broken")
-        assert time.monotonic() - begin < 2.0 + 2
+        assert time.monotonic() - begin < SILENCE + 20
     finally:
         far_gate.far.fails = ""
     assert last(far_gate, "bram", "broken")["tokens_out"] == 1
@@ -77,7 +77,7 @@ def test_the_model_refuses_with_an_error_of_its_own(far_gate: Gate) -> None:
 def test_who_asked_goes_away_and_the_model_is_free_again(far_gate: Gate) -> None:
     """In mid-stream, and while waiting for an answer that comes at once."""
     token = far_gate.hub.server("els", "nbgrader-alpha")
-    far_gate.far.pieces, far_gate.far.pause = 200, 0.05
+    far_gate.far.pieces, far_gate.far.pause = 400, 0.25
     try:
         body = question(FAR, "x", max_tokens=500)
         for _ in range(3):
@@ -86,14 +86,15 @@ def test_who_asked_goes_away_and_the_model_is_free_again(far_gate: Gate) -> None
                 client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer,
             ):
                 assert next(answer.iter_lines())
-            wait_for("the model's end", lambda: far_gate.far.open == 0, 5)
+            wait_for("the model's end", lambda: far_gate.far.open == 0, 40)
             with far_gate.client(token) as client, pytest.raises(httpx.ReadTimeout):
                 client.post("/v1/chat/completions", json=body, timeout=0.6)
-            wait_for("the model's end", lambda: far_gate.far.open == 0, 5)
+            wait_for("the model's end", lambda: far_gate.far.open == 0, 40)
     finally:
         far_gate.far.pieces, far_gate.far.pause = 5, 0.0
-    row = last(far_gate, "els", "left")
-    assert 0 < int(str(row["tokens_out"])) < 200
+    last(far_gate, "els", "left")
+    heard = [int(row["tokens_out"]) for row in far_gate.answers("els") if row["state"] == "left"]
+    assert 0 < max(heard) < 400
     assert far_gate.ask(token).status_code == 200, "no turn is held"
 
 
@@ -129,7 +130,7 @@ def test_the_ledger_cannot_be_written(far_gate: Gate) -> None:
 def test_the_gateway_is_restarted_in_mid_stream(far_gate: Gate, how: int) -> None:
     person = f"hans-{how}"
     token = far_gate.hub.server(person, "nbgrader-alpha")
-    far_gate.far.pieces, far_gate.far.pause = 400, 0.05
+    far_gate.far.pieces, far_gate.far.pause = 400, 0.25
     try:
         with far_gate.client(token) as client:
             body = question(FAR, "x", stream=True, max_tokens=500)
@@ -145,7 +146,7 @@ def test_the_gateway_is_restarted_in_mid_stream(far_gate: Gate, how: int) -> Non
     finally:
         far_gate.far.pieces, far_gate.far.pause = 5, 0.0
         far_gate.start()
-    wait_for("the model's end", lambda: far_gate.far.open == 0, 5)
+    wait_for("the model's end", lambda: far_gate.far.open == 0)
     # Killed, nobody could count: it counts with the most that it could have taken.
     row = last(far_gate, person, "lost" if how == signal.SIGKILL else "left")
     assert int(str(row["tokens_out"])) == 500 if how == signal.SIGKILL else int(str(row["tokens_out"])) < 400

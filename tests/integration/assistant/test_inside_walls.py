@@ -26,7 +26,7 @@ address, key, body = json.loads(sys.argv[1])
 headers = {"Authorization": "Bearer " + (key or os.environ["JUPYTERHUB_API_TOKEN"])}
 said = []
 try:
-    for _ in range(100):
+    for _ in range(250):
         answer = httpx.post(address + "/chat/completions", json=body, headers=headers, timeout=60, trust_env=False)
         if answer.status_code != 503:
             break
@@ -53,7 +53,7 @@ def in_a_lab(gate: Gate, token: str, address: str, key: str = "", *, relay: bool
         **ConfinementSettings().sizes(),
     )
     with start(wall) as walled:
-        walled.wait(90)
+        walled.wait(110)
         output = walled.output.decode(errors="replace")
     return list(json.loads(output.strip().splitlines()[-1]))
 
@@ -88,7 +88,7 @@ def test_a_job_s_report_is_believed_once_and_with_its_secret_only(gate: Gate) ->
     assert gate.patiently(token, CHAT).status_code == 200
     known = json.loads((gate.state.secrets / f"assistant-{CHAT}.json").read_text())
     way = httpx.HTTPTransport(uds=str(gate.state.run / "assistant-jobs.sock"))
-    with httpx.Client(transport=way, base_url="http://x") as client:
+    with httpx.Client(transport=way, base_url="http://x", timeout=60) as client:
         path, body = f"/starts/{known['id']}", b'{"port": 8899}'
         for secret in ("x", known["secret_hash"], known["key"]):
             assert client.post(path, content=body, headers={"Authorization": f"start {secret}"}).status_code == 403

@@ -19,7 +19,7 @@ def test_the_first_question_starts_the_model_and_is_told_so_at_once(gate: Gate, 
     assert not gate.jobs(slurm)
     first = gate.ask(token, CHAT)
     assert first.status_code == 503 and first.json()["error"]["code"] == "starting"
-    assert first.elapsed.total_seconds() < 3 and first.headers["Retry-After"] == "2"
+    assert first.elapsed.total_seconds() < 10 and first.headers["Retry-After"] == "2"
     assert not gate.answers("anna"), "nothing is charged before there is an answer"
     body = question(CHAT, "What is a median? One sentence.", stream=True, stream_options={"include_usage": True})
 

@@ -21,7 +21,7 @@ from confinement.wall import Wall
 from grading.plans import NOTEBOOK_ENV, Role, lab_environment, notebook_binds, seccomp_of
 
 pytestmark = [pytest.mark.integration]
-SECONDS = 60
+SECONDS = 100
 
 
 @dataclass(frozen=True)

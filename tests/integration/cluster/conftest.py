@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from base.daemons import Daemon
 from base.paths import State
+from base.ports import free_ports
 from base.quantities import Size
 from cluster import embedded
 from cluster.accounting import Accounts, accounts_of, establish
@@ -47,14 +47,6 @@ SETTINGS = EmbeddedCluster.model_validate(
 )
 
 ACCOUNTED = SETTINGS.model_copy(update={"accounting": True})
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 T = TypeVar("T")
@@ -95,7 +87,7 @@ class RunningSlurm:
         process = self.processes.pop(name)
         process.send_signal(how)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait(5)
@@ -103,7 +95,7 @@ class RunningSlurm:
     def send(self, name: str, what: signal.Signals) -> None:
         self.processes[name].send_signal(what)
 
-    def wait_ready(self, seconds: float = 20) -> float:
+    def wait_ready(self, seconds: float = 60) -> float:
         """Wait until every node can take work; returns the seconds that it took."""
         begin = time.monotonic()
         wanted = sum(name.startswith("slurmd-") for name in self.daemons)
@@ -115,7 +107,7 @@ class RunningSlurm:
         logs = "\n".join(f"{path.name}:\n{path.read_text()[-1500:]}" for path in sorted(self.state.logs.iterdir()))
         raise AssertionError(f"the embedded Slurm is not ready after {seconds} s\n{logs}")
 
-    async def until(self, ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], seconds: float = 20) -> T:
+    async def until(self, ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], seconds: float = 60) -> T:
         """The first answer that is as wanted."""
         deadline = time.monotonic() + seconds
         while True:
@@ -125,7 +117,7 @@ class RunningSlurm:
             assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
             await asyncio.sleep(0.05)
 
-    async def job_once(self, job_id: int, true: Callable[[Job], bool], seconds: float = 20) -> Job:
+    async def job_once(self, job_id: int, true: Callable[[Job], bool], seconds: float = 60) -> Job:
         """The job once it is as wanted."""
         slurm = self.slurm
         job = await self.until(lambda: slurm.job(job_id), lambda job: job is not None and true(job), seconds)
@@ -135,7 +127,7 @@ class RunningSlurm:
     async def running(self, job_id: int) -> Job:
         return await self.job_once(job_id, lambda job: job.state is JobState.RUNNING)
 
-    async def ended(self, job_id: int, seconds: float = 20) -> Job:
+    async def ended(self, job_id: int, seconds: float = 60) -> Job:
         return await self.job_once(job_id, lambda job: job.state.ended, seconds)
 
     async def saved(self) -> None:
@@ -143,7 +135,10 @@ class RunningSlurm:
         file, now = self.state.slurm / "controller" / "job_state", time.time()
 
         def when() -> float:
-            return file.stat().st_mtime if file.exists() else 0
+            try:
+                return file.stat().st_mtime
+            except FileNotFoundError:  # slurmctld takes the old one away before it gives the new one its name
+                return 0
 
         await self.until(lambda: asyncio.to_thread(when), lambda written: written > now)
 
@@ -166,7 +161,7 @@ class RunningSlurm:
             self.end(name)
 
     async def _cancel_all(self) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while (jobs := (await self.slurm.queue()).jobs) and time.monotonic() < deadline:
             await self.slurm.cancel([job.id for job in jobs])
             await asyncio.sleep(0.1)

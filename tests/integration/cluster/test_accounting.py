@@ -45,7 +45,7 @@ def submit(accounted, request_for):
     return submit
 
 
-async def settled(running, job_ids, seconds=20):
+async def settled(running, job_ids, seconds=60):
     """The jobs once each of them runs, ended, or waits for a reason of its own."""
 
     def decided(job):
@@ -58,10 +58,16 @@ async def settled(running, job_ids, seconds=20):
     )
 
 
-async def test_what_every_start_needs_is_there_at_once_when_nothing_changed(accounted):
-    begin = time.monotonic()
+async def test_what_every_start_needs_is_there_at_once_when_nothing_changed(accounted, monkeypatch):
+    asked, run = [], Commands.run
+
+    async def noted(self, program, arguments, **others):
+        asked.append(program)
+        return await run(self, program, arguments, **others)
+
+    monkeypatch.setattr(Commands, "run", noted)
     await establish(accounted.settings, accounted.state)
-    assert time.monotonic() - begin < 0.3
+    assert asked == ["scontrol"], "one exchange with slurmctld, and none with slurmdbd"
 
 
 async def test_a_job_that_names_no_account_is_charged_to_the_courses(accounted, accounts, submit):
@@ -76,10 +82,12 @@ async def test_a_gpu_counts_whole_and_a_shard_as_its_part(accounted, accounts, s
     begin = datetime.now(UTC)
     # Two GPUs and eight shards: four shards are one GPU.
     whole, part = await submit(box, "/bin/sleep", "4", gpus=1), await submit(box, "/bin/sleep", "4", shards=2)
-    assert {(await accounted.ended(job_id)).state for job_id in (whole, part)} == {JobState.COMPLETED}
-    used = await accounted.until(lambda: accounts.used(box), lambda used: used.cpu_seconds >= 8)
-    assert used.cpu_seconds in range(8, 13)
-    assert used.gpu_seconds in range(6, 10)
+    jobs = [await accounted.ended(job_id) for job_id in (whole, part)]
+    assert {job.state for job in jobs} == {JobState.COMPLETED}
+    long, half = (round((job.ended - job.started).total_seconds()) for job in jobs)
+    # Until slurmdbd knows of an end, the job counts as one that runs.
+    used = await accounted.until(lambda: accounts.used(box), lambda used: used.cpu_seconds == long + half)
+    assert used.gpu_seconds in {long + half // 2, long + (half + 1) // 2}
     assert begin - timedelta(seconds=1) <= used.since <= datetime.now(UTC)
 
 
@@ -245,7 +253,7 @@ async def test_whoever_has_another_munge_key_changes_no_account(accounted, start
             conf.write_text(
                 own.replace(str(embedded.munge_socket(accounted.state)), str(embedded.munge_socket(other.state)))
             )
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while not embedded.munge_socket(other.state).exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

@@ -6,6 +6,7 @@ Every test that a limit holds has its control: the same jobs, by somebody for wh
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import ClassVar
@@ -254,9 +255,11 @@ async def test_a_whole_class_is_made_in_few_commands_and_again_changes_nothing(p
 
 @pytest.mark.fault
 async def test_without_slurmdbd_those_whom_slurm_knows_go_on(accounted, people, submit, person):
-    both = await people(STUDENTS, answer=2.0)
+    both = await people(STUDENTS)
     known = person()
     await both.ensure({known: ["students"]})
+    # Impatient from here on only: what answers may take its time.
+    both._commands = replace(both._commands, answer=4.0)
     accounted.send("slurmdbd", signal.SIGSTOP)
     try:
         await both.ensure({known: ["students"]}, anew=True)

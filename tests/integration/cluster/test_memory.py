@@ -18,10 +18,11 @@ from cluster.script import job_script
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]
 
-# 200 MiB, touched; then as long as three looks of slurmstepd.
+# 200 MiB, touched; then as long as three looks of slurmstepd, and until the guarded ones have ended, or a minute.
 TAKE = (
     "b = bytearray(200 << 20); b[::4096] = b'x' * len(b[::4096]); "
-    "import time; time.sleep(7); print('kept it', flush=True)"
+    "import os, sys, time; time.sleep(7); "
+    "any(time.sleep(0.1) for _ in range(530) if not os.path.exists(sys.argv[1])); print('kept it', flush=True)"
 )
 HIDE = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); "
 PYTHON = ("/usr/bin/python3", "-c")
@@ -60,21 +61,25 @@ class Ended:
 def ended(cluster, unguarded, tmp_path_factory) -> dict[str, tuple[Ended, Ended]]:
     """Every payload on both Slurms, all at once: guarded and control, by the payload's name."""
     folder = tmp_path_factory.mktemp("memory")
+    enough = folder / "enough"
 
     async def run(where, payload, log: Path) -> Ended:
         request = JobRequest(
             name="test", comment=f"hub:{uuid4().hex}", partition="cpu", cpus=1, memory=Size.parse("64M"),
-            time=timedelta(minutes=5), script=job_script(payload), output=log, environment={"PATH": "/usr/bin:/bin"},
+            time=timedelta(minutes=5), script=job_script((*payload, str(enough))), output=log,
+            environment={"PATH": "/usr/bin:/bin"},
         )  # fmt: skip
-        job = await where.ended(await where.slurm.submit(request), seconds=60)
+        job = await where.ended(await where.slurm.submit(request), seconds=100)
         return Ended(job.state, await asyncio.to_thread(log.read_text))
 
     async def run_all() -> list[Ended]:
         runs = [
-            run(where, payload, folder / f"{name}-{kind}")
+            asyncio.create_task(run(where, payload, folder / f"{name}-{kind}"))
             for name, payload in PAYLOADS.items()
             for kind, where in (("guarded", cluster), ("control", unguarded))
         ]
+        await asyncio.wait(runs[::2])
+        enough.touch()
         return list(await asyncio.gather(*runs))
 
     found = asyncio.run(run_all())

@@ -84,8 +84,8 @@ class Six(ThreadingHTTPServer):
 def through(port: int, request: str) -> str:
     """The status of the proxy's answer, with the page when there is one; or what went wrong."""
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as line:
-            line.settimeout(10)
+        with socket.create_connection(("127.0.0.1", port), 20) as line:
+            line.settimeout(20)
             line.sendall(request.encode())
             received = b""
             while part := line.recv(65536):
@@ -109,7 +109,7 @@ def tunnel(target: str) -> str:
 
 def listens(port: int) -> bool:
     """Wait until squid has started."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 40
     while not egress._listens(port) and time.monotonic() < until:
         time.sleep(0.05)
     return egress._listens(port)

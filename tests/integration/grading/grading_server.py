@@ -60,7 +60,7 @@ def served(site: Site, wall: Wall, name: str, visitor: str) -> Iterator[httpx.Cl
                     return False
 
             try:
-                wait_until(up, 40)
+                wait_until(up, 80)
             except AssertionError:
                 raise AssertionError(walled.output.decode(errors="replace")) from None
             yield client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from base.daemons import Daemon
 from base.paths import State
+from base.ports import free_ports
 from base.quantities import Duration, Size
 from cluster.embedded import prepare, slurm_conf
 from cluster.settings import EmbeddedCluster, EmbeddedPartition, Node
@@ -66,22 +66,18 @@ def running_slurm(root: Path) -> Iterator[RunningSlurm]:
         nodes=(Node(name="cpu01", cpus=4, memory=Size.parse("8G")),),
         partitions=(EmbeddedPartition(name="cpu", nodes=("cpu01",), time=Duration.parse("1h"), default=True),),
     )
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    daemons = {daemon.name: daemon for daemon in prepare(settings, state, ports)}
+    daemons = {daemon.name: daemon for daemon in prepare(settings, state, free_ports(2))}
     slurm = RunningSlurm(slurm_conf(state), daemons, state.logs)
     try:
         for name in daemons:
             slurm.start(name)
             if name == "munged":
-                _wait((state.run / "munge.sock").exists, 10, "munge")
-        _wait(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").split() == ["cpu01"], 30, "idle node")
+                _wait((state.run / "munge.sock").exists, 30, "munge")
+        _wait(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").split() == ["cpu01"], 60, "idle node")
         yield slurm
     finally:
         for job in slurm.ask("squeue", "--noheader", "--format=%i").split():
             slurm.ask("scancel", job)
-        _wait(lambda: not slurm.ask("squeue", "--noheader").strip(), 20, "empty queue")
+        _wait(lambda: not slurm.ask("squeue", "--noheader").strip(), 60, "empty queue")
         for name in reversed(list(slurm.running)):
             slurm.stop(name)

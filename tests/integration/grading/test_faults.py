@@ -121,7 +121,7 @@ def service_process(site: Site, slurm: RunningSlurm) -> Iterator[subprocess.Pope
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(60)
 
 
 # httpx leaves the socket of a connection that was refused to the garbage collector.
@@ -149,7 +149,7 @@ def test_a_service_that_is_killed_while_students_hand_in_keeps_what_it_gave_a_re
         wait_until(lambda: len(receipts) >= 5)
         os.kill(process.pid, signal.SIGKILL)
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     with service_process(released, slurm):
         kept = released.store.submissions("alpha", "week-1", "anna")
         stamps = {deposit.manifest.stamp for deposit in kept}
@@ -213,7 +213,7 @@ def test_a_slurm_that_is_away_refuses_an_execution_and_says_so(site: Site, slurm
         assert [folder.name for folder in site.state.jobs.iterdir()] == ["use"]
     finally:
         slurm.start("slurmctld")
-        wait_until(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").strip(), 30)
+        wait_until(lambda: slurm.ask("sinfo", "-h", "-t", "idle", "-o", "%N").strip())
 
 
 def test_executions_that_nobody_took_away_go_after_days_unless_their_job_lives(site: Site, slurm: RunningSlurm) -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from grading_site import wait_until
 
+from base.ports import free_ports
 from grading.errors import NotAllowed, NotIdentified
 from grading.identity import Hub, hub_client
 
@@ -54,9 +55,7 @@ c.Spawner.http_timeout = 30
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
+    return free_ports(1)[0]
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def hub(folder: Path, port: int) -> Iterator[httpx.Client]:
                 with socket.socket() as probe:
                     return probe.connect_ex(("127.0.0.1", port)) == 0
 
-            wait_until(up, 40)
+            wait_until(up, 80)
             yield client
     finally:
         process.terminate()

@@ -138,21 +138,31 @@ def lab_wall(site: Site, role: Role, **variables: str) -> Wall:
 
 
 PROBE = """
-import json, socket, time
-with socket.socket() as probe:
-    probe.settimeout(2)
-    print(json.dumps(probe.connect_ex(("127.0.0.1", 3001))))
+import json, socket, sys, time
+until = time.monotonic() + float(sys.argv[1])
+while True:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        found = probe.connect_ex(("127.0.0.1", 3001))
+    if found == 0 or time.monotonic() > until:
+        break
+    time.sleep(0.2)
+print(json.dumps(found))
 """
 
 
-def mcp_answers(site: Site, wall: Wall) -> tuple[bool, bool]:
-    """Whether jupyter-server-mcp's port is open inside a running lab, and whether the server has it as an extension."""
+def mcp_answers(site: Site, wall: Wall, seconds: int) -> tuple[bool, bool]:
+    """Whether jupyter-server-mcp's port is open inside a running lab, and whether the server has it as an extension.
+
+    Args:
+        seconds: after the lab's start in which it may be opened.
+    """
     folder = site.state.root / "probe"
     folder.mkdir(exist_ok=True)
     (folder / "lab.sh").write_text(
         "#!/bin/sh\n/opt/notebook/bin/python -m jupyterhub.singleuser 2>&1 | tee /tmp/log &\n"
-        'for _ in $(seq 200); do grep -q "Jupyter Server .* is running" /tmp/log && break; sleep 0.2; done\n'
-        "sleep 3\n/opt/notebook/bin/python /opt/probe/probe.py\n"
+        'for _ in $(seq 300); do grep -q "Jupyter Server .* is running" /tmp/log && break; sleep 0.2; done\n'
+        f"/opt/notebook/bin/python /opt/probe/probe.py {seconds}\n"
     )
     (folder / "probe.py").write_text(PROBE)
     command = ("/bin/sh", "/opt/probe/lab.sh")
@@ -161,7 +171,7 @@ def mcp_answers(site: Site, wall: Wall) -> tuple[bool, bool]:
     (site.state.run / "hub-api.sock").unlink(missing_ok=True)
     (site.state.run / "hub-api.sock").symlink_to(site.state.run / "hub.sock")
     with start(wall) as walled:
-        walled.wait(100)
+        walled.wait(110)
         output = walled.output.decode(errors="replace")
     assert "Jupyter Server" in output and "is running" in output, output
     last = output.strip().splitlines()[-1]
@@ -170,13 +180,13 @@ def mcp_answers(site: Site, wall: Wall) -> tuple[bool, bool]:
 
 @pytest.mark.attack
 def test_no_mcp_server_listens_in_a_lab(site: Site) -> None:
-    assert mcp_answers(site, lab_wall(site, Role.STUDENT)) == (False, False)
+    assert mcp_answers(site, lab_wall(site, Role.STUDENT), 5) == (False, False)
 
 
 @pytest.mark.attack
 def test_without_leerlab_s_settings_an_mcp_server_listens_in_every_lab(site: Site) -> None:
     """The positive control: the same lab without the settings."""
-    assert mcp_answers(site, lab_wall(site, Role.STUDENT, JUPYTER_CONFIG_PATH="")) == (True, True)
+    assert mcp_answers(site, lab_wall(site, Role.STUDENT, JUPYTER_CONFIG_PATH=""), 40) == (True, True)
 
 
 def test_each_role_has_the_buttons_that_it_needs(site: Site) -> None:

@@ -17,8 +17,8 @@ from hub_config.run.ready import hub_ready, slurm_ready
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.slurm import slurm_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(180)]
-BACK_SECONDS = 30.0
+pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(300)]
+BACK_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def a_job_runs(site: Any) -> bool:
 
 def test_a_killed_proxy_gets_its_routes_back(running_site: Any, person: Visitor) -> None:
     kill(running_site, "proxy")
-    wait_for("the hub", lambda: hub_ready(running_site.site), 15)
-    wait_for("the notebook", person.notebook_answers, 15)
+    wait_for("the hub", lambda: hub_ready(running_site.site), BACK_SECONDS)
+    wait_for("the notebook", person.notebook_answers, BACK_SECONDS)
 
 
 def test_while_proxy_and_hub_are_away_no_kernel_is_said_to_be_gone(running_site: Any, person: Visitor) -> None:

@@ -16,12 +16,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 ASK = """
 const { Socket } = require("node:net");
+const { existsSync } = require("node:fs");
 for (const name of ["_write", "_writev"]) {
   const write = Socket.prototype[name];
   Socket.prototype[name] = function (...asked) {
     const done = asked.pop();
+    const last = [asked[0]].flat().some((part) => String(part.chunk ?? part).endsWith("{}"));
     write.call(this, ...asked, (error) => {
-      for (const until = Date.now() + 300; Date.now() < until; );
+      for (const until = Date.now() + 40_000; last && !existsSync(process.argv[2]) && Date.now() < until; );
       done(error);
     });
   };
@@ -34,12 +36,12 @@ const body = new (require("node:stream").PassThrough)();
 body.pipe(request);
 body.end("{}");
 """
-"""After each write the process is held up, as by a kernel that lets the server go first."""
+"""Once the body is written the process is held up until the server has closed, as by a kernel that lets it go first."""
 
 
 def asked(folder: Path, *options: str) -> str:
     """What node is told by a server that answers as soon as it has the body, and closes."""
-    place = folder / "s"
+    place, closed = folder / "s", folder / "closed"
 
     def serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()
@@ -48,17 +50,19 @@ def asked(folder: Path, *options: str) -> str:
             while not read.endswith(b"{}"):
                 read += connection.recv(65536)
             connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        closed.touch()
 
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.settimeout(20)
+        listening.settimeout(60)
         listening.bind(str(place))
         listening.listen()
         serving = threading.Thread(target=serve, args=(listening,))
         serving.start()
         node = str(Installation.current().hub_env / NODE)
         ended = subprocess.run(
-            [node, *options, "--eval", ASK, str(place)], capture_output=True, text=True, timeout=30, check=True
-        )
+            [node, *options, "--eval", ASK, str(place), str(closed)],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
         serving.join()
     return ended.stdout.strip()
 

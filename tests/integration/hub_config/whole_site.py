@@ -17,7 +17,7 @@ from hub_config.run.strays import strays_of
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.slurm import slurm_conf_of
 
-START_SECONDS = 60.0
+START_SECONDS = 90.0
 PROFILE = {"profile": "cpu-small"}
 
 
@@ -36,7 +36,14 @@ def wait_until_written_down(site: Any) -> None:
     saved, changed = site.state.slurm / "controller/job_state", time.time()
     held = ["/usr/bin/sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"]
     job = subprocess.run(held, env=slurm, timeout=20, check=True, capture_output=True, text=True).stdout.strip()
-    wait_for("Slurm to have written its state", lambda: saved.stat().st_mtime > changed, 60)
+
+    def written() -> bool:
+        try:
+            return saved.stat().st_mtime > changed
+        except FileNotFoundError:  # slurmctld takes the old one away before it gives the new one its name
+            return False
+
+    wait_for("Slurm to have written its state", written, 60)
     subprocess.run(["/usr/bin/scancel", job], env=slurm, timeout=20, check=True)
 
 
@@ -66,6 +73,13 @@ class Visitor:
             assert answer.status_code in (201, 202), answer.text
         if wait:
             wait_for("the notebook", self.notebook_answers, START_SECONDS)
+
+    def end_notebook(self) -> None:
+        """Stop this person's server, if there is one."""
+        if self.has_server():
+            headers = {"X-XSRFToken": self.browser.token("/hub/token")}
+            assert self.browser.delete(f"/hub/api/users/{self.name}/server", headers=headers).status_code in (202, 204)
+            wait_for("the notebook's end", lambda: not self.has_server(), START_SECONDS)
 
     def notebook_answers(self) -> bool:
         """Whether the server answers at this person's own address."""

@@ -85,7 +85,7 @@ def test_a_wall_runs_from_the_image_and_sees_nothing_of_the_machine_s_software(p
     )
     wall = Wall(("/opt/notebook/bin/python", "-I", "-c", looks), home, place.source.seccomp, root=root)
     walled = start(wall)
-    assert walled.wait(30) == 0, walled.output
+    assert walled.wait(60) == 0, walled.output
     said = walled.output.decode().strip()
     expected = "of the image # of the image False False /usr/bin/python3.11 "
     assert said.startswith(expected) and said.endswith("False True"), said
@@ -96,7 +96,7 @@ def test_a_wall_runs_from_the_image_and_sees_nothing_of_the_machine_s_software(p
     # The same look without an image sees the machine's own.
     environment = Bind(root / "opt/notebook", Path("/opt/notebook"))
     walled = start(Wall(("/usr/bin/test", "-e", "/usr/bin/apt"), home, place.source.seccomp, binds=(environment,)))
-    assert walled.wait(30) == 0
+    assert walled.wait(60) == 0
 
 
 def test_the_space_is_looked_at_first(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

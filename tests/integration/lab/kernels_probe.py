@@ -52,13 +52,15 @@ class Kernel:
         self.client.start_channels()
         await self.client.wait_for_ready(timeout=SECONDS)
 
-    async def run(self, code: str) -> tuple[str, str]:
-        """What it printed, and the name of the error that it ended with."""
+    async def run(self, code: str, heard: asyncio.Event | None = None) -> tuple[str, str]:
+        """What it printed, and the name of the error that it ended with; `heard` is set when it prints."""
         said: list[str] = []
 
         def hear(message: dict[str, Any]) -> None:
             if message["msg_type"] == "stream":
                 said.append(message["content"]["text"])
+                if heard is not None:
+                    heard.set()
 
         reply = await self.client.execute_interactive(code, output_hook=hear, timeout=SECONDS)
         return "".join(said), reply["content"].get("ename", "")
@@ -109,8 +111,10 @@ async def step(spare: Spare, kernels: list[Kernel], asked: dict[str, Any]) -> ob
     if do == "run":
         return await kernel.run(asked["code"])
     if do == "interrupt":
-        running = asyncio.create_task(kernel.run("import time\ntime.sleep(50)"))
-        await asyncio.sleep(1)
+        heard = asyncio.Event()
+        running = asyncio.create_task(kernel.run("import time\nprint('here', flush=True)\ntime.sleep(50)", heard))
+        # Before its code runs, a kernel takes no notice of an interruption.
+        await asyncio.wait_for(heard.wait(), SECONDS)
         await kernel.manager.interrupt_kernel()
         return (await running)[1]
     if do == "restart":

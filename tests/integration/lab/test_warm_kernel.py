@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -130,6 +131,15 @@ def running(module: str) -> int:
     return found
 
 
+def has_imported() -> bool:
+    """Whether the one that waits has what takes longest: it is given up when that keeps it from answering."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            if process.cmdline()[1:3] == ["-m", WAITING]:
+                return "libtorch_python" in Path(f"/proc/{process.pid}/maps").read_text()
+    return False
+
+
 def visitor(address: str) -> httpx.Client:
     return httpx.Client(base_url=address, headers={"Authorization": f"token {TOKEN}"}, timeout=60, trust_env=False)
 
@@ -143,7 +153,7 @@ def until(done: Any) -> None:
 
 def test_a_lab_keeps_one_ready_and_gives_it_to_its_first_notebook(lab: Lab) -> None:
     with lab.served(offer=OFF, MEM_LIMIT=str(2 * 1024**3)) as (address, _), visitor(address) as browser:
-        until(lambda: running(WAITING) == 1)
+        until(lambda: running(WAITING) == 1 and has_imported())
         assert browser.post("/api/kernels", json={"name": "python3"}).status_code == 201
         assert running(ORDINARY) == 0
         assert browser.post("/api/kernels", json={"name": "python3"}).status_code == 201

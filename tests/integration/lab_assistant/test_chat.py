@@ -7,14 +7,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from walled_lab import OFF, TOKEN, Lab
+from walled_lab import OFF, TOKEN, UP, Lab
 
 pytestmark = [pytest.mark.integration, pytest.mark.journey]
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 LOADED, ANSWERED = 60_000, 60_000
+expect.set_options(timeout=LOADED)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,10 @@ def test_settings_in_a_learner_s_home_switch_nothing_of_it_on(lab: Lab) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "jupyter_server_config.json").write_text(HOME_SETTINGS)
         with lab.served(home="dirk", offer=OFF, **environment) as (_, walled):
+            until = monotonic() + UP
+            while b"is running at" not in walled.output:  # what stands before it has come as well
+                assert monotonic() < until
+                sleep(0.1)
             log = walled.output.decode(errors="replace")
         return bool(re.search(r"(jupyter_ai_persona_manager|jupyterlab_chat) \| extension was successfully", log))
 

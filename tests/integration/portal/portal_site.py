@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import httpx
 import yaml
 
 from base.paths import State
+from base.ports import free_ports
 from base.settings import SiteSettings
 from cluster.limits import GroupLimits
 from grading.settings import GradingSettings
@@ -49,12 +49,6 @@ PEOPLE = [
 
 # Who is in both courses may have one server with a name beside the first, the others none.
 LIMITS = (GroupLimits(id="both", groups=("nbgrader-voorspel-onderhoud",), named_servers=1),)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class ToLoopback(httpx.HTTPTransport):
@@ -151,7 +145,7 @@ class Pages:
 
 
 def start_pages(root: Path, **changes: Any) -> Pages:
-    port, hub_port, proxy_api, portal_port = free_port(), free_port(), free_port(), free_port()
+    port, hub_port, proxy_api, portal_port = free_ports(4)
     token, portal_token = secrets.token_hex(16), secrets.token_hex(32)
     settings = {
         "root": str(root), "domain": DOMAIN, "port": port, "hub_port": hub_port, "proxy_api": proxy_api,

@@ -37,7 +37,7 @@ def person(chromium: Browser, pages: Pages) -> Iterator[Callable[..., Page]]:
 
     def log_in(name: str, **options: Any) -> Page:
         context = chromium.new_context(**{"locale": "nl-NL", **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.goto(keys.link(pages.address, pages.key()))
@@ -291,9 +291,9 @@ def test_without_javascript_the_start_page_looks_again_and_tells_of_the_failure(
     page.goto(f"{pages.address}/hub/spawn/sanne")
     expect(page.get_by_role("heading", level=1)).to_have_text("Je werkplek wordt klaargezet")
     tell(pages, 1, "start.waiting.priority", waited=5)
-    expect(page.locator("#start-text")).to_contain_text("Anderen zijn eerst aan de beurt", timeout=15_000)
+    expect(page.locator("#start-text")).to_contain_text("Anderen zijn eerst aan de beurt", timeout=40_000)
     pages.steer(fail=json.dumps({"code": "start.failed.memory", "params": {}, "sentence": "x"}))
-    expect(page.locator(".notice.bad")).to_contain_text("meer geheugen", timeout=15_000)
+    expect(page.locator(".notice.bad")).to_contain_text("meer geheugen", timeout=40_000)
     context.close()
 
 

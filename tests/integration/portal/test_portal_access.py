@@ -170,10 +170,11 @@ def test_the_portal_answers_to_its_own_name_alone(pages: Pages, host: str, insid
     assert listen
     address = f"http://127.0.0.1:{listen[1]}/"
     cookie = f"{SESSION_COOKIE}={session_of(browser)}"
-    answer = httpx.get(address, headers={"Host": host.format(port=pages.port), "Cookie": cookie})
+    answer = httpx.get(address, headers={"Host": host.format(port=pages.port), "Cookie": cookie}, timeout=20)
     assert answer.status_code == 403 and "Sanne" not in answer.text
     # Positive control: the same request with the right name.
-    assert "Sanne" in httpx.get(address, headers={"Host": urlsplit(pages.portal).netloc, "Cookie": cookie}).text
+    right = {"Host": urlsplit(pages.portal).netloc, "Cookie": cookie}
+    assert "Sanne" in httpx.get(address, headers=right, timeout=20).text
 
 
 @pytest.mark.attack
@@ -271,7 +272,7 @@ def test_logging_out_at_the_hub_ends_the_portal_within_seconds(inside: Visitor, 
     session = session_of(browser)
     page = browser.get("/hub/logout")
     browser.post("/hub/logout", data={"_xsrf": token_of(page.text)})
-    pages.wait(lambda: httpx_status(pages, session) == 303, 8)
+    pages.wait(lambda: httpx_status(pages, session) == 303, 30)
 
 
 def httpx_status(pages: Pages, session: str) -> int:

@@ -34,7 +34,7 @@ import os, socket
 def reaches():
     proxied = "http_proxy" in os.environ
     target = "http://127.0.0.1:{port}{path}" if proxied else "{path}"
-    with socket.create_connection(("127.0.0.1", {proxy} if proxied else {port}), 5) as s:
+    with socket.create_connection(("127.0.0.1", {proxy} if proxied else {port}), 20) as s:
         s.sendall(f"GET {{target}} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n".encode())
         said = s.recv(200).decode(errors="replace")
     return " 200 " in said.partition("\\n")[0] or said.partition("\\n")[0]
@@ -106,7 +106,7 @@ import os, urllib.request
 def reaches():
     request = urllib.request.Request("http://127.0.0.1:8082/exchange/courses",
         headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
-    return urllib.request.urlopen(request, timeout=5).status == 200
+    return urllib.request.urlopen(request, timeout=30).status == 200
 """
 ENDING = """
 import json

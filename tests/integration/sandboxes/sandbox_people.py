@@ -30,8 +30,8 @@ from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from ledger.transfers import TransferLedger, TransferState
 
-START_SECONDS = 60.0
-CELL_SECONDS = 40.0
+START_SECONDS = 90.0
+CELL_SECONDS = 80.0
 OFFERED = "pypi.org"
 """What sandboxes may be opened to; nobody in these tests asks for anything there."""
 COMPANY_PEOPLE = {
@@ -261,7 +261,7 @@ def port_of_server(site: CompanySite, account: str) -> int:
     """The port on which a server is offered on its node, as the proxy knows it."""
     token = (site.state.secrets / "proxy-token").read_text().strip()
     address = f"http://127.0.0.1:{remembered(site.state).proxy_api}/api/routes"
-    routes = httpx.get(address, headers={"Authorization": f"token {token}"}, trust_env=False).json()
+    routes = httpx.get(address, headers={"Authorization": f"token {token}"}, timeout=20, trust_env=False).json()
     target = next(route["target"] for path, route in routes.items() if path.rstrip("/").endswith(f"/user/{account}"))
     return int(target.rpartition(":")[2].rstrip("/"))
 

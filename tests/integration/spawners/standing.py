@@ -36,7 +36,8 @@ def is_gone(hub: Any, name: str, job: int | None = None, seconds: float = 150) -
     hub.until(lambda: "start" not in hub.start_state(name), seconds, f"no start of {name}")
     hub.until(lambda: job not in [number for number, _, _ in hub.cluster.jobs()], seconds, f"no job {job}")
     token = hub.api("POST", f"/users/{name}/tokens", {}).json()["token"]
-    assert httpx.get(f"{hub.public}/user/{name}/x", headers={"Authorization": f"token {token}"}).status_code != 200
+    answer = httpx.get(f"{hub.public}/user/{name}/x", headers={"Authorization": f"token {token}"}, timeout=40)
+    assert answer.status_code != 200
 
 
 def job_of(hub: Any, name: str, seconds: float = 60) -> int:

@@ -53,7 +53,7 @@ IMPATIENT = "import spawners.spawner as s; s.LATE_SUBMISSION_SECONDS = 1.0"
 
 def reachable(hub: Any, name: str) -> bool:
     token = hub.api("POST", f"/users/{name}/tokens", {}).json()["token"]
-    answer = httpx.get(f"{hub.public}/user/{name}/x", headers={"Authorization": f"token {token}"})
+    answer = httpx.get(f"{hub.public}/user/{name}/x", headers={"Authorization": f"token {token}"}, timeout=40)
     return answer.status_code == 200
 
 
@@ -61,7 +61,7 @@ def reachable(hub: Any, name: str) -> bool:
 def test_killed_before_sbatch_the_start_is_told_lost_and_a_new_one_works(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=HANG_BEFORE)
     hub.begin("sanne", "tiny")
-    hub.until(lambda: hub.start_state("sanne").get("start"), 5, "committed before sbatch")
+    hub.until(lambda: hub.start_state("sanne").get("start"), 30, "committed before sbatch")
     hub.kill()
     lost = hub.start_state("sanne")["start"]["id"]
     hub.start(patch=IMPATIENT)
@@ -75,7 +75,7 @@ def test_killed_before_sbatch_the_start_is_told_lost_and_a_new_one_works(make_hu
 def test_killed_between_sbatch_and_its_answer_the_job_is_found_by_its_comment(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=HANG_AFTER)
     hub.begin("sanne", "tiny")
-    hub.until(hub.cluster.jobs, 10, "a job")
+    hub.until(hub.cluster.jobs, 30, "a job")
     hub.kill()
     assert hub.start_state("sanne")["start"]["job"] is None
     hub.start(patch="")
@@ -89,14 +89,14 @@ def test_killed_while_a_job_waits_the_next_hub_shows_it_and_lets_people_cancel_o
     hub.ready("eerst")
     for name in ("tweede", "derde"):
         hub.begin(name, "queue")
-        hub.until(lambda name=name: hub.start_state(name).get("start", {}).get("job"), 10, "submitted")
+        hub.until(lambda name=name: hub.start_state(name).get("start", {}).get("job"), 30, "submitted")
     hub.restart()
     assert reachable(hub, "eerst")
     events = hub.events("derde", lambda seen: seen[-1].get("code", "").startswith("start.waiting."))
     assert events[-1]["code"].startswith("start.waiting.")
     job = hub.start_state("derde")["start"]["job"]
     assert hub.stop("derde").status_code in (202, 204)
-    hub.until(lambda: job not in [number for number, _, _ in hub.cluster.jobs()], 10, "cancelled")
+    hub.until(lambda: job not in [number for number, _, _ in hub.cluster.jobs()], 40, "cancelled")
     hub.stop("eerst")
     hub.ready("tweede")
     assert reachable(hub, "tweede")
@@ -106,12 +106,15 @@ def test_killed_while_a_job_waits_the_next_hub_shows_it_and_lets_people_cancel_o
 
 
 def test_a_server_that_becomes_ready_while_the_hub_is_away_is_adopted(hub: Any) -> None:
+    go = hub.cluster.state.homes / "sanne" / "go"
+    go.unlink(missing_ok=True)
     hub.begin("sanne", "slow")
-    hub.until(lambda: [each for each in hub.cluster.jobs() if each[1] == "R"], 10, "the job runs")
+    hub.until(lambda: [each for each in hub.cluster.jobs() if each[1] == "R"], 30, "the job runs")
     hub.kill()
+    go.touch()
     start = hub.start_state("sanne")["start"]["id"]
     log = hub.cluster.state.jobs / start / "slurm.log"
-    hub.until(lambda: log.exists() and "did not take the report" in log.read_text(), 20, "reported to nobody")
+    hub.until(lambda: log.exists() and "did not take the report" in log.read_text(), 60, "reported to nobody")
     assert hub.start_state("sanne")["start"]["port"] is None
     hub.start()
     hub.ready("sanne")
@@ -125,7 +128,7 @@ def test_a_job_that_ends_while_the_hub_is_away_is_told_so(hub: Any) -> None:
     hub.kill()
     hub.cluster.cancel_all()
     hub.start()
-    hub.until(lambda: not hub.server("sanne"), 20, "known to have ended")
+    hub.until(lambda: not hub.server("sanne"), 60, "known to have ended")
 
 
 @pytest.mark.slow

@@ -44,16 +44,16 @@ def secret_of(start: str) -> str:
 def waiting_start(hub: Any, name: str = "sanne") -> tuple[str, str]:
     """Id and secret of a start whose job runs and does not report by itself."""
     hub.begin(name, "mute")
-    job = hub.until(lambda: hub.start_state(name).get("start", {}).get("job"), 10, "submitted")
-    hub.until(lambda: (job, "R") in [(number, state) for number, state, _ in hub.cluster.jobs()], 10, "running")
+    job = hub.until(lambda: hub.start_state(name).get("start", {}).get("job"), 30, "submitted")
+    hub.until(lambda: (job, "R") in [(number, state) for number, state, _ in hub.cluster.jobs()], 30, "running")
     start = hub.start_state(name)["start"]["id"]
-    secret: str = hub.until(lambda: secret_of(start), 10, "the wrapper runs")
+    secret: str = hub.until(lambda: secret_of(start), 30, "the wrapper runs")
     return start, secret
 
 
 def report(hub: Any, start: str, secret: str, body: bytes, **headers: str) -> int:
     return httpx.post(
-        f"{hub.inner}/hub/api/leerlab/starts/{start}", content=body, timeout=10,
+        f"{hub.inner}/hub/api/leerlab/starts/{start}", content=body, timeout=30,
         headers={"Authorization": f"start {secret}", **headers},
     ).status_code  # fmt: skip
 
@@ -148,7 +148,8 @@ def set_attribute(hub: Any) -> int:
     hub.begin("sanne", "tiny")
     hub.ready("sanne")
     token = hub.api("POST", "/users/sanne/tokens", {}).json()["token"]
-    seen = httpx.get(f"{hub.public}/user/sanne/x", headers={"Authorization": f"token {token}"}).json()["environment"]
+    given = {"Authorization": f"token {token}"}
+    seen = httpx.get(f"{hub.public}/user/sanne/x", headers=given, timeout=40).json()["environment"]
     answer = hub.api("POST", "/batchspawner", {"job_id": "chosen by the server"}, token=seen["JUPYTERHUB_API_TOKEN"])
     status: int = answer.status_code
     return status

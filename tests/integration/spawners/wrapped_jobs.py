@@ -103,4 +103,4 @@ def jobs_of(wrapper: Path) -> Iterator[Callable[[dict[str, str]], subprocess.Pop
     yield begin
     for process in started:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)

@@ -88,7 +88,7 @@ def test_twenty_questions_at_one_time_get_no_more_than_the_budget(answers: Answe
 
     def in_two_steps(_number: int) -> bool:
         fits = answers.room(replace(ANNA, person="bram"), 1000).left >= 200
-        everybody_looked.wait(20)
+        everybody_looked.wait(60)
         return fits and answers.begin(replace(ANNA, person="bram"), "small", 100, 100, 10**6)[0] is not None
 
     everybody_looked = Barrier(20)

@@ -82,9 +82,9 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
     "piece", ["a", "token", "token ", "=:", '"', 'token="', "start ", "A1b2", "\\", "://a:", "cookie:"]
 )
 def test_hostile_lines_are_redacted_in_bounded_time(piece: str) -> None:
-    begun = time.monotonic()
+    begun = time.thread_time()
     redact((piece * 100_000)[:100_000])
-    assert time.monotonic() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 def test_exceptions_are_redacted_too() -> None:

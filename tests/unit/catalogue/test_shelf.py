@@ -119,7 +119,7 @@ def test_an_endless_source_costs_no_more_than_its_card_says(shelf: Shelf, entry:
     began = time.monotonic()
     with pytest.raises(NotThatFile):
         shelf.prepare([entry], sources)
-    assert time.monotonic() - began < 5 and nothing_half(shelf)
+    assert time.monotonic() - began < 60 and nothing_half(shelf)
     # Control: the file does go on that far.
     assert beside.stat().st_size == 2**40
 

@@ -18,6 +18,15 @@ WATTS = 400.0
 NOT_SUPPORTED = 3
 
 
+class Clock:
+    """Goes on when the test says so: on a busy machine time passes between a reading and the look at its moment."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Library:
     """NVML with two GPUs, which draw 400 W each; the second may lack a counter, and be in parts.
 
@@ -27,7 +36,8 @@ class Library:
 
     def __init__(self, counter: bool = True) -> None:
         self._counter = counter
-        self._begun = time.monotonic()
+        self.clock = Clock()
+        self._begun = self.clock()
         self.closed = 0
 
     def nvmlInit_v2(self) -> int:
@@ -52,7 +62,7 @@ class Library:
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any, energy: Any) -> int:
         if handle.value == 101 and not self._counter:
             return NOT_SUPPORTED
-        energy._obj.value = int(10**9 + WATTS * 1000 * (time.monotonic() - self._begun))
+        energy._obj.value = int(10**9 + WATTS * 1000 * (self.clock() - self._begun))
         return 0
 
     def nvmlDeviceGetPowerUsage(self, _handle: Any, power: Any) -> int:
@@ -87,13 +97,16 @@ class Library:
 
 
 def measured(folder: Path, library: Library, devices: Entering, seconds: float = 0.6) -> dict[str, Any]:
-    begun = time.monotonic()
-    with Meter(folder / "use.jsonl", devices, {"SLURM_JOB_ID": "42", "SLURM_CPUS_ON_NODE": "4"}, nvml=library):
-        time.sleep(seconds)
-    took = time.monotonic() - begun
+    file, environment = folder / "use.jsonl", {"SLURM_JOB_ID": "42", "SLURM_CPUS_ON_NODE": "4"}
+    with Meter(file, devices, environment, nvml=library, clock=library.clock):
+        until = time.monotonic() + 60
+        while not (file.exists() and file.stat().st_size):
+            assert time.monotonic() < until, "the first reading"
+            time.sleep(0.01)
+        library.clock.now += seconds
     assert library.closed == 1
-    last: dict[str, Any] = json.loads((folder / "use.jsonl").read_text().splitlines()[-1])
-    assert last["last"] and seconds <= last["seconds"] <= took
+    last: dict[str, Any] = json.loads(file.read_text().splitlines()[-1])
+    assert last["last"] and last["seconds"] == seconds
     return last
 
 

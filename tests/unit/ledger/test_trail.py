@@ -23,7 +23,7 @@ ENTRIES = 6
 @pytest.fixture
 def ledger(place: Any) -> Iterator[Ledger]:
     """A ledger with some entries."""
-    opened = Ledger(place.url, KEY, busy_seconds=0.2)
+    opened = Ledger(place.url, KEY)
     for number in range(ENTRIES):
         opened.record("sanne", "server.start", f"s{number}", {"profile": "cpu-small", "number": str(number)})
     yield opened
@@ -205,9 +205,9 @@ def test_what_is_too_long_or_no_text_is_refused_whole(ledger: Ledger, actor: str
 
 @pytest.mark.fault
 def test_a_locked_database_is_a_clear_error_after_a_bounded_wait(ledger: Ledger, place: Any) -> None:
-    with place.busy():
+    with closing(Ledger(place.url, KEY, busy_seconds=0.2)) as impatient, place.busy():
         with pytest.raises(LeerlabError, match=r"cannot be read or written.*lock.*has not been recorded"):
-            ledger.record("sanne", "server.stop", "s1", {})
+            impatient.record("sanne", "server.stop", "s1", {})
         assert ledger.verify() == ENTRIES, "reading does not need the lock"
         assert len(ledger.entries()) == ENTRIES
     assert ledger.record("sanne", "server.stop", "s1", {}).sequence == ENTRIES + 1
