@@ -19,8 +19,6 @@ import resource
 import signal
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +26,21 @@ from typing import NoReturn
 HOME = "/home/nb"
 FILTER = "/opt/wall/seccomp.bpf"
 """Where a nested wall finds the system call filter of every wall, inside the outer one."""
+NOT_MADE = 125
+"""Exit code of the first process where the wall could not be made."""
+PYTHON = "/usr/bin/python3"
+# The first process of the inner wall: it reaps, hands SIGINT on, and ends as the one process that counts does; the
+# kernel then ends all others.
+_FIRST = """
+import os, signal, sys
+inside = int(sys.argv[1])
+signal.signal(signal.SIGINT, lambda *_: os.kill(inside, signal.SIGINT))
+while True:
+    ended, status = os.wait()
+    if ended == inside:
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
+"""
 
 # sched.h
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
@@ -36,7 +49,14 @@ _ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET
 # sys/mount.h
 _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
 # linux/prctl.h, linux/seccomp.h, linux/capability.h, bits/ioctls.h
-_SET_PDEATHSIG, _SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
+_SET_PDEATHSIG, _SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = (
+    1,
+    4,
+    22,
+    24,
+    36,
+    38,
+)
 _MODE_FILTER = 2
 _CAPABILITIES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -74,45 +94,72 @@ class Nest:
     data: int
 
 
-def enter(nest: Nest, kept: tuple[int, ...] = ()) -> None:
-    """Go inside: this returns in a process inside, and never in the one that called it.
+def fork(nest: Nest, kept: tuple[int, ...] = ()) -> int:
+    """As fork(2), with the child inside.
 
-    That one stays outside until everything inside has ended, and then ends with the exit code of the process inside,
-    128 and the signal's number where a signal ended it. Killed, it takes everything inside with it; SIGINT goes on to
-    the process inside.
+    Between the two stands the first process of the inner wall, a small program whose number the parent gets. Killed, it
+    takes everything inside with it; it hands SIGINT on to the child; and it ends when the child does, with the child's
+    exit code, 128 and the signal's number where a signal ended it.
 
     Args:
         nest: the inner wall.
         kept: descriptors that stay open inside, beside the standard ones.
 
+    Returns:
+        0 in the child; in the parent the number of the first process, which is a child of its own. A wall that cannot
+        be made is said on standard error by the first process, which then ends with `NOT_MADE`.
+
     Raises:
-        OSError: the wall could not be made; nothing may run in this process then.
+        OSError: not even the first process could be made.
     """
-    uid, gid = os.getuid(), os.getgid()
-    _call(_libc.unshare(_ALL), "unshare")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        Path("/proc/self", name).write_text(text, "ascii")
-    # Only now: the kernel forgets it when somebody gets rights, as in a user namespace of one's own (prctl(2)).
-    _call(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
-    first = os.fork()
-    if first:
-        _stand_for(first, lambda: _wait_for(first))
-    _call(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
-    _furnish(nest)
-    data = _data_of_now() + nest.data
-    _give_up_rights(nest.seccomp)
-    inside = os.fork()
-    if inside:
-        _stand_for(inside, lambda: _reap_until(inside))
-    # As of every ordinary process: without it, not even its own files in /proc are its own.
-    _call(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
-    _only(kept)
-    os.setsid()
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit(nest, data)
-    os.chdir(nest.folder)
+    _call(_libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER")
+    (said, say), (alone, let) = os.pipe(), os.pipe()
+    # Namespaces of processes hold for children only, so there is one more process in the middle for a moment. Not
+    # clone(2) with namespaces: numeric libraries have threads, which they put away at a fork that libc knows of.
+    middle = os.fork()
+    if middle:
+        for end in (say, alone):
+            os.close(end)
+        with os.fdopen(said, "rb") as told:
+            first = told.read()
+        os.waitpid(middle, 0)
+        os.close(let)
+        if not first:
+            raise OSError("the inner wall could not be begun")
+        return int(first)
+    try:
+        os.close(let)
+        uid, gid = os.getuid(), os.getgid()
+        _call(_libc.unshare(_ALL), "unshare")
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            Path("/proc/self", name).write_text(text, "ascii")
+        child = os.fork()
+        if child:
+            os.write(say, str(child).encode())
+            os._exit(0)
+        os.close(say)
+        # Until the one in the middle has gone, and the parent, whose death is this one's, is the process that called.
+        os.read(alone, 1)
+        _call(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+        _furnish(nest)
+        data = _data_of_now() + nest.data
+        _give_up_rights(nest.seccomp)
+        inside = os.fork()
+        if inside:
+            _stand_for(inside)
+        # As of every ordinary process: without it, not even its own files in /proc are its own.
+        _call(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
+        _only(kept)
+        os.setsid()
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _limit(nest, data)
+        os.chdir(nest.folder)
+    except BaseException as error:  # noqa: BLE001 - nothing may go on in a wall that is not whole
+        os.write(2, f"The inner wall could not be made: {error}\n".encode())
+        os._exit(NOT_MADE)
+    return 0
 
 
 def _furnish(nest: Nest) -> None:
@@ -161,32 +208,12 @@ def _data_of_now() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _stand_for(process: int, wait: Callable[[], int]) -> NoReturn:
-    """Be where a process is signalled and waited for from outside, and end as it does."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGINT)
-
+def _stand_for(inside: int) -> NoReturn:
+    """Become a small program, so that what the warm process has in memory is not counted here once more."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, interrupt)
     _only(())
-    code = wait()
-    os._exit(code if code >= 0 else 128 - code)
-
-
-def _wait_for(process: int) -> int:
-    _, status = os.waitpid(process, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
-def _reap_until(process: int) -> int:
-    """As the first process of its namespace, until the one that counts has ended; the kernel then ends all others."""
-    while True:
-        ended, status = os.wait()
-        if ended == process:
-            return os.waitstatus_to_exitcode(status)
+    os.execv(PYTHON, [PYTHON, "-I", "-S", "-c", _FIRST, str(inside)])  # noqa: S606 - a fixed program
 
 
 def _only(kept: tuple[int, ...]) -> None:

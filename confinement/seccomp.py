@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pyseccomp
 
-# Refused with "not permitted", but for a wall around others (`confinement.nested`), which make these themselves.
-_MAKING = ("mount", "unshare")
 # Refused with "not permitted".
 _DENIED = (
     # other processes
@@ -85,10 +83,14 @@ def _rules(*, nested: bool) -> pyseccomp.SyscallFilter:
     # Calls in another convention (32-bit, x32) carry other numbers: whoever makes one is ended.
     filter_.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     denied, absent = pyseccomp.ERRNO(errno.EPERM), pyseccomp.ERRNO(errno.ENOSYS)
-    for name in _DENIED if nested else (*_DENIED, *_MAKING):
+    for name in _DENIED:
         _refuse(filter_, denied, name)
     for name in _ABSENT:
         _refuse(filter_, absent, name)
+    if not nested:
+        # The programs in a wall around others make these themselves (`confinement.nested`).
+        _refuse(filter_, denied, "mount")
+        _refuse(filter_, denied, "unshare")
     for flag in _NAMESPACES:
         _refuse(filter_, denied, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
     for request in _TERMINAL:

@@ -3,7 +3,7 @@
 Started as `python -m leerlab_lab.forked.zygote SOCKET MODULE...` with one end of a unix socket pair; it has one thread,
 imports only packages of the environment, and never reads a course's files. One JSON object in one message asks for a
 kernel, with three descriptors (commands, messages, what programs write): see `order`. The answer is `{"started": pid}`,
-and later `{"ended": pid, "code", "memory"}`. The process of that number stands outside the kernel's own wall
+and later `{"ended": pid, "code", "memory"}`. The process of that number is the first one in the kernel's own wall
 (`confinement.nested`): killed, it takes everything inside with it.
 """
 
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     # Where walls have the code of walls; behind everything else, so that nothing of the environment is hidden by it.
     sys.path.append("/run/wall")
 
-from confinement.nested import FILTER, Nest, enter
+from confinement import nested
 from leerlab_lab.forked.kernel import PipeKernel, made, serve
 from leerlab_lab.forked.order import LARGEST_ORDER, Order
 
@@ -73,9 +73,10 @@ def wait(line: socket.socket, kernel: PipeKernel, seccomp: bytes) -> None:
 
 
 def _start(order: Order, pipes: list[int], kernel: PipeKernel, seccomp: bytes, line: socket.socket) -> None:
-    child = os.fork()
+    limits = {name: value for name, value in asdict(order).items() if name not in ("home", "folder", "environment")}
+    child = nested.fork(nested.Nest(Path(order.home), Path(order.folder), seccomp, **limits), tuple(pipes))
     if child == 0:
-        _become(order, pipes, kernel, seccomp)
+        _become(order, pipes, kernel)
     for pipe in pipes:
         os.close(pipe)
     line.send(json.dumps({"started": child}).encode())
@@ -93,14 +94,13 @@ def _reap(line: socket.socket) -> None:
         line.send(json.dumps({"ended": child, "code": code, "memory": used.ru_maxrss * 1024}).encode())
 
 
-def _become(order: Order, pipes: list[int], kernel: PipeKernel, seccomp: bytes) -> NoReturn:
-    """In the child: go behind a wall, and be a kernel."""
+def _become(order: Order, pipes: list[int], kernel: PipeKernel) -> NoReturn:
+    """In the child: be a kernel."""
     try:
-        limits = {name: value for name, value in asdict(order).items() if name not in ("home", "folder", "environment")}
-        enter(Nest(Path(order.home), Path(order.folder), seccomp, **limits), tuple(pipes))
         os.environ.update(order.environment)
         # The parent may have looked up where temporary files go: this process has a place of its own.
         tempfile.tempdir = None
+        signal.set_wakeup_fd(-1)
         _fresh_chance()
         gc.unfreeze()
         serve(kernel, *pipes)
@@ -124,4 +124,4 @@ if __name__ == "__main__":
     mine = socket.socket(fileno=int(sys.argv[1]))
     first = made()
     preload(sys.argv[2:])
-    wait(mine, first, Path(FILTER).read_bytes())
+    wait(mine, first, Path(nested.FILTER).read_bytes())

@@ -27,7 +27,7 @@ class Kernel:
     """One forked kernel.
 
     Args:
-        pid: process outside its wall that stands for it.
+        pid: the first process in its wall, which stands for it.
         commands, messages, shown: our ends of its three pipes.
     """
 
