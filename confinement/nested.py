@@ -149,17 +149,41 @@ def fork(nest: Nest, kept: tuple[int, ...] = ()) -> int:
             _stand_for(inside)
         # As of every ordinary process: without it, not even its own files in /proc are its own.
         _call(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
-        _only(kept)
-        os.setsid()
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _limit(nest, data)
-        os.chdir(nest.folder)
+        _begin(nest, data, kept)
     except BaseException as error:  # noqa: BLE001 - nothing may go on in a wall that is not whole
         os.write(2, f"The inner wall could not be made: {error}\n".encode())
         os._exit(NOT_MADE)
     return 0
+
+
+def bare_fork(nest: Nest, kept: tuple[int, ...] = ()) -> int:
+    """As `fork`, without a wall: only with the limits of one; what it starts is in the child's own session.
+
+    Args:
+        nest: of which the folder and the limits count.
+        kept: descriptors that stay open.
+    """
+    data = _data_of_now() + nest.data
+    child = os.fork()
+    if child == 0:
+        try:
+            _begin(nest, data, kept)
+        except BaseException as error:  # noqa: BLE001 - nothing may go on as its parent
+            os.write(2, f"The process could not begin: {error}\n".encode())
+            os._exit(NOT_MADE)
+    return child
+
+
+def _begin(nest: Nest, data: int, kept: tuple[int, ...]) -> None:
+    """In the process that counts: its descriptors, signals, limits and folder."""
+    signal.set_wakeup_fd(-1)
+    _only(kept)
+    os.setsid()
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _limit(nest, data)
+    os.chdir(nest.folder)
 
 
 def _furnish(nest: Nest) -> None:

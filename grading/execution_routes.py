@@ -43,16 +43,17 @@ class ExecutionRoutes:
             Route("/executions", self.start, methods=["POST"]),
             Route("/executions/{execution}", self.standing, methods=["GET"]),
             Route("/executions/{execution}", self.cancel, methods=["DELETE"]),
-            Route("/executions/{execution}/notebook", self.notebook, methods=["GET"]),
+            Route("/executions/{execution}/{item}", self.notebook, methods=["GET"]),
         ]
 
     async def start(self, request: Request) -> Response:
-        """Take in one notebook with its files and run it; answers its id at once."""
+        """Take in notebooks with their files and run them; answers the execution's id at once."""
         caller = await self._account(request)
         async with self._executions.incoming() as (execution, incoming):
             await received(request, incoming)
             asked = await self._executions.start(execution, incoming, caller.account, caller.name)
-        await self._journal.write(caller.name, "execution.start", caller.account, execution=asked.id, job=asked.job)
+        what = {"execution": asked.id, "job": asked.job, "notebooks": len(asked.items)}
+        await self._journal.write(caller.name, "execution.start", caller.account, **what)
         return JSONResponse({"id": asked.id}, status_code=202)
 
     async def standing(self, request: Request) -> Response:
@@ -63,10 +64,8 @@ class ExecutionRoutes:
         except ValueError:
             raise WrongTree("The number of seconds is no number.") from None
         standing = await self._executions.standing(asked.id, seconds)
-        said = asdict(standing) | {"params": self._params}
-        if standing.outcome is not None:
-            said["sentence"] = sentence(standing.outcome)
-        return JSONResponse(said)
+        sentences = {outcome: sentence(outcome) for outcome in standing.outcomes.values()}
+        return JSONResponse(asdict(standing) | {"params": self._params, "sentences": sentences})
 
     async def cancel(self, request: Request) -> Response:
         """End an execution, or throw away one that has ended and is no longer needed."""
@@ -77,9 +76,10 @@ class ExecutionRoutes:
         return JSONResponse({"id": asked.id, "cancelled": cancelled})
 
     async def notebook(self, request: Request) -> Response:
-        """The executed notebook: untrusted bytes, which the course's server checks."""
+        """An executed notebook: untrusted bytes, which the course's server checks."""
         asked = await self._asked(request)
-        return Response(await self._executions.result(asked.id), media_type="application/octet-stream")
+        result = await self._executions.result(asked.id, request.path_params["item"])
+        return Response(result, media_type="application/octet-stream")
 
     async def _account(self, request: Request) -> Caller:
         caller = await self._hub.caller(request.headers.get("authorization"))

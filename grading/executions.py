@@ -1,8 +1,9 @@
 """Graded notebooks as Slurm jobs behind walls: sent by a course account, run by the cluster, collected without trust.
 
-One execution is one folder `jobs/<id>`: `home` (the wall's), `execution.json` (what was asked), `outcome.json` (written
-by the job's wrapper outside the wall) and the job's log. What an execution's state is follows from that folder and from
-Slurm, so that a restart of the service loses none.
+One execution is one job for one notebook or many, and one folder `jobs/<id>`: `home` (the wall's, with a folder for
+each notebook), `execution.json` (what was asked), `outcome.json` (written by the job's wrapper outside the wall) and
+the job's log. What an execution's state is follows from that folder and from Slurm, so that a restart of the service
+loses none.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from base.paths import Installation, State
+from base.quantities import Size
 from cluster.errors import SlurmRefused, SlurmUnavailable
 from cluster.jobs import Job, JobState
 from cluster.request import JobRequest
@@ -33,7 +36,7 @@ from confinement.settings import ConfinementSettings
 from grading.errors import NotFound, Unavailable, WrongTree
 from grading.job import VARIABLE, Task
 from grading.names import file_path
-from grading.plans import EXECUTED, FILES, NOTEBOOK, execution_wall
+from grading.plans import EXECUTED, FILES, NOTEBOOK, OUTCOME, RunBounds, execution_memory, execution_wall
 from grading.store import Incoming
 from grading.tree import TreeLimits, remove
 from ledger.use import Place, Purpose
@@ -41,6 +44,8 @@ from spawners import use
 from spawners.settings import Profile
 
 LARGEST_RESULT = 64 * 2**20
+MOST_ITEMS = 100
+"""Notebooks of one execution."""
 KEPT = timedelta(days=7)
 MOST_CLEARED = 1000
 """Old executions removed at one start of the service: the rest goes at the next."""
@@ -48,22 +53,26 @@ COMMENT = "grading:"
 PYTHON = "/usr/bin/python3"
 # What the wall's start and end and Slurm's own bookkeeping may take beside the notebook's time.
 SPARE_SECONDS = 90
+WARM_SECONDS = 60
+"""Until the first notebook of a job can begin: what they all import is imported once, before."""
+_SMALL = 4096
+_KILLED = 137
 # Slurm ends such a job like any other and tells the reason only in the job's output (slurm 22.05, jobacct_gather.c and
 # task/cgroup).
 _OVER_MEMORY = re.compile(r"slurmstepd[^\n]*(?:exceeded memory limit|oom[-_ ]kill)", re.IGNORECASE)
 _LOG_CHARACTERS = 2**16
 _ID = re.compile(r"[0-9a-f]{24}\Z")
+_ITEM = re.compile(r"(?:0|[1-9][0-9]{0,3})\Z")
 
 log = logging.getLogger("grading")
 
 
 class Outcome(StrEnum):
-    """How an execution ended. `done`, `time`, `memory` and `ended` are the notebook's own doing."""
+    """How a notebook's run ended. `done`, `time` and `memory` are the notebook's own doing."""
 
     DONE = "done"
     TIME = "time"
     MEMORY = "memory"
-    ENDED = "ended"
     CANCELLED = "cancelled"
     NOT_STARTED = "not_started"
     LOST = "lost"
@@ -73,10 +82,9 @@ _SENTENCES = {
     Outcome.DONE: "The notebook was run.",
     Outcome.TIME: "The notebook took longer than it may and was stopped.",
     Outcome.MEMORY: "The notebook used more memory than it may and was stopped.",
-    Outcome.ENDED: "The notebook's run ended before all cells had their turn.",
     Outcome.CANCELLED: "The notebook's job was cancelled.",
     Outcome.NOT_STARTED: "The wall for this notebook could not be built on the cluster.",
-    Outcome.LOST: "The cluster lost the notebook's job, such as when a machine fails.",
+    Outcome.LOST: "The notebook's job ended before the notebook was done, such as when a machine fails.",
 }
 
 
@@ -113,6 +121,7 @@ class Asked(BaseModel):
     course: str
     by: str
     time: datetime
+    items: tuple[str, ...]
     job: int | None = None
 
 
@@ -123,14 +132,12 @@ class Standing:
     Args:
         state: `waiting`, `running` or `ended`.
         reason: Slurm's reason why it waits; empty otherwise.
-        outcome: how it ended, or None.
-        notebook: whether there is an executed notebook, maybe a partial one.
+        outcomes: how the run of each notebook ended, by the name of its folder; all of them once `state` is `ended`.
     """
 
     state: str
     reason: str = ""
-    outcome: Outcome | None = None
-    notebook: bool = False
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
 
 class Executions:
@@ -171,7 +178,8 @@ class Executions:
     async def incoming(self) -> AsyncIterator[tuple[str, Incoming]]:
         """A new execution's id and the tree that it takes in; removed again when the block fails."""
         execution = secrets.token_hex(12)
-        limits = TreeLimits(self._limits.files.total + LARGEST_RESULT, self._limits.files.files + 1)
+        each = self._limits.files
+        limits = TreeLimits(MOST_ITEMS * (each.total + LARGEST_RESULT), MOST_ITEMS * (each.files + 1))
         incoming = await asyncio.to_thread(Incoming, self._folder(execution), limits)
         try:
             yield execution, incoming
@@ -183,11 +191,11 @@ class Executions:
         """Submit the job of an execution whose files have arrived.
 
         Raises:
-            WrongTree: the files are not one notebook and a folder of files.
+            WrongTree: the files are not folders of one notebook and a folder of files each.
             Unavailable: Slurm does not answer or refuses; nothing was started.
         """
-        await asyncio.to_thread(self._prepare, execution, incoming)
-        asked = Asked(id=execution, course=course, by=by, time=datetime.now(UTC))
+        items = await asyncio.to_thread(self._prepare, execution, incoming)
+        asked = Asked(id=execution, course=course, by=by, time=datetime.now(UTC), items=items)
         await asyncio.to_thread(self._write, asked)
         try:
             job = await self._cluster.submit(await asyncio.to_thread(self._request, asked))
@@ -241,14 +249,14 @@ class Executions:
         except (SlurmUnavailable, SlurmRefused) as error:
             raise _not_known(error) from error
 
-    async def result(self, execution: str) -> bytes:
-        """The executed notebook as the wall left it: untrusted bytes.
+    async def result(self, execution: str, item: str) -> bytes:
+        """An executed notebook as the wall left it: untrusted bytes.
 
         Raises:
             NotFound: there is none, or what is there is no plain file or too large.
         """
         try:
-            return await asyncio.to_thread(self._collect, execution)
+            return await asyncio.to_thread(self._collect, execution, item)
         except CollectRefused as error:
             raise NotFound(f"There is no usable result ({error.why}).") from error
 
@@ -298,31 +306,48 @@ class Executions:
         # The job's end counts, not the outcome file alone: nothing may still be writing.
         jobs = await self._jobs(execution)
         job = jobs[-1] if jobs else None
+        asked = await asyncio.to_thread(self.asked, execution)
         if job is not None and not job.state.ended:
-            return Standing("waiting", job.reason) if job.state.waiting else Standing("running")
-        outcome = await asyncio.to_thread(self._outcome, execution, job)
-        return Standing("ended", "", outcome, await asyncio.to_thread(self._has_result, execution))
+            if job.state.waiting:
+                return Standing("waiting", job.reason)
+            return Standing("running", "", await asyncio.to_thread(self._done, asked))
+        return Standing("ended", "", await asyncio.to_thread(self._outcomes, asked, job))
 
-    def _outcome(self, execution: str, job: Job | None) -> Outcome:
-        if execution in self._cancelled:
+    def _outcomes(self, asked: Asked, job: Job | None) -> dict[str, Outcome]:
+        """How each notebook's run ended. One that had its end keeps it, whatever became of the others."""
+        done = self._done(asked)
+        rest = self._without_end(asked, job)
+        return {item: done.get(item, rest) for item in asked.items}
+
+    def _done(self, asked: Asked) -> dict[str, Outcome]:
+        """What the program in the wall has said of each notebook, of those that it has said something of."""
+        found = {}
+        with self._opened(asked.id) as home:
+            for item in asked.items:
+                with suppress(CollectRefused, ValueError, KeyError, TypeError):
+                    said = json.loads(read_file(home, f"{item}/{OUTCOME}", _SMALL))["outcome"]
+                    found[item] = Outcome.TIME if said == "time" else Outcome.DONE
+        return found
+
+    def _without_end(self, asked: Asked, job: Job | None) -> Outcome:
+        """What became of notebooks of which nothing was said. Only a single one can have been the cause itself."""
+        if asked.id in self._cancelled or (job is not None and job.state is JobState.CANCELLED):
             return Outcome.CANCELLED
         try:
-            said = json.loads((self._folder(execution) / "outcome.json").read_text("utf-8"))
+            said = json.loads((self._folder(asked.id) / "outcome.json").read_text("utf-8"))
         except FileNotFoundError:
-            said = None
-        by_slurm = {
-            JobState.OUT_OF_MEMORY: Outcome.MEMORY,
-            JobState.TIMEOUT: Outcome.TIME,
-            JobState.CANCELLED: Outcome.CANCELLED,
-        }
-        if _OVER_MEMORY.search(self._job_log(execution)):
-            return Outcome.MEMORY
-        if job is not None and job.state in by_slurm and (said is None or said["outcome"] != Outcome.DONE):
-            return by_slurm[job.state]
-        if said is None:
+            said = {}
+        if said.get("outcome") == "not_started":
+            return Outcome.NOT_STARTED
+        if len(asked.items) > 1:
             return Outcome.LOST
-        # The kernel ends what uses too much memory with SIGKILL; so does code that kills itself, which gains nothing.
-        return Outcome.MEMORY if said.get("code") == 137 else Outcome(said["outcome"])
+        by_slurm = {JobState.OUT_OF_MEMORY: Outcome.MEMORY, JobState.TIMEOUT: Outcome.TIME}
+        if job is not None and job.state in by_slurm:
+            return by_slurm[job.state]
+        # The kernel ends what uses too much memory with SIGKILL.
+        if said.get("code") == _KILLED or _OVER_MEMORY.search(self._job_log(asked.id)):
+            return Outcome.MEMORY
+        return Outcome.TIME if said.get("outcome") == "time" else Outcome.LOST
 
     def _job_log(self, execution: str) -> str:
         """What the wrapper and Slurm itself wrote: nothing inside the wall can write here."""
@@ -345,18 +370,17 @@ class Executions:
     def _request(self, asked: Asked) -> JobRequest:
         execution = asked.id
         folder = self._folder(execution)
-        wall = execution_wall(
-            folder / "home",
-            self._limits.cell_seconds,
-            self._state,
-            self._installation,
-            self._confinement,
-        )
-        seconds = self._limits.notebook_seconds
+        profile, limits = self._profile, self._limits
+        bounds = RunBounds(limits.cell_seconds, limits.notebook_seconds, int(profile.memory), profile.cpus)
+        wall = execution_wall(folder / "home", bounds, self._state, self._installation, self._confinement)
+        rounds = math.ceil(len(asked.items) / profile.cpus)
+        longest = round(profile.time.total_seconds()) - SPARE_SECONDS
+        seconds = max(limits.notebook_seconds, min(rounds * limits.notebook_seconds, longest)) + WARM_SECONDS
         purpose = Purpose("", Place.COURSE, asked.course)
         counted = use.begin(self._state, execution, self._comment + execution, purpose, self._profile)
         resources = self._profile.resources
         resources["time"] = timedelta(seconds=seconds + SPARE_SECONDS)
+        resources["memory"] = Size(execution_memory(profile))
         task = Task(wall, seconds, folder / "outcome.json", folder / "notebook.log", counted)
         return JobRequest(
             name="grading",
@@ -368,14 +392,23 @@ class Executions:
             account=self._profile.account or self._account,
         )
 
-    def _prepare(self, execution: str, incoming: Incoming) -> None:
-        entries = incoming.writer.finish()
-        paths = {file_path(entry.path) for entry in entries}
-        if NOTEBOOK not in paths or any(path != NOTEBOOK and not path.startswith(f"{FILES}/") for path in paths):
-            raise WrongTree(f"An execution takes {NOTEBOOK} and files below {FILES}/, nothing else.")
+    def _prepare(self, execution: str, incoming: Incoming) -> tuple[str, ...]:
+        """Take the tree in; gives the names of its notebooks' folders."""
+        notebooks, folders = set(), set()
+        for entry in incoming.writer.finish():
+            item, _, path = file_path(entry.path).partition("/")
+            if not _ITEM.match(item) or (path != NOTEBOOK and not path.startswith(f"{FILES}/")):
+                raise WrongTree(f"An execution takes NUMBER/{NOTEBOOK} and files below NUMBER/{FILES}/, nothing else.")
+            folders.add(item)
+            if path == NOTEBOOK:
+                notebooks.add(item)
+        if not notebooks or folders != notebooks or len(notebooks) > MOST_ITEMS:
+            raise WrongTree(f"An execution takes at most {MOST_ITEMS} notebooks, each in a folder of its own.")
         home = self._folder(execution) / "home"
         incoming.writer.folder.rename(home)
-        (home / FILES).mkdir(exist_ok=True)
+        for item in notebooks:
+            (home / item / FILES).mkdir(exist_ok=True)
+        return tuple(sorted(notebooks, key=int))
 
     def _write(self, asked: Asked) -> None:
         path = self._folder(asked.id) / "execution.json"
@@ -383,18 +416,20 @@ class Executions:
         fresh.write_text(asked.model_dump_json(), encoding="utf-8")
         fresh.replace(path)
 
-    def _collect(self, execution: str) -> bytes:
+    def _collect(self, execution: str, item: str) -> bytes:
+        if item not in self.asked(execution).items:
+            raise NotFound("There is no such notebook in this execution.")
+        with self._opened(execution) as home:
+            return read_file(home, f"{item}/{EXECUTED}", LARGEST_RESULT)
+
+    @contextmanager
+    def _opened(self, execution: str) -> Iterator[int]:
+        """The wall's folder, in which nothing is followed."""
         descriptor = os.open(self._folder(execution) / "home", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return read_file(descriptor, EXECUTED, LARGEST_RESULT)
+            yield descriptor
         finally:
             os.close(descriptor)
-
-    def _has_result(self, execution: str) -> bool:
-        try:
-            return bool(self._collect(execution))
-        except CollectRefused:
-            return False
 
     def _folder(self, execution: str) -> Path:
         return self._state.jobs / execution

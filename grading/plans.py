@@ -32,6 +32,9 @@ HUB_PORT = 8081
 NOTEBOOK = "notebook.ipynb"
 FILES = "files"
 EXECUTED = "executed.ipynb"
+OUTCOME = "outcome.json"
+WARM = 768 * 2**20
+"""Bytes that a process takes which has imported what notebooks import; each that it forks is counted with them, too."""
 
 
 class Role(StrEnum):
@@ -183,37 +186,61 @@ def formgrader_plan(
     return ServerPlan(profile=profile, wall=wall, api_port=HUB_PORT, account=account)
 
 
-def execution_wall(
-    home: Path, cell_time: int, state: State, installation: Installation, confinement: ConfinementSettings
-) -> Wall:
-    """The wall of one graded notebook: its own folder, the notebook environment, no network and no relay.
+@dataclass(frozen=True)
+class RunBounds:
+    """What the runs of one execution may take.
 
     Args:
-        home: folder with `NOTEBOOK` and the folder `FILES`; gets `EXECUTED`.
-        cell_time: most seconds for one cell.
+        cell_seconds: most for one cell.
+        notebook_seconds: most for one notebook as a whole.
+        memory: most bytes for one notebook, beside what all of them share.
+        slots: how many notebooks run side by side.
     """
+
+    cell_seconds: int
+    notebook_seconds: int
+    memory: int
+    slots: int = 1
+
+
+def execution_memory(profile: Profile) -> int:
+    """Bytes of a graded execution's job: what each notebook may take, and the process that they are forked from.
+
+    Args:
+        profile: `grading.profile`; as many notebooks run side by side as it has cores, each with its memory.
+    """
+    return profile.cpus * int(profile.memory) + (profile.cpus + 1) * WARM
+
+
+def execution_wall(
+    home: Path, bounds: RunBounds, state: State, installation: Installation, confinement: ConfinementSettings
+) -> Wall:
+    """The wall of one graded execution: its own folder, the notebook environment, no network and no relay; inside,
+    each notebook runs behind a wall of its own.
+
+    Args:
+        home: folder with a folder for each notebook, of `NOTEBOOK` and the folder `FILES`; each gets `EXECUTED`.
+        bounds: what each of them may take.
+    """
+    more = nesting(state)
     return Wall(
         command=(
-            f"{NOTEBOOK_ENV}/bin/python",
-            "-m",
-            "leerlab_lab.execute",
-            f"{HOME}/{NOTEBOOK}",
-            f"{HOME}/{EXECUTED}",
-            "--cell-time",
-            str(cell_time),
+            f"{NOTEBOOK_ENV}/bin/python", "-m", "leerlab_lab.forked.batch", HOME,
+            "--cell-time", str(bounds.cell_seconds), "--notebook-time", str(bounds.notebook_seconds),
+            "--memory", str(bounds.memory), "--slots", str(bounds.slots),
         ),
         home=home,
-        seccomp=seccomp_of(state),
-        binds=notebook_binds(installation, state),
+        binds=(*notebook_binds(installation, state), *more.pop("binds")),
         root=installation.image,
         environment={
             "PATH": COMMANDS,
             "PYTHONPATH": str(LAB),
             **OFFLINE,
-            "NBGRADER_EXECUTION": "autograde",
+            # Numbers are crunched by one thread for each notebook, of which several run side by side.
+            "OMP_NUM_THREADS": "1",
             "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108
             "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
         },
-        folder=Path(HOME, FILES),
+        **more,
         **confinement.sizes(),
-    )
+    )  # fmt: skip

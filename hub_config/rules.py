@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assistant.settings import AssistantSettings, LocalModel, RemoteModel
 from base.errors import InputError
+from base.quantities import Size
 from base.yaml_source import Document, Fault
 from catalogue.card import Kind, ModelCard
 from catalogue.entries import CatalogueSettings, entries, unknown
@@ -22,6 +24,7 @@ from cluster.settings import Cluster, EmbeddedCluster, ExistingCluster
 from cluster.unix_accounts import DirectoryAccounts, MadeAccounts, UnixAccounts
 from courses.catalogue import DESCRIPTION, Course
 from courses.settings import CourseSettings
+from grading.plans import execution_memory
 from grading.settings import GradingSettings
 from hub_config.login.settings import ROLE_GROUPS, ProviderSettings
 from hub_config.people_rules import accounts_can_be_used, shared_data_is_there
@@ -305,6 +308,23 @@ def graded_runs_have_time(parts: Parts) -> Iterator[Fault]:
             yield parts.fault(("grading", "notebook_time"), message, f"at most {profile.time}")
 
 
+def graded_runs_have_memory(parts: Parts) -> Iterator[Fault]:
+    """A node of the partition has the memory of a graded execution's job."""
+    grading, cluster = parts.grading, parts.cluster
+    for _, profile in parts.profiles:
+        if grading is None or cluster is None or profile.id != grading.profile:
+            continue
+        needed = Size(execution_memory(profile))
+        known = any(partition.name == profile.partition for partition in cluster.partitions)
+        fits = partial(cluster.fits, profile.partition, profile.cpus, gpus=profile.gpus, shards=profile.shards)
+        if known and fits(memory=profile.memory) and not fits(memory=needed):
+            message = (
+                f"graded runs need {needed} ({profile.cpus} side by side with {profile.memory} each, and what they "
+                f"share), and no node of the partition {profile.partition} has that"
+            )
+            yield parts.fault(("grading", "profile"), message, "a profile with less memory or fewer cores")
+
+
 def sandboxes_can_run(parts: Parts) -> Iterator[Fault]:
     """A sandbox's servers have a profile of this file without parts of a shared GPU; budgets need accounting."""
     sandboxes = parts.sandboxes
@@ -462,6 +482,7 @@ RULES = (
     https_can_work,
     demo_login_stays_here,
     graded_runs_have_time,
+    graded_runs_have_memory,
     sandboxes_can_run,
     assistant_names_what_exists,
     image_is_there_and_signed,

@@ -34,6 +34,7 @@ from grading.plans import (
     NOTEBOOK,
     NOTEBOOK_ENV,
     OFFLINE,
+    RunBounds,
     execution_wall,
     nesting,
     notebook_binds,
@@ -49,6 +50,8 @@ _STEP_SECONDS = 300.0
 _MARGIN_SECONDS = 60.0
 _RAN = Path("/srv/ran")
 _REAL = "reference-real"
+_ONE = "0"
+"""Folder of the only notebook of an execution."""
 _LAST_WORDS = 400
 _RAN_LINE = re.compile(rb"^ran [\w.-]+$", re.MULTILINE)
 
@@ -95,11 +98,10 @@ class Walls:
         more = nesting(self.state)
         return replace(wall, **{**more, "binds": (*wall.binds, *more["binds"])})
 
-    def real(self, home: Path, cell_seconds: int) -> Wall:
+    def real(self, home: Path, bounds: Mapping[str, Any]) -> Wall:
         """The wall of graded work."""
-        return replace(
-            execution_wall(home, cell_seconds, self.state, self.installation, self.confinement), **self._sizes()
-        )
+        each = RunBounds(int(bounds["cell_seconds"]), int(bounds["case_seconds"]), int(bounds["memory"]))
+        return replace(execution_wall(home, each, self.state, self.installation, self.confinement), **self._sizes())
 
     def _sizes(self) -> dict[str, Any]:
         sizes = self.confinement.sizes()
@@ -144,7 +146,7 @@ class Check:
         wall = self._walls.floor(self._floor, "--jobs", str(self._jobs))
         self._do("run", wall, Allowance(most, memory, ASSIGNMENT.total), len(prepared["forked"]))
         figures = self._bring_back(prepared["forked"])
-        if (self._real / NOTEBOOK).exists():
+        if (self._real / _ONE / NOTEBOOK).exists():
             figures[_REAL] = self._run_real(bounds)
         (self._ran / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
         wall = self._walls.step(self.desk, "mark", "--ran", str(_RAN), binds=(Bind(self._ran, _RAN),))
@@ -186,8 +188,8 @@ class Check:
                     with collect.open_folder(opened, name) as inner:
                         for file in collect.walk(inner, ASSIGNMENT):
                             self._place(name, file.name, file.content)
-                for place in (self._floor, self._real):
-                    (place / FILES).mkdir(exist_ok=True)
+                for place in (self._floor, self._real / _ONE):
+                    (place / FILES).mkdir(parents=True, exist_ok=True)
         except (CollectRefused, ValueError, KeyError, TypeError) as error:
             raise _failed("prepare", str(error)) from error
         return kept
@@ -196,9 +198,9 @@ class Check:
         real = f"{_REAL}/"
         if kind == FILES:
             _put(self._floor, f"{FILES}/{name}", content)
-            _put(self._real, f"{FILES}/{name}", content)
+            _put(self._real / _ONE, f"{FILES}/{name}", content)
         elif name.startswith(real):
-            _put(self._real, name.removeprefix(real), content)
+            _put(self._real / _ONE, name.removeprefix(real), content)
         else:
             _put(self._floor, f"runs/{name}", content)
 
@@ -223,7 +225,7 @@ class Check:
         allowance = Allowance(bounds["case_seconds"] + _MARGIN_SECONDS, 2 * int(bounds["memory"]), ASSIGNMENT.total)
         began = time.monotonic()
         ended = "done"
-        with start(self._walls.real(self._real, int(bounds["cell_seconds"]))) as walled:
+        with start(self._walls.real(self._real, bounds)) as walled:
             try:
                 if wait(walled, self._real, allowance, lambda: None):
                     ended = "lost"
@@ -232,7 +234,7 @@ class Check:
         seconds = time.monotonic() - began
         with _opened(self._real) as opened:
             try:
-                _put(self._ran, f"{_REAL}/{EXECUTED}", collect.read_file(opened, EXECUTED, _NOTEBOOK))
+                _put(self._ran, f"{_REAL}/{EXECUTED}", collect.read_file(opened, f"{_ONE}/{EXECUTED}", _NOTEBOOK))
             except CollectRefused:
                 ended = "lost" if ended == "done" else ended
         return {"seconds": round(seconds, 2), "memory": 0, "ended": ended}

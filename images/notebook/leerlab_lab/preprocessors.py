@@ -21,13 +21,15 @@ from leerlab_lab.tree import PlainFile, collect
 NOTEBOOK = "notebook.ipynb"
 FILES = "files"
 _WAIT_SECONDS = 20.0
+_NOT_FOUND = 404
+# The folder of the only notebook of an execution.
+ONE = "0"
 # What the student's code did to itself; everything else that goes wrong is not the student's doing, gives no marks and
 # leaves the submission to be graded again.
-_OWN_DOING = {"time", "memory", "ended", "unusable"}
+_OWN_DOING = {"time", "memory", "unusable"}
 _SENTENCES = {
     "time": "The notebook as a whole took longer than {seconds} seconds and was stopped.",
     "memory": "The notebook used more memory than it may ({memory}) and was stopped.",
-    "ended": "The notebook's run ended before all cells had their turn.",
     "unusable": "The notebook's run gave no usable result.",
 }
 _STILL_MISSING = "This cell was not run. "
@@ -64,9 +66,9 @@ class WalledExecute(NbGraderPreprocessor):
         with tempfile.TemporaryDirectory(prefix="leerlab-") as scratch:
             notebook = Path(scratch, NOTEBOOK)
             nbformat.write(sent, notebook)
-            files = [PlainFile(NOTEBOOK, notebook)]
+            files = [PlainFile(f"{ONE}/{NOTEBOOK}", notebook)]
             files += [
-                PlainFile(f"{FILES}/{file.path}", file.local)
+                PlainFile(f"{ONE}/{FILES}/{file.path}", file.local)
                 for file in collect(folder).files
                 if not file.path.endswith(".ipynb")
             ]
@@ -76,10 +78,11 @@ class WalledExecute(NbGraderPreprocessor):
         if outcome["state"] != "ended":
             service.ask("DELETE", execution)
             raise ServiceError(f"The cluster did not run this notebook within {self.longest_wait:.0f} seconds.")
-        self.log.info("Ran as %s: %s", started["id"], outcome["outcome"])
-        executed = service.bytes(f"{execution}/notebook") if outcome["notebook"] else b""
+        why = outcome["outcomes"][ONE]
+        self.log.info("Ran as %s: %s", started["id"], why)
+        executed = _fetched(service, f"{execution}/{ONE}")
         service.ask("DELETE", execution)
-        return outcome, executed
+        return {**outcome, "outcome": why, "sentence": outcome["sentences"][why]}, executed
 
     def _ended(self, service: Service, execution: str) -> dict[str, Any]:
         outcome: dict[str, Any] = {"state": "waiting"}
@@ -109,3 +112,13 @@ class WalledExecute(NbGraderPreprocessor):
             return [(missing, None) for _ in sent.cells]
         # A cell whose turn never came has no execution count; the cells before it keep what they showed.
         return [(outputs, count) if count is not None else (missing, None) for outputs, count in results]
+
+
+def _fetched(service: Service, path: str) -> bytes:
+    """An executed notebook, maybe a partial one; empty when there is none."""
+    try:
+        return service.bytes(path)
+    except ServiceError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return b""

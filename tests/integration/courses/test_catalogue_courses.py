@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import pytest
 from small_course import Checker, SmallCourse
 
 from confinement.run import start
+from confinement.wall import HOME
 from courses.catalogue import Course
 from courses.model import Track
 from courses.toolkit.check import CourseReport
@@ -69,12 +71,14 @@ def test_a_forked_kernel_gives_every_case_what_a_real_one_gives(
     made = Check(place, walls, plan, 2, lambda *_: None)
     shutil.copytree(course.folder / "source", made.desk / "course" / "source")
     made.outcome()
+    names = [f"{HOME}/{name}" for name in ("notebook.ipynb", "executed.ipynb")]
     for case in cases:
         forked = place / "floor" / "runs" / case
         home = tmp_path / case
         (home / "files").mkdir(parents=True)
         shutil.copyfile(forked / "notebook.ipynb", home / "notebook.ipynb")
-        with start(walls.real(home, 60)) as walled:
+        command = ("/opt/notebook/bin/python", "-m", "leerlab_lab.execute", *names, "--cell-time", "60")
+        with start(replace(walls.step(home, "run"), command=command, folder=Path(HOME, "files"))) as walled:
             assert walled.wait(60) == 0
         assert outputs(forked / "executed.ipynb") == outputs(home / "executed.ipynb"), case
 

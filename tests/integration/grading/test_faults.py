@@ -205,7 +205,7 @@ def test_a_slurm_that_is_away_refuses_an_execution_and_says_so(site: Site, slurm
         with site.client(site.hub.token("course-alpha")) as client:
             answer = client.post(
                 "/executions",
-                content=json.dumps({"files": [entry("notebook.ipynb")]}).encode() + b"\nx",
+                content=json.dumps({"files": [entry("0/notebook.ipynb")]}).encode() + b"\nx",
                 headers=HEADERS,
                 timeout=60,
             )
@@ -221,7 +221,7 @@ def test_executions_that_nobody_took_away_go_after_days_unless_their_job_lives(s
         notebook = nbformat.writes(
             nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time; time.sleep(60)")])
         ).encode()
-        head = json.dumps({"files": [entry("notebook.ipynb", notebook)]}).encode() + b"\n"
+        head = json.dumps({"files": [entry("0/notebook.ipynb", notebook)]}).encode() + b"\n"
         running = client.post("/executions", content=head + notebook, headers=HEADERS, timeout=60).json()["id"]
         jobs = site.state.jobs
         over, unfinished, recent = jobs / ("0" * 24), jobs / ("1" * 24), jobs / ("2" * 24)

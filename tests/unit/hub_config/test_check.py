@@ -158,6 +158,13 @@ def test_one_mistake_is_one_problem_on_its_line(found: Check, old: str, new: str
     assert line == line_of(text, where)
 
 
+def test_a_node_has_room_for_what_graded_runs_share(found: Check) -> None:
+    text = GOOD.replace("memory: 2G", "memory: 15G")
+    [(line, message)] = found(text)
+    assert "no node of the partition cpu has that" in message
+    assert line == len(text.splitlines()), "where grading names its profile"
+
+
 def test_a_profile_and_a_course_that_stand_twice_are_named(found: Check) -> None:
     start, end = GOOD.index("  - id: klein"), GOOD.index("courses:")
     course = GOOD[GOOD.index("  - id: les") : GOOD.index("grading:")]

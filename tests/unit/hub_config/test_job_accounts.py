@@ -97,7 +97,7 @@ def test_a_graded_run(site, state, installation):
         interval=configuration.slurm_interval,
         account=configuration.account,
     )
-    asked = Asked(id="0" * 24, course="klein", by="course-klein", time=datetime.now(UTC))
+    asked = Asked(id="0" * 24, course="klein", by="course-klein", time=datetime.now(UTC), items=("0",))
     assert executions._request(asked).account == ("courses" if site.cluster.accounting else None)
 
 

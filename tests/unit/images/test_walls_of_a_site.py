@@ -11,7 +11,7 @@ from base.paths import Installation, State
 from confinement.settings import ConfinementSettings
 from confinement.wall import Wall
 from courses.toolkit.steps import Walls
-from grading.plans import NOTEBOOK_ENV, execution_wall, formgrader_plan
+from grading.plans import NOTEBOOK_ENV, RunBounds, execution_wall, formgrader_plan
 from sandboxes.plans import sandbox_wall
 from spawners.settings import Profile
 
@@ -34,12 +34,12 @@ def walls(installation: Installation, state: State) -> dict[str, Wall]:
     check = Walls(state, installation, settings)
     return {
         "course page": formgrader_plan("les", PROFILE, state, installation, settings).wall,
-        "graded run": execution_wall(Path("/home"), 60, state, installation, settings),
+        "graded run": execution_wall(Path("/home"), RunBounds(60, 60, 2**30), state, installation, settings),
         "sandbox": sandbox_wall(
             "box", "somebody", size=2**30, egress=None, state=state, installation=installation, confinement=settings
         ),
         "course check": check.step(Path("/home"), "run"),
-        "course check, graded": check.real(Path("/home"), 60),
+        "course check, graded": check.real(Path("/home"), {"cell_seconds": 60, "case_seconds": 60, "memory": 2**30}),
     }
 
 

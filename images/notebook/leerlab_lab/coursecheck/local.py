@@ -44,7 +44,7 @@ def _steps(folder: Path, jobs: int) -> None:
     from leerlab_lab.coursecheck import mark, prepare, run  # noqa: PLC0415 - the lab itself has no need of nbgrader
 
     prepare.main([str(folder)])
-    run.main([str(folder), "--jobs", str(jobs)])
+    run.main([str(folder), "--jobs", str(jobs), "--unwalled"])
     figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
     if (folder / RUNS / REAL).is_dir():
         figures[REAL] = _real(folder, Plan.read(folder))

@@ -47,11 +47,10 @@ class Figures:
     ended: str
 
 
-async def run_case(zygote: Zygote, folder: Path, case: str, scratch: Path, plan: Plan) -> Figures:
+async def run_case(zygote: Zygote, folder: Path, case: str, scratch: Path, bounds: Bounds) -> Figures:
     """Run one case; its executed notebook is in its folder, whatever came of it."""
     place = folder / RUNS / case
     notebook = nbformat.read(place / NOTEBOOK, as_version=4)
-    bounds = Bounds(plan.bounds.cell_seconds, plan.bounds.case_seconds, {**_SIZES, "data": _DATA * plan.bounds.memory})
     try:
         ran = await run(zygote, notebook, folder / FILES, scratch, bounds)
     except (Lost, OSError) as error:
@@ -61,9 +60,11 @@ async def run_case(zygote: Zygote, folder: Path, case: str, scratch: Path, plan:
     return Figures(ran.seconds, ran.memory, ran.ended)
 
 
-async def run_all(folder: Path, jobs: int, scratch: Path) -> dict[str, Figures]:
+async def run_all(folder: Path, jobs: int, scratch: Path, *, walled: bool) -> dict[str, Figures]:
     """Run every case below `runs/`."""
     plan = Plan.read(folder)
+    sizes = {**_SIZES, "data": _DATA * plan.bounds.memory}
+    bounds = Bounds(plan.bounds.cell_seconds, plan.bounds.case_seconds, sizes, walled)
     prepared = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
     slots = asyncio.Semaphore(jobs)
     figures: dict[str, Figures] = {}
@@ -71,7 +72,7 @@ async def run_all(folder: Path, jobs: int, scratch: Path) -> dict[str, Figures]:
 
         async def one(case: str, *same: str) -> None:
             async with slots:
-                figures[case] = await run_case(zygote, folder, case, scratch, plan)
+                figures[case] = await run_case(zygote, folder, case, scratch, bounds)
             for other in same:
                 figures[other] = figures[case]
                 with suppress(FileNotFoundError):
@@ -101,10 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="how many side by side")
+    parser.add_argument("--unwalled", action="store_true", help="in a lab, where no walls can be made inside its own")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="check-") as scratch:
-        figures = asyncio.run(run_all(given.folder.resolve(), given.jobs, Path(scratch)))
+        figures = asyncio.run(run_all(given.folder.resolve(), given.jobs, Path(scratch), walled=not given.unwalled))
     said = {case: asdict(took) for case, took in figures.items()}
     (given.folder / FIGURES).write_text(json.dumps(said), encoding="utf-8")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from nbformat import NotebookNode
 
 from leerlab_lab.coursecheck.book import graded_as, is_graded, is_solution, named
 from leerlab_lab.coursecheck.plan import Finding, Kind, Plan
+from leerlab_lab.forked.imports import imported
 
 BEGIN_SOLUTION = "### BEGIN SOLUTION"
 # With these nothing can be released; nbgrader's own words would say the same less clearly.
@@ -70,7 +70,7 @@ def imports(notebook: NotebookNode, folder: Path) -> tuple[list[str], list[tuple
     known: list[str] = []
     unknown: list[tuple[str, str]] = []
     for text, where in texts:
-        for name in _imported(text):
+        for name in imported(text):
             top = name.partition(".")[0]
             if top in own or top in sys.stdlib_module_names or name in known:
                 continue
@@ -82,21 +82,6 @@ def imports(notebook: NotebookNode, folder: Path) -> tuple[list[str], list[tuple
     if "leerlab_lab" in {name.partition(".")[0] for name in known} and any("dataset(" in text for text, _ in texts):
         known.append("datasets")
     return known, unknown
-
-
-def _imported(text: str) -> list[str]:
-    code = "\n".join("pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in text.splitlines())
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-    return names
 
 
 def differences(dutch: NotebookNode, english: NotebookNode, file: str) -> Iterator[Finding]:

@@ -18,15 +18,18 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from leerlab_lab.execute import KERNEL_LOST, NOT_RUN, TAKES_TOO_LONG, error_output, too_long
+from leerlab_lab.forked.memory import watch
 from leerlab_lab.forked.order import Order
 from leerlab_lab.forked.shown import Shown
-from leerlab_lab.forked.talk import KernelDied, Talk
+from leerlab_lab.forked.talk import KernelDied, Talk, TookTooMuch
 from leerlab_lab.forked.zygotes import Zygote
 
 HOME = "/home/nb"
 FILES = "files"
 AGAIN = 3
 """How often the cells before a lost one are run once more."""
+_LOST = (KERNEL_LOST, "Python ended while this cell ran.")
+_TOO_MUCH = ("MemoryError", "This cell used more memory than it may, so Python was stopped.")
 _ENVIRONMENT = {
     "HOME": HOME, "IPYTHONDIR": f"{HOME}/.ipython", "MPLCONFIGDIR": "/tmp/matplotlib", "TMPDIR": "/tmp",  # noqa: S108
     "HF_DATASETS_CACHE": "/tmp/datasets", "NBGRADER_EXECUTION": "autograde",  # noqa: S108
@@ -41,11 +44,13 @@ class Bounds:
         cell_seconds: for one cell.
         notebook_seconds: for the notebook as a whole.
         sizes: limits of its kernel, as `leerlab_lab.forked.order.Order` has them.
+        walled: whether its kernel is behind a wall of its own, as there.
     """
 
     cell_seconds: float
     notebook_seconds: float
     sizes: Mapping[str, int]
+    walled: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,9 @@ class _Run:
         """Run one cell."""
         try:
             reply = await kernel.run(number, source, self._bounds.cell_seconds, self._shown.take)
-        except KernelDied:
-            self._shown.of(number).append(error_output(KERNEL_LOST, "Python ended while this cell ran."))
+        except KernelDied as died:
+            name, sentence = _TOO_MUCH if isinstance(died, TookTooMuch) else _LOST
+            self._shown.of(number).append(error_output(name, sentence))
             self._run.add(number)
             raise
         except TimeoutError:
@@ -165,18 +171,25 @@ class _Run:
                 return False
         return True
 
+    def _order(self, home: Path) -> Order:
+        if self._bounds.walled:
+            return Order(str(home), f"{HOME}/{FILES}", _ENVIRONMENT, **self._bounds.sizes)
+        environment = {name: value.replace(HOME, str(home)) for name, value in _ENVIRONMENT.items()}
+        return Order(str(home), str(home / FILES), environment, **self._bounds.sizes, walled=False)
+
     @asynccontextmanager
     async def _kernel(self) -> AsyncIterator[Talk]:
         home = Path(tempfile.mkdtemp(prefix="home-", dir=self._scratch))
         try:
             await asyncio.to_thread(shutil.copytree, self._files, home / FILES, symlinks=True)
-            order = Order(str(home), f"{HOME}/{FILES}", _ENVIRONMENT, **self._bounds.sizes)
-            kernel = await self._zygote.fork(order)
+            kernel = await self._zygote.fork(self._order(home))
             talk = Talk(kernel)
+            watching = asyncio.create_task(watch(kernel, self._bounds.sizes["data"]))
             try:
                 yield talk
             finally:
                 await talk.close()
+                await watching
                 self.memory = max(self.memory, kernel.memory)
         finally:
             await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)

@@ -16,6 +16,8 @@ class Order:
         home: its home outside its wall; what lies beside it is not there inside.
         folder: where it starts, inside.
         environment: variables beside those that all have.
+        walled: whether it is behind a wall of its own. Without one it is no safer than what asks for it, as for a
+            teacher who tries a course in a lab; `home` and `folder` are then as they are outside.
         tmp, shm, processes, open_files, file_size, data: as `confinement.nested.Nest`.
     """
 
@@ -28,6 +30,7 @@ class Order:
     open_files: int
     file_size: int
     data: int
+    walled: bool = True
 
     def to_json(self) -> bytes:
         """As one message."""

@@ -27,6 +27,10 @@ class KernelDied(Exception):
     """The kernel has ended, or does not speak as it should."""
 
 
+class TookTooMuch(KernelDied):
+    """It was ended, because it took too much memory."""
+
+
 class Talk:
     """The talk with one kernel; `close` ends both.
 
@@ -163,7 +167,7 @@ class Talk:
                 self._message()
                 self._written()
             if not self._reply.done():
-                self._reply.set_exception(KernelDied())
+                self._reply.set_exception(TookTooMuch() if self._kernel.overdrawn else KernelDied())
 
 
 def _ignored(_cell: int, _kind: str, _content: Mapping[str, Any]) -> None:

@@ -39,6 +39,9 @@ _LATER = {
 }
 
 
+_NO_LIMITS = ("home", "folder", "environment", "walled")
+
+
 def preload(modules: list[str]) -> None:
     """Import what the notebook imports; what cannot be imported fails again in the notebook, where it is seen."""
     packages = {name.partition(".")[0] for name in modules}
@@ -73,8 +76,9 @@ def wait(line: socket.socket, kernel: PipeKernel, seccomp: bytes) -> None:
 
 
 def _start(order: Order, pipes: list[int], kernel: PipeKernel, seccomp: bytes, line: socket.socket) -> None:
-    limits = {name: value for name, value in asdict(order).items() if name not in ("home", "folder", "environment")}
-    child = nested.fork(nested.Nest(Path(order.home), Path(order.folder), seccomp, **limits), tuple(pipes))
+    limits = {name: value for name, value in asdict(order).items() if name not in _NO_LIMITS}
+    nest = nested.Nest(Path(order.home), Path(order.folder), seccomp, **limits)
+    child = nested.fork(nest, tuple(pipes)) if order.walled else nested.bare_fork(nest, tuple(pipes))
     if child == 0:
         _become(order, pipes, kernel)
     for pipe in pipes:
@@ -100,7 +104,6 @@ def _become(order: Order, pipes: list[int], kernel: PipeKernel) -> NoReturn:
         os.environ.update(order.environment)
         # The parent may have looked up where temporary files go: this process has a place of its own.
         tempfile.tempdir = None
-        signal.set_wakeup_fd(-1)
         _fresh_chance()
         gc.unfreeze()
         serve(kernel, *pipes)
@@ -124,4 +127,6 @@ if __name__ == "__main__":
     mine = socket.socket(fileno=int(sys.argv[1]))
     first = made()
     preload(sys.argv[2:])
-    wait(mine, first, Path(nested.FILTER).read_bytes())
+    filter_file = Path(nested.FILTER)
+    # Without it no wall can be made, and every order that asks for one fails.
+    wait(mine, first, filter_file.read_bytes() if filter_file.exists() else b"")

@@ -29,21 +29,26 @@ class Kernel:
     Args:
         pid: the first process in its wall, which stands for it.
         commands, messages, shown: our ends of its three pipes.
+        walled: whether it is behind a wall of its own.
     """
 
     pid: int
     commands: int
     messages: int
     shown: int
+    walled: bool = True
     ended: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     memory: int = 0
-    """Most memory that it had, in bytes, once it has ended."""
+    """Most memory that one of its processes had, in bytes, once it has ended."""
+    overdrawn: bool = False
+    """Whether it was ended because it took too much memory."""
 
     def signal(self, number: int) -> None:
         """SIGINT reaches the kernel, SIGKILL ends it and everything in its wall."""
         if not self.ended.done():
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                # Without a wall it leads a session of its own, and what it has started is to end with it.
+                (os.kill if self.walled else os.killpg)(self.pid, number)
 
 
 class Zygote:
@@ -110,6 +115,7 @@ class Zygote:
                 os.close(pipe)
         kernel = self._kernels[pid]
         kernel.commands, kernel.messages, kernel.shown = commands, messages, shown
+        kernel.walled = order.walled
         return kernel
 
     async def _listen(self) -> None:
