@@ -72,7 +72,8 @@ def _beside(argv: Sequence[str] | None) -> Iterator[Callable[[], int]]:
         yield lambda: 0
         return
     with tempfile.TemporaryFile("w+") as printed, subprocess.Popen(
-        argv, cwd=Installation.current().code, env=_environment(), stdout=printed, stderr=subprocess.STDOUT
+        argv, cwd=Installation.current().code, env=_environment(), stdout=printed, stderr=subprocess.STDOUT,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509  this process has no threads
     ) as process:  # fmt: skip
 
         def ended() -> int:
@@ -90,6 +91,11 @@ def _beside(argv: Sequence[str] | None) -> Iterator[Callable[[], int]]:
                 process.send_signal(signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(TAKEN_DOWN_SECONDS)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background takes no notice of SIGINT, and neither would what that starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _environment() -> dict[str, str]:

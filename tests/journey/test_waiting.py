@@ -13,7 +13,7 @@ import psutil
 import pytest
 from accessible import serious
 from playwright.sync_api import Page, expect
-from steps import START
+from steps import START, idle
 
 from cluster.embedded import slurm_conf
 from hub_config.run.supervisor_client import Supervisor
@@ -242,6 +242,48 @@ def test_the_end_is_told_in_time_and_put_off(busy_site: Any, person: Any) -> Non
     expect(toast).to_have_count(0)
     assert slurm(busy_site, "squeue", "-h", "-p", "cpu", "-o", "%l").strip() == "1:14:00"
     stop(sanne, busy_site)
+
+
+def test_while_the_site_is_away_nobody_is_asked_anything_and_all_goes_on_when_it_is_back(
+    busy_site: Any, person: Any
+) -> None:
+    jelmer = person("Jelmer")
+    jelmer.log_in(busy_site.login_link())
+    page = choose(jelmer, busy_site, "Met een stukje GPU")
+    in_lab(page, "jelmer")
+    page.locator(".jp-LauncherCard[data-category=Console]").first.click()
+    supervisor = Supervisor(busy_site.state)
+    expect(page.locator(".jp-CodeConsole-promptCell")).to_be_visible(timeout=START)
+    # As JupyterLab's own requests: with the token that other sites' pages cannot read.
+    token = "document.cookie.match(/_xsrf=([^;]+)/)[1]"
+    kernels = (
+        f"fetch('/user/jelmer/api/kernels', {{headers: {{'X-XSRFToken': {token}}}}})"
+        ".then(answer => answer.json()).then(found => found.map(one => one.id))"
+    )
+    before = until(lambda: page.evaluate(kernels), 30, "a kernel")
+    idle(page)
+    toast = page.locator(".leerlab-away").filter(has_text="De verbinding is even weg.")
+    supervisor.stop(["proxy"])
+    try:
+        expect(toast).to_be_visible(timeout=90_000)
+        expect(toast).to_be_in_viewport(ratio=1)  # it slides in
+        jelmer.shows("even-weg")
+        assert serious(page, toast) == []
+        assert page.locator("dialog.jp-Dialog").count() == 0
+    finally:
+        supervisor.start_stopped()
+    expect(page.get_by_text("De verbinding is er weer.")).to_be_visible(timeout=90_000)
+    expect(toast).to_have_count(0)
+    assert page.locator("dialog.jp-Dialog").count() == 0
+    assert page.evaluate(kernels) == before
+    # Really stopped: one dialog, and the page behind it says why.
+    job = slurm(busy_site, "squeue", "-h", "-p", "gpu", "-t", "R", "-o", "%i").strip()
+    slurm(busy_site, "scancel", job)
+    dialog = page.locator("dialog.jp-Dialog").filter(has_text="Je werkplek draait niet meer")
+    expect(dialog).to_be_visible(timeout=150_000)
+    jelmer.shows("gestopt")
+    dialog.get_by_role("button", name="Naar die pagina").click()
+    expect(page.locator(".notice").filter(has_text="Een beheerder heeft je werkplek gestopt")).to_be_visible()
 
 
 def test_a_home_that_fills_up_is_told_in_time_and_stopped_when_it_is_too_full(busy_site: Any, person: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,10 @@ _SENTENCES = {
 _STILL_MISSING = "This cell was not run. "
 
 
+class NotGraded(Exception):
+    """A run came to no result, for a reason that is not the student's; the sentence says what to do."""
+
+
 class WalledExecute(NbGraderPreprocessor):
     """Sends the notebook's code and the submission's other files to the grading service and takes over outputs.
 
@@ -58,7 +64,10 @@ class WalledExecute(NbGraderPreprocessor):
             outcome, executed = self._run(sent, folder)
         except ServiceError as error:
             raise NbGraderException(f"Not graded: {error} Grade this submission again later.") from error
-        put(nb, self._results(sent, outcome, executed))
+        try:
+            put(nb, results_of(sent, outcome, executed, self.log))
+        except NotGraded as error:
+            raise NbGraderException(str(error)) from error
         return nb, resources
 
     def _run(self, sent: NotebookNode, folder: Path) -> tuple[dict[str, Any], bytes]:
@@ -80,7 +89,7 @@ class WalledExecute(NbGraderPreprocessor):
             raise ServiceError(f"The cluster did not run this notebook within {self.longest_wait:.0f} seconds.")
         why = outcome["outcomes"][ONE]
         self.log.info("Ran as %s: %s", started["id"], why)
-        executed = _fetched(service, f"{execution}/{ONE}")
+        executed = fetched(service, f"{execution}/{ONE}")
         service.ask("DELETE", execution)
         return {**outcome, "outcome": why, "sentence": outcome["sentences"][why]}, executed
 
@@ -92,29 +101,41 @@ class WalledExecute(NbGraderPreprocessor):
                 break
         return outcome
 
-    def _results(
-        self, sent: NotebookNode, outcome: dict[str, Any], executed: bytes
-    ) -> list[tuple[list[NotebookNode], int | None]]:
-        why = outcome["outcome"]
-        if why != "done" and why not in _OWN_DOING:
-            raise NbGraderException(f"Not graded: {outcome['sentence']} Grade this submission again later.")
-        try:
-            results = outputs_of(executed, sent) if executed else None
-        except NotTheSame as error:
-            self.log.warning("%s", error)
-            results, why = None, "unusable"
-        if why == "done" and results is not None:
-            return results
-        sentence = _SENTENCES[why if why in _SENTENCES else "unusable"].format(**outcome["params"])
-        self.log.warning("%s", sentence)
-        missing = [error_output(NOT_RUN, _STILL_MISSING + sentence)]
-        if results is None:
-            return [(missing, None) for _ in sent.cells]
-        # A cell whose turn never came has no execution count; the cells before it keep what they showed.
-        return [(outputs, count) if count is not None else (missing, None) for outputs, count in results]
+
+def results_of(
+    sent: NotebookNode, outcome: Mapping[str, Any], executed: bytes, log: logging.Logger
+) -> list[tuple[list[NotebookNode], int | None]]:
+    """What a run gave each cell that was sent.
+
+    Args:
+        sent: the notebook that was sent.
+        outcome: how its run ended, with the service's sentence and the limits (`outcome`, `sentence`, `params`).
+        executed: what came back; empty when nothing did.
+        log: where it is said that something is missing.
+
+    Raises:
+        NotGraded: the run came to no result for a reason that is not the student's.
+    """
+    why = outcome["outcome"]
+    if why != "done" and why not in _OWN_DOING:
+        raise NotGraded(f"Not graded: {outcome['sentence']} Grade this submission again later.")
+    try:
+        results = outputs_of(executed, sent) if executed else None
+    except NotTheSame as error:
+        log.warning("%s", error)
+        results, why = None, "unusable"
+    if why == "done" and results is not None:
+        return results
+    sentence = _SENTENCES[why if why in _SENTENCES else "unusable"].format(**outcome["params"])
+    log.warning("%s", sentence)
+    missing = [error_output(NOT_RUN, _STILL_MISSING + sentence)]
+    if results is None:
+        return [(missing, None) for _ in sent.cells]
+    # A cell whose turn never came has no execution count; the cells before it keep what they showed.
+    return [(outputs, count) if count is not None else (missing, None) for outputs, count in results]
 
 
-def _fetched(service: Service, path: str) -> bytes:
+def fetched(service: Service, path: str) -> bytes:
     """An executed notebook, maybe a partial one; empty when there is none."""
     try:
         return service.bytes(path)

@@ -86,11 +86,11 @@ class RunningSlurm:
     def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
         process.send_signal(how)
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
-            process.wait(5)
+        # slurmctld waits now and then for a node that has just gone; supervisord would not wait for ever either.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.wait(30)
 
     def send(self, name: str, what: signal.Signals) -> None:
         self.processes[name].send_signal(what)

@@ -18,7 +18,7 @@ from nbgrader.server_extensions.formgrader import apihandlers, handlers
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from tornado import web
 
-from leerlab_lab.formgrader.actions import Assignment, Deadline, Grading
+from leerlab_lab.formgrader.actions import Assignment, ClassRuns, Deadline, Grading
 from leerlab_lab.formgrader.course_pages import (
     AssignmentsPage,
     HandedInPage,
@@ -144,6 +144,7 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/submissions/(.*)", Submissions),
         (r"/formgrader/api/assignment/([^/]+)", Assignment),
         (r"/formgrader/api/grade/([^/]+)", Grade),
+        (_ASSIGNMENT + "class_run", ClassRuns),
         (_ASSIGNMENT + "deadline", Deadline, {"time_zone": surroundings.time_zone}),
         (_ASSIGNMENT + "assign", Grading, {"action": "generate_assignment"}),
         (_ASSIGNMENT + "unrelease", Grading, {"action": "unrelease"}),

@@ -14,7 +14,9 @@ from nbgrader.server_extensions.formgrader import apihandlers
 from nbgrader.server_extensions.formgrader.base import BaseApiHandler
 from tornado import web
 
+from leerlab_lab.formgrader.class_run import ClassRun
 from leerlab_lab.formgrader.look import from_input
+from leerlab_lab.halves import changed
 
 
 class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
@@ -40,6 +42,55 @@ class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
         app = self.coursedir.parent
         api = NbGraderAPI(CourseDirectory(parent=app), self.authenticator, parent=app)
         return getattr(api, self._action)(*names)
+
+
+class ClassRuns(BaseApiHandler):  # type: ignore[misc]
+    """Grading everybody's work for an assignment: POST begins, GET tells how far it is, DELETE stops it.
+
+    There is one run for an assignment at a time: who begins a second one is told of the first.
+    """
+
+    runs: ClassVar[dict[str, ClassRun]] = {}
+
+    @classmethod
+    def seen(cls, assignment: str) -> dict[str, Any]:
+        """How far the last run is, for a page; the end of one is told once."""
+        run = cls.runs.get(assignment)
+        if run is None:
+            return {}
+        if not run.running:
+            del cls.runs[assignment]
+        return run.told()
+
+    @web.authenticated
+    def get(self, assignment: str) -> None:
+        """How far the last run is; `{}` when there was none since this server began."""
+        run = self.runs.get(assignment)
+        self.write(run.told() if run is not None else {})
+
+    @web.authenticated
+    def post(self, assignment: str) -> None:
+        """Begin with all work that is newer than its marks."""
+        run = self.runs.get(assignment)
+        if run is None or not run.running:
+            if self.api.get_assignment(assignment) is None:
+                raise web.HTTPError(404)
+            handed_in = sorted(one["student"] for one in self.api.get_submissions(assignment))
+            waiting = [student for student in handed_in if changed(self.coursedir, assignment, student)]
+            run = ClassRun(self.coursedir.parent, assignment, waiting, Grading._threads)
+            self.runs[assignment] = run
+            run.start()
+        self.set_status(202)
+        self.write(run.told())
+
+    @web.authenticated
+    def delete(self, assignment: str) -> None:
+        """Stop; what has been marked stays so."""
+        run = self.runs.get(assignment)
+        if run is None:
+            raise web.HTTPError(404)
+        run.cancel()
+        self.write(run.told())
 
 
 class Deadline(BaseApiHandler):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from nbgrader.api import MissingEntry
 from nbgrader.server_extensions.formgrader.base import BaseHandler
 from tornado import web
 
+from leerlab_lab.formgrader.actions import ClassRuns
 from leerlab_lab.formgrader.look import (
     COOKIE,
     LANGUAGES,
@@ -22,6 +23,7 @@ from leerlab_lab.formgrader.look import (
     static_version,
 )
 from leerlab_lab.formgrader.names import Names
+from leerlab_lab.halves import changed
 
 _YEAR_DAYS = 365
 
@@ -127,7 +129,9 @@ class HandedInPage(CoursePage):
         handed_in = self.api.get_submissions(assignment)
         names = await self.people(handed_in)
         handed_in.sort(key=lambda one: names[one["student"]].casefold())
-        self.show("handed_in.html", assignment=assignment, handed_in=handed_in, names=names)
+        waiting = sum(changed(self.coursedir, assignment, one["student"]) for one in handed_in)
+        run = ClassRuns.seen(assignment)
+        self.show("handed_in.html", assignment=assignment, handed_in=handed_in, names=names, waiting=waiting, run=run)
 
 
 class MarkingPage(CoursePage):

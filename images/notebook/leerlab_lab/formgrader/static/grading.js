@@ -62,6 +62,34 @@ for (const button of document.querySelectorAll("[data-post]")) {
     run(button, button.dataset.post.trim().split(/\s+/).map((address) => ["POST", address]));
   });
 }
+for (const button of document.querySelectorAll("[data-begin]")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    const { ok, status } = await call("POST", button.dataset.begin).catch(() => ({ ok: false, status: 0 }));
+    if (ok) location.reload();
+    else tell(told.dataset.badly, status ? told.dataset.why : told.dataset.silent, status ? `HTTP ${status}` : "", true);
+  });
+}
+// A run over everybody's work: how far it is, until it has ended and the page is drawn anew.
+for (const section of document.querySelectorAll("[data-run]")) {
+  const status = section.querySelector("[role=status]"), bar = section.querySelector("progress");
+  section.querySelector("[data-stop]").addEventListener("click", (event) => {
+    event.target.disabled = true;
+    call("DELETE", section.dataset.run);
+  });
+  const look = async () => {
+    const { ok, found } = await call("GET", section.dataset.run).catch(() => ({ ok: false, found: {} }));
+    if (ok && !found.running) return location.reload();
+    if (ok) {
+      bar.max = found.total;
+      bar.value = found.done;
+      const { preparing, graded } = section.dataset;
+      status.textContent = found.stage === "preparing" ? preparing : `${found.done} / ${found.total} ${graded}`;
+    }
+    setTimeout(look, 1000);
+  };
+  look();
+}
 for (const form of document.querySelectorAll("[data-deadline]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,0 +1,148 @@
+"""A whole class graded at once: the same marks as one by one, in few jobs, and nothing lost when it is broken off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from grading_assignment import solve
+from grading_server import formgrader
+from grading_site import Site, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+RIGHT = "def kwadraat(x):\n    return x * x\n"
+ANSWERS = {
+    "anna": RIGHT,
+    "bram": "def kwadraat(x):\n    return x + x\n",
+    "cas": "def kwadraat(x):\n    raise ValueError(x)\n",
+    "daan": "while True:\n    pass\n",
+    "eva": "import os\nos._exit(1)\n",
+    "fleur": "import csv\nkwadraat = lambda x: x ** 2 if open('gegevens.csv').read() else 0\n",
+}
+MARKS = {"anna": 3.0, "bram": 0.0, "cas": 0.0, "daan": 0.0, "eva": 0.0, "fleur": 3.0}
+RUN = "formgrader/api/assignment/week-1/class_run"
+
+
+def hand_in(site: Site, answers: Mapping[str, str]) -> None:
+    """Put work where a course collects it, as the service does that takes it in."""
+    for name, answer in answers.items():
+        site.hub.groups[name] = ["nbgrader-alpha"]
+        incoming = site.store.incoming_copy(site.store.release_of("alpha", "week-1").files)
+        solve(incoming.folder / "files" / "kwadraten.ipynb", answer)
+        # The description was of the file before: make it anew, as the service would on receiving this file.
+        again = site.store.incoming_copy(incoming.folder / "files")
+        incoming.give_up()
+        site.store.submit("alpha", "week-1", name, again)
+
+
+@pytest.fixture
+def teacher(released_site: Site) -> Iterator[tuple[Site, httpx.Client]]:
+    """A course's server, for a course in which everybody has handed in and all was collected."""
+    hand_in(released_site, ANSWERS)
+    with formgrader(released_site) as page:
+        assert page.post("formgrader/api/assignment/week-1/collect").json()["success"]
+        yield released_site, page
+
+
+def ended(page: httpx.Client) -> dict[str, Any]:
+    def told() -> dict[str, Any]:
+        run: dict[str, Any] = page.get(RUN).json()
+        return {} if run["running"] else run
+
+    return dict(wait_until(told, 200))
+
+
+def marks(page: httpx.Client) -> dict[str, float | None]:
+    found = page.get("formgrader/api/submissions/week-1").json()
+    return {one["student"]: one["score"] if one["autograded"] else None for one in found}
+
+
+def executions(site: Site) -> list[int]:
+    """How many notebooks each execution took, as the ledger has them."""
+    return [int(entry[3]["notebooks"]) for entry in site.recorded if entry[1] == "execution.start"]
+
+
+def test_a_class_gets_the_marks_that_each_would_get_alone_in_one_job(teacher: tuple[Site, httpx.Client]) -> None:
+    site, page = teacher
+    begun = page.post(RUN)
+    assert begun.status_code == 202 and begun.json()["total"] == len(ANSWERS)
+    run = ended(page)
+    assert (run["done"], run["failed"]) == (len(ANSWERS), {})
+    assert marks(page) == MARKS
+    assert executions(site) == [len(ANSWERS)]
+    # One by one, by nbgrader's own command.
+    course = site.state.courses / "alpha"
+    together = {name: outputs(course, name) for name in ANSWERS}
+    for name in ANSWERS:
+        assert page.post(f"formgrader/api/submission/week-1/{name}/autograde").json()["success"]
+    assert marks(page) == MARKS
+    assert {name: outputs(course, name) for name in ANSWERS} == together
+    # Nothing is newer than its marks: nothing is run again, until somebody hands in again.
+    assert page.post(RUN).json()["total"] == 0
+    hand_in(site, {"bram": RIGHT})
+    assert page.post("formgrader/api/assignment/week-1/collect").json()["success"]
+    ended(page)
+    assert page.post(RUN).json()["total"] == 1
+    ended(page)
+    assert marks(page) == {**MARKS, "bram": 3.0}
+    assert not (course / ".begun").exists() or not list((course / ".begun").glob("*/*"))
+
+
+def outputs(course: Path, name: str) -> list[Any]:
+    notebook = json.loads((course / "autograded" / name / "week-1" / "kwadraten.ipynb").read_text())
+    return [
+        [{key: one[key] for key in one if key != "traceback"} for one in cell.get("outputs", [])]
+        for cell in notebook["cells"]
+    ]
+
+
+@pytest.mark.fault
+def test_two_clicks_begin_one_run(teacher: tuple[Site, httpx.Client]) -> None:
+    site, page = teacher
+    with ThreadPoolExecutor(2) as clicks:
+        answers = list(clicks.map(lambda _: page.post(RUN).json()["total"], range(2)))
+    assert answers == [len(ANSWERS)] * 2
+    assert ended(page)["done"] == len(ANSWERS)
+    assert executions(site) == [len(ANSWERS)] and marks(page) == MARKS
+
+
+@pytest.mark.fault
+def test_a_run_that_is_stopped_changes_no_mark_and_the_next_one_does_the_rest(
+    teacher: tuple[Site, httpx.Client],
+) -> None:
+    site, page = teacher
+    page.post(RUN)
+    wait_until(lambda: executions(site), 60)
+    assert page.delete(RUN).json()["cancelled"]
+    run = ended(page)
+    given = {name: mark for name, mark in marks(page).items() if mark is not None}
+    assert given == {name: MARKS[name] for name in given} and len(given) == run["done"]
+    assert page.post(RUN).json()["total"] == len(ANSWERS) - len(given)
+    ended(page)
+    assert marks(page) == MARKS
+
+
+@pytest.mark.fault
+def test_a_service_that_is_away_is_told_and_costs_no_mark(teacher: tuple[Site, httpx.Client]) -> None:
+    site, page = teacher
+    page.post(RUN)
+    ended(page)
+    hand_in(site, {"bram": RIGHT, "cas": RIGHT})
+    assert page.post("formgrader/api/assignment/week-1/collect").json()["success"]
+    before = marks(page)
+    aside = site.service.socket.with_suffix(".aside")
+    site.service.socket.rename(aside)
+    page.post(RUN)
+    run = ended(page)
+    assert set(run["failed"]) == {"bram", "cas"} and all("does not answer" in why for why in run["failed"].values())
+    assert marks(page) == before
+    aside.rename(site.service.socket)
+    page.post(RUN)
+    ended(page)
+    assert marks(page) == {**MARKS, "bram": 3.0, "cas": 3.0}
