@@ -279,6 +279,7 @@ class LeerlabSpawner(LastingSpawner):
         """Wait until the job has reported its port; how long it waits in the queue does not count."""
         loop, running_since = asyncio.get_running_loop(), None
         while True:
+            seen = self._change.count
             start, job = self._current, self._job()
             if isinstance(job, Job):
                 self.estimates.see(job, utcnow())
@@ -299,7 +300,7 @@ class LeerlabSpawner(LastingSpawner):
                 if left <= 0:
                     await bring_logs(self.facility, start)
                     self._fail(too_slow(self.facility.ready_seconds, self._last_lines(start)))
-            await self._news(start, job, left)
+            await self._news(seen, start, job, left)
 
     async def _host(self, start: Start, known: Answer) -> tuple[str, Job] | None:
         """Where the job's node is reached, and the job; None while Slurm cannot tell.

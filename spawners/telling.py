@@ -38,9 +38,16 @@ class TellingSpawner(RememberingSpawner):
             return UNKNOWN
         return self.facility.watcher.job(start.job, start.submitted)
 
-    async def _news(self, start: Start | None, known: Answer, seconds: float) -> None:
-        """Wait for the report, another word of Slurm about the job, or the end of the time."""
-        waits: list[Any] = [self._change.wait()]
+    async def _news(self, seen: int, start: Start | None, known: Answer, seconds: float) -> None:
+        """Wait for the report, another word of Slurm about the job, or the end of the time.
+
+        Args:
+            seen: `self._change.count` before `start` and `known` were looked at.
+            start: the present start.
+            known: what is known of its job.
+            seconds: most time to wait.
+        """
+        waits: list[Any] = [self._change.wait(seen)]
         if start is not None and start.job is not None and start.submitted is not None:
             waits.append(self.facility.watcher.wait_change(start.job, start.submitted, known, seconds))
         await first_of(*waits, seconds=seconds)
@@ -51,7 +58,7 @@ class TellingSpawner(RememberingSpawner):
         The parameter `log` of a failure holds lines that a person's own code may have written: show it as text.
         """
         while True:
-            offers = await self.offers()
+            offers, seen = await self.offers(), self._change.count
             at = self._standing()
             yield {
                 "progress": at.progress,
@@ -62,7 +69,7 @@ class TellingSpawner(RememberingSpawner):
             }
             if self._failure is not None:
                 return
-            await self._news(self._start, self._job(), EVENT_SECONDS)
+            await self._news(seen, self._start, self._job(), EVENT_SECONDS)
 
     def _standing(self) -> waiting.Waiting:
         """Where the start stands now."""

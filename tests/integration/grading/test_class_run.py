@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import httpx
 import pytest
 from grading_assignment import solve
+from grading_browser import ANSWERED, browser_at
 from grading_server import formgrader
 from grading_site import Site, wait_until
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -66,6 +70,20 @@ def marks(page: httpx.Client) -> dict[str, float | None]:
 def executions(site: Site) -> list[int]:
     """How many notebooks each execution took, as the ledger has them."""
     return [int(entry[3]["notebooks"]) for entry in site.recorded if entry[1] == "execution.start"]
+
+
+def test_a_changed_test_is_pointed_out(teacher: tuple[Site, httpx.Client]) -> None:
+    site, page = teacher
+    work = site.state.courses / "alpha" / "submitted" / "bram" / "week-1" / "kwadraten.ipynb"
+    notebook = json.loads(work.read_text())
+    test = next(cell for cell in notebook["cells"] if cell["metadata"].get("nbgrader", {}).get("grade_id") == "test-1")
+    test["source"] = "assert True"
+    work.chmod(0o644)
+    work.write_text(json.dumps(notebook))
+    page.post(RUN)
+    run = ended(page)
+    assert marks(page) == MARKS
+    assert list(run["noted"]) == ["bram"] and "test-1 was changed" in " ".join(run["noted"]["bram"])
 
 
 def test_a_class_gets_the_marks_that_each_would_get_alone_in_one_job(teacher: tuple[Site, httpx.Client]) -> None:
@@ -146,3 +164,33 @@ def test_a_service_that_is_away_is_told_and_costs_no_mark(teacher: tuple[Site, h
     page.post(RUN)
     ended(page)
     assert marks(page) == {**MARKS, "bram": 3.0, "cas": 3.0}
+
+
+@pytest.mark.slow
+def test_a_teacher_sees_how_far_it_is_and_what_came_of_it(teacher: tuple[Site, httpx.Client], tmp_path: Path) -> None:
+    site, page = teacher
+    site.hub.titles["anna"] = "Anna de Vries"
+    pictures = Path(os.environ["LEERLAB_BUILD"]) / "screenshots"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with browser_at(page) as browser:
+        browser.goto(f"{page.base_url}formgrader/manage_submissions/week-1/")
+        browser.get_by_role("button", name="6 studenten laten nakijken door de tests").click()
+        expect(browser.get_by_role("progressbar", name="Nagekeken door de tests")).to_be_visible()
+        expect(browser.get_by_text(re.compile(r"^\d / 6 nagekeken$"))).to_be_visible(timeout=ANSWERED)
+        browser.screenshot(path=pictures / "klas-nakijken-bezig.png")
+        done = browser.get_by_text("Alles wat wachtte, is door de tests nagekeken.")
+        expect(done).to_be_visible(timeout=3 * ANSWERED)
+        browser.screenshot(path=pictures / "klas-nakijken-klaar.png")
+        expect(browser.locator("tr[data-student=anna]")).to_contain_text("3 / 3")
+        browser.reload()
+        expect(done).to_have_count(0)
+    with browser_at(page, "en-GB", 390) as browser:
+        hand_in(site, {"bram": RIGHT})
+        assert page.post("formgrader/api/assignment/week-1/collect").json()["success"]
+        aside = site.service.socket.with_suffix(".aside")
+        browser.goto(f"{page.base_url}formgrader/manage_submissions/week-1/")
+        site.service.socket.rename(aside)
+        browser.get_by_role("button", name="Let the tests grade 1 student").click()
+        expect(browser.get_by_role("alert")).to_contain_text("Not everything could be graded", timeout=3 * ANSWERED)
+        browser.screenshot(path=pictures / "class-grading-failed-390.png")
+        aside.rename(site.service.socket)

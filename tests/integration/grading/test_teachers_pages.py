@@ -12,31 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 from grading_assignment import write_source
+from grading_browser import ANSWERED, browser_at
 from grading_scripts import FETCH_SOLVE_SUBMIT, fetch_solve_and_submit
 from grading_server import formgrader
 from grading_site import Site
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.integration
 
-CHROMIUM = "/usr/bin/chromium"
 RIGHT = "def kwadraat(x):\n    return x * x\n"
-ANSWERED = 60_000
-
-
-@contextmanager
-def browser_at(page: httpx.Client, language: str = "nl-NL", width: int = 1280) -> Iterator[Page]:
-    """A teacher's browser at the course's server."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(
-            extra_http_headers={"Authorization": page.headers["Authorization"]},
-            locale=language,
-            viewport={"width": width, "height": 844},
-        )
-        opened.set_default_timeout(ANSWERED)
-        yield opened
-        browser.close()
 
 
 @contextmanager

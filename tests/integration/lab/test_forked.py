@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from walled_lab import Lab
+from walled_lab import OFF, Lab
 
 from base.paths import Installation
 from confinement import seccomp
@@ -236,3 +236,32 @@ RIGHTS = {
 def test_a_run_gets_no_rights(runs: Runs, code: str) -> None:
     (run,) = runs([code, "print(got)"])
     assert run.text(1) == "False\n", run.told
+
+
+IN_A_LAB = """
+import nbformat
+from leerlab_lab import coursecheck
+new = nbformat.v4
+def meta(name, points=None):
+    graded = points is not None
+    return {"nbgrader": {"schema_version": 3, "grade_id": name, "grade": graded, "solution": not graded,
+                         "locked": graded, "task": False, **({"points": points} if graded else {})}}
+cells = [
+    new.new_code_cell("def dubbel(x):\\n    ### BEGIN SOLUTION\\n    return 2 * x\\n    ### END SOLUTION\\n",
+                      id="dubbel", metadata=meta("dubbel")),
+    new.new_code_cell("assert dubbel(3) == 6, 'Vermenigvuldig met twee.'", id="controle", metadata=meta("controle", 1)),
+]
+kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+nbformat.write(new.new_notebook(cells=cells, metadata=kernel), "/home/nb/opdracht.ipynb")
+wrong = {"name": "telt-op", "misconception": {"nl": "Telt op.", "en": "Adds."}, "loses": "controle",
+         "message": "Vermenigvuldig met twee.", "cells": {"dubbel": "def dubbel(x):\\n    return x + 2\\n"}}
+found = coursecheck.check("/home/nb/opdracht.ipynb", wrong=[wrong])
+print("MARKS", {case.name: case.marks.get("controle") for case in found.cases})
+"""
+
+
+@pytest.mark.timeout(240)
+def test_in_a_lab_where_no_walls_can_be_made_a_teacher_can_try_an_assignment(lab: Lab) -> None:
+    said = lab.python(IN_A_LAB, offer=OFF, home="teacher")
+    marks = next((line for line in said.splitlines() if line.startswith("MARKS")), said)
+    assert "'reference': (1.0, 1.0)" in marks and "'telt-op': (0.0, 1.0)" in marks, said

@@ -33,6 +33,8 @@ from leerlab_lab.tree import PlainFile, collect
 MOST = 50
 """Notebooks in one job."""
 LOOK_SECONDS = 1.0
+MOST_NOTES = 10
+_WARNING = "[WARNING]"
 LONGEST_WAIT = 6 * 3600.0
 
 log = logging.getLogger("leerlab.class_run")
@@ -83,6 +85,8 @@ class ClassRun:
         self.stage = "preparing"
         self.done: list[str] = []
         self.failed: dict[str, str] = {}
+        self.noted: dict[str, list[str]] = {}
+        """What a teacher should look at, such as a test cell that was changed."""
 
     @property
     def running(self) -> bool:
@@ -101,7 +105,7 @@ class ClassRun:
         """How far it is, for a page."""
         return {
             "running": self.running, "stage": self.stage, "done": len(self.done), "total": len(self._students),
-            "failed": dict(self.failed), "cancelled": self._cancelled.is_set(),
+            "failed": dict(self.failed), "noted": dict(self.noted), "cancelled": self._cancelled.is_set(),
         }  # fmt: skip
 
     def _run(self) -> None:
@@ -192,7 +196,11 @@ class ClassRun:
 
     def _step(self, half: type[FirstHalf] | type[SecondHalf], student: str) -> dict[str, Any]:
         """One of nbgrader's steps, in the thread that may do them."""
-        return self._steps.submit(self._in_thread, half, student).result()  # type: ignore[no-any-return]
+        said: dict[str, Any] = self._steps.submit(self._in_thread, half, student).result()
+        lines = str(said.get("log") or "").splitlines()
+        if found := [line.removeprefix(_WARNING).strip() for line in lines if line.startswith(_WARNING)]:
+            self.noted.setdefault(student, []).extend(found[:MOST_NOTES])
+        return said
 
     def _in_thread(self, half: type[FirstHalf] | type[SecondHalf], student: str) -> dict[str, Any]:
         api = NbGraderAPI(self._course(), parent=self._parent)
