@@ -223,7 +223,10 @@ def _limit(nest: Nest, data: int) -> None:
         (resource.RLIMIT_FSIZE, nest.file_size), (resource.RLIMIT_DATA, data), (resource.RLIMIT_CORE, 0),
     )  # fmt: skip
     for kind, most in limits:
-        resource.setrlimit(kind, (most, most))
+        # The outer wall's own limits hold as well, and cannot be raised.
+        _, outer = resource.getrlimit(kind)
+        held = most if outer == resource.RLIM_INFINITY else min(most, outer)
+        resource.setrlimit(kind, (held, held))
 
 
 def _data_of_now() -> int:

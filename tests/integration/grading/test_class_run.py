@@ -72,6 +72,7 @@ def executions(site: Site) -> list[int]:
     return [int(entry[3]["notebooks"]) for entry in site.recorded if entry[1] == "execution.start"]
 
 
+@pytest.mark.slow
 def test_a_changed_test_is_pointed_out(teacher: tuple[Site, httpx.Client]) -> None:
     site, page = teacher
     work = site.state.courses / "alpha" / "submitted" / "bram" / "week-1" / "kwadraten.ipynb"
@@ -130,6 +131,7 @@ def test_two_clicks_begin_one_run(teacher: tuple[Site, httpx.Client]) -> None:
     assert executions(site) == [len(ANSWERS)] and marks(page) == MARKS
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_run_that_is_stopped_changes_no_mark_and_the_next_one_does_the_rest(
     teacher: tuple[Site, httpx.Client],
@@ -146,6 +148,7 @@ def test_a_run_that_is_stopped_changes_no_mark_and_the_next_one_does_the_rest(
     assert marks(page) == MARKS
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_service_that_is_away_is_told_and_costs_no_mark(teacher: tuple[Site, httpx.Client]) -> None:
     site, page = teacher

@@ -22,6 +22,7 @@ async def main(folder: Path) -> None:
     for place in (files, scratch):
         place.mkdir(exist_ok=True)
     (files / "data.csv").write_text("a,b\n1,2\n")
+    (files / "beside.py").write_text("value = 7\n")
     bounds = Bounds(asked["cell"], asked["notebook"], SIZES)
     said = []
     async with Zygote(asked["modules"]) as zygote:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,12 @@ def runs(lab: Lab) -> Runs:
         (home / "asked.json").write_text(json.dumps(asked))
         more = nesting(lab.state)
         binds = (*notebook_binds(Installation.current(), lab.state), *more.pop("binds"))
+        sizes = ConfinementSettings().sizes()
+        # Tighter than what a run asks for: the outer limits hold as well.
+        sizes["limits"] = replace(sizes["limits"], file_size=2**23, open_files=256)
         wall = Wall(
             command=(f"{NOTEBOOK_ENV}/bin/python", f"{HOME}/driver.py", HOME), home=home, binds=binds,
-            environment={"PATH": COMMANDS, "PYTHONPATH": str(LAB), **OFFLINE}, **more, **ConfinementSettings().sizes(),
+            environment={"PATH": COMMANDS, "PYTHONPATH": str(LAB), **OFFLINE}, **more, **sizes,
         )  # fmt: skip
         with start(wall) as walled:
             code = walled.wait(150)
@@ -92,14 +95,16 @@ def test_cells_show_what_they_show_in_a_lab(runs: Runs) -> None:
         "!echo een opdracht",
         "from IPython.display import HTML, clear_output\ndisplay(HTML('<b>x</b>')); clear_output()\nprint('over')",
         "import asyncio; await asyncio.sleep(0); print(open('data.csv').read())",
+        "import beside; print(beside.value)",
     ])  # fmt: skip
     assert run.told["ended"] == "done"
     first = run.outputs(0)
     assert first[0] == {"output_type": "stream", "name": "stdout", "text": "een\ntwee\n"}
     assert first[1]["output_type"] == "execute_result" and first[1]["data"]["text/plain"] == "42"
-    assert (run.outputs(1), run.counts) == ([], [1, None, 3, 4, 5, 6, 7])
+    assert (run.outputs(1), run.counts) == ([], [1, None, 3, 4, 5, 6, 7, 8])
     assert run.outputs(2)[0] == {"output_type": "stream", "name": "stderr", "text": "fout\n"}
-    assert [run.errors(cell) for cell in range(7)] == [[], [], ["ZeroDivisionError"], [], [], [], []]
+    assert [run.errors(cell) for cell in range(8)] == [[], [], ["ZeroDivisionError"], [], [], [], [], []]
+    assert run.text(7) == "7\n", "a module beside the notebook"
     assert "van buiten" in run.text(3) and "een opdracht" in run.text(4)
     assert run.text(5) == "over\n"
     assert run.text(6) == "a,b\n1,2\n\n"

@@ -163,6 +163,8 @@ def serve(kernel: PipeKernel, commands: int, messages: int, shown: int) -> None:
     os.dup2(shown, 2)
     os.close(shown)
     kernel.line.descriptor = messages
+    # Modules beside the notebook come first, as in every kernel (`IPKernelApp.init_path`).
+    sys.path.insert(0, "")
     sys.stdout, sys.stderr = Stream(kernel, "stdout", 1), Stream(kernel, "stderr", 2)
     asyncio.run(_serve(kernel, commands))
 

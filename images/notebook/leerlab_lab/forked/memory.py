@@ -34,7 +34,8 @@ async def watch(kernel: Kernel, most: int) -> None:
         inside = list(_below(kernel.pid, parents))
         seen = [resident[process] for process in inside]
         if base is None and seen:
-            base = min(seen)
+            # Of the kernel alone, which has just been forked.
+            base = max(seen)
         if base is not None and sum(max(0, each - base) for each in seen) > most and _pss(inside) - base > most:
             kernel.overdrawn = True
             kernel.signal(signal.SIGKILL)
