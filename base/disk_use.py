@@ -55,11 +55,12 @@ class Allowance:
 
     Args:
         size: bytes that it may take.
+        least: bytes that it took before anything ran in it; None: as many as at the first look.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, least: int | None = None) -> None:
         self._most = size * TOLERATED
-        self._least: int | None = None
+        self._least = least
 
     def broken(self, used: DiskUse) -> bool:
         """Whether it is above its size and has grown since it was smallest, or cannot be told.

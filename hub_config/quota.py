@@ -38,6 +38,7 @@ class Quota:
         self._size = size
         self._members = members
         self._allowances: dict[str, Allowance] = {}
+        self._taken: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Quota:
@@ -72,11 +73,15 @@ class Quota:
         for account, membership in self._members.all().items():
             if account in hub.users and hub.users[account].spawners[""].active:
                 running.setdefault(membership.sandbox, []).append(hub.users[account])
-        # Whoever comes back later begins anew.
-        self._allowances = {one: self._allowances.get(one) or Allowance(self._size) for one in running}
+        # Whoever comes back later begins with what was there when they left.
+        self._allowances = {
+            one: self._allowances.get(one) or Allowance(self._size, self._taken.get(one, 0)) for one in running
+        }
         for sandbox, users in running.items():
             used = await asyncio.to_thread(disk_use, Folders(self._state, sandbox).root)
+            self._taken[sandbox] = used.bytes
             if self._allowances[sandbox].broken(used) or not used.complete:
+                del self._allowances[sandbox]
                 log.warning("Sandbox %s takes %d bytes of %d: its servers are stopped", sandbox, used.bytes, self._size)
                 for user in users:
                     await self._stop(hub, user)

@@ -245,6 +245,6 @@ def test_a_sandbox_above_its_size_is_stopped_and_who_comes_to_clean_up_is_let_in
     # Two looks: a lab writes files of its own when it starts.
     time.sleep(2 * LOOK_SECONDS + 2)
     assert answers(kees, account)
-    assert kees.run(account, "import os; os.remove('/srv/sandbox/large'); print(True)") is True
+    assert kees.run(account, "import os; os.remove('/srv/sandbox/large'); print('true')") is True
     assert large.parent.is_dir() and not large.exists()
     assert kees.send(f"/sandboxes/{sandbox}/end", {"sure": "yes"}).status_code == 303
