@@ -113,7 +113,11 @@ class ExecutionLimits:
 
 
 class Asked(BaseModel):
-    """What was asked of an execution, as its folder keeps it."""
+    """What was asked of an execution, as its folder keeps it.
+
+    Args:
+        items: names of the folders of its notebooks; none in a file from before an execution could have several.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -121,7 +125,7 @@ class Asked(BaseModel):
     course: str
     by: str
     time: datetime
-    items: tuple[str, ...]
+    items: tuple[str, ...] = ()
     job: int | None = None
 
 
