@@ -21,13 +21,12 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from confinement.errors import WallInvalid, WallRefused
-from confinement.run import start
+from confinement.proof import prove
 from confinement.wall import Wall
 from spawners.node_address import NoAddress, address_in
 
 VARIABLE = "LEERLAB_NODE_CHECK"
 MARK = "leerlab-node-check:"
-_WALL_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 
 
@@ -122,14 +121,18 @@ def _accounts(wanted: Wanted) -> Iterator[Lack]:
 def _wall(wanted: Wanted) -> Lack | None:
     with tempfile.TemporaryDirectory(prefix="leerlab-") as home:
         try:
-            wall = Wall(command=("/usr/bin/true",), home=Path(home), seccomp=Path(wanted.seccomp))
-            code = start(wall).wait(_WALL_SECONDS)
-        except (WallRefused, WallInvalid, OSError, TimeoutError) as error:
+            proof = prove(Wall(command=("/usr/bin/true",), home=Path(home), seccomp=Path(wanted.seccomp)))
+        except (WallRefused, WallInvalid, OSError) as error:
             return Lack(
                 f"it cannot be built: {' '.join(str(error).split())}",
                 "install bubblewrap, allow user namespaces, and copy the filter from the hub's machine",
             )
-    return Lack(f"the command inside ended with {code}", "look at the kernel's log there") if code else None
+    if proof.broken:
+        return Lack(
+            f"from inside it one can {'; '.join(proof.broken)}",
+            "take the node out of the site's partitions, and report this as a security fault",
+        )
+    return None
 
 
 def _address(wanted: Wanted) -> Lack | None:

@@ -30,7 +30,7 @@ from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
-from confinement.run import start as start_wall
+from confinement.proof import prove
 from confinement.wall import Wall
 from hub_config.audit import existing_ledger, open_ledger
 from hub_config.catalogue import entries_of
@@ -40,6 +40,7 @@ from hub_config.login.settings import OidcLoginSettings
 from hub_config.run import existing, ports
 from hub_config.run.browser import Browser
 from hub_config.run.folder import make_state
+from hub_config.run.limits import see_memory
 from hub_config.run.processes import NODE, PROXY
 from hub_config.run.scanner_health import see_scanner
 from hub_config.run.supervisor_client import Supervisor
@@ -129,8 +130,9 @@ def _of_slurm(site: Site, state: State, installation: Installation) -> list[Exam
     """What is examined of Slurm: of one that is not ours also what it has, and each of its nodes."""
     cluster = site.cluster
     job: Examination = ("job", lambda: asyncio.run(see_job(slurm_of(site, state), site, state)))
+    memory: Examination = ("memory", lambda: asyncio.run(see_memory(slurm_of(site, state), site, state)))
     if isinstance(cluster, EmbeddedCluster):
-        return [job]
+        return [job, memory]
     counts: Examination = ("accounting", lambda: asyncio.run(existing.see_accounting(cluster)))
     accounts: Examination = ("accounts", lambda: see_accounts(site, state))
     return [
@@ -139,6 +141,7 @@ def _of_slurm(site: Site, state: State, installation: Installation) -> list[Exam
         *([counts] if cluster.accounting else []),
         *([accounts] if site.unix_accounts is not None else []),
         job,
+        memory,
         ("nodes", lambda: asyncio.run(existing.see_nodes(site, cluster, state, installation))),
     ]
 
@@ -198,25 +201,26 @@ def _see_python(python: Path, modules: str) -> None:
 
 
 def see_wall(state: State) -> str:
-    """A wall can be built on this machine, and from inside it nothing of the state folder can be seen."""
+    """A wall on this machine holds what is tried from inside it, each of which works without the wall."""
     folder = Path(tempfile.mkdtemp(prefix="doctor-", dir=state.run))
     try:
         home, filter_file = folder / "home", folder / "seccomp.bpf"
         home.mkdir(mode=0o700)
         seccomp.write_filter(filter_file)
-        begin = time.monotonic()
-        wall = Wall(command=("/usr/bin/test", "!", "-e", str(state.root)), home=home, seccomp=filter_file)
-        code = start_wall(wall).wait(10)
-        took = time.monotonic() - begin
+        proof = prove(Wall(command=("/usr/bin/true",), home=home, seccomp=filter_file))
     finally:
         shutil.rmtree(folder)
-    if code:
+    if proof.broken:
         raise LeerlabError(
-            "From inside the wall the state folder can be seen.",
-            "People could read each other's files.",
+            f"From inside the wall one can {'; '.join(proof.broken)}.",
+            "People could reach each other's work.",
             "Run ./leerlab down and report this as a security fault.",
         )
-    return f"built and left in {took * 1000:.0f} ms, the state folder cannot be seen from inside"
+    untried = f"; not to be tried here, since it is impossible without a wall too: {', '.join(proof.untried)}"
+    return (
+        f"held {len(proof.held)} attempts that work without it, in {proof.seconds * 1000:.0f} ms"
+        f"{untried if proof.untried else ''}"
+    )
 
 
 def see_write(site: Site, state: State) -> str:

@@ -10,11 +10,15 @@ from uuid import uuid4
 
 import pytest
 
+from base.errors import LeerlabError
+from base.paths import Installation
 from base.quantities import Size
 from cluster import embedded
 from cluster.jobs import JobState
 from cluster.request import JobRequest
 from cluster.script import job_script
+from hub_config.run.limits import see_memory
+from hub_config.site import load
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]
 
@@ -94,3 +98,16 @@ def test_a_job_that_takes_too_much_is_ended(ended, payload):
     assert guarded.state is not JobState.COMPLETED
     assert "exceeded memory limit" in guarded.log
     assert "kept it" not in guarded.log
+
+
+async def test_the_doctor_finds_out_whether_jobs_are_kept_to_their_memory(cluster, unguarded):
+    demo = load(Installation.current().code / "hub_config/demo.yaml")
+
+    def site(where):
+        return demo.model_copy(update={"cluster": where.settings})
+
+    assert "was ended" in await see_memory(cluster.slurm, site(cluster), cluster.state)
+    with pytest.raises(LeerlabError, match="was not ended") as wrong:
+        await see_memory(unguarded.slurm, site(unguarded), unguarded.state)
+    assert "OverMemoryKill" in wrong.value.do
+    assert not list(cluster.state.jobs.glob("doctor-*")) and not list(unguarded.state.jobs.glob("doctor-*"))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,21 @@ def attempt(plain: Wall, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
         return outcome
 
     return attempt
+
+
+@pytest.fixture
+def weakened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """Within the block, walls lack defences, named as for `attempt`."""
+
+    @contextmanager
+    def weakened(
+        *, without: Sequence[str] = (), extra: Sequence[str] = (), host_processes: bool = False
+    ) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "bwrap_arguments", _weakened(without, extra, (), host_processes, folder))
+            yield
+
+    return weakened
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_healthy_site_is_healthy_and_the_examination_leaves_only_its_own_entry
     known = len(list(ledger.entries()))
     result = running_site.leerlab("doctor", "--json")
     findings = json.loads(result.stdout)
-    names = ["write", "installation", "wall", "daemons", "job", "login", "scanner", "way out"]
+    names = ["write", "installation", "wall", "daemons", "job", "memory", "login", "scanner", "way out"]
     assert [finding["name"] for finding in findings] == names
     assert all(finding["ok"] and finding["what"] and not finding["do"] for finding in findings)
     assert files_of(running_site) <= before
