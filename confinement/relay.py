@@ -213,12 +213,18 @@ class Listener:
         loop: the loop that serves it.
         listening: the socket, bound and listening.
         connected: called with a connection and with what to call once that connection has ended.
+        most: connections at one time; `CONNECTIONS` when it is not given.
     """
 
     def __init__(
-        self, loop: Loop, listening: socket.socket, connected: Callable[[socket.socket, Callable[[], None]], None]
+        self,
+        loop: Loop,
+        listening: socket.socket,
+        connected: Callable[[socket.socket, Callable[[], None]], None],
+        most: int | None = None,
     ) -> None:
         self._loop, self._listening, self._connected = loop, listening, connected
+        self._most = CONNECTIONS if most is None else most
         self._open = 0
         self._over = False
         listening.setblocking(False)
@@ -240,7 +246,7 @@ class Listener:
             return
         self._open += 1
         tune(connection)
-        if self._open >= CONNECTIONS:
+        if self._open >= self._most:
             self._loop.watch(self._listening, 0, self._ready)
         self._connected(connection, self._ended)
 
@@ -249,7 +255,7 @@ class Listener:
         self._resume()
 
     def _resume(self) -> None:
-        if not self._over and self._open < CONNECTIONS:
+        if not self._over and self._open < self._most:
             self._loop.watch(self._listening, _READ, self._ready)
 
 

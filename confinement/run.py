@@ -53,7 +53,7 @@ class Walled:
         self._control: Control | None = None
         self._listener: Listener | None = None
         self._pairs: set[Pair] = set()
-        self._targets = {relay.port: _resolve(relay) for relay in wall.relays}
+        self._targets = {relay.port: (_resolve(relay), relay.ticket) for relay in wall.relays}
         self._code = inner.LOST
         self._running = threading.Event()
         self._asked = threading.Event()
@@ -287,9 +287,9 @@ class Walled:
             if target is None or not number.isdigit():
                 return
             self._asked.set()
-            self._open(number, target)
+            self._open(number, *target)
 
-    def _open(self, number: bytes, target: Address) -> None:
+    def _open(self, number: bytes, target: Address, ticket: str) -> None:
         """Give the inside a connection to a relay's address; it gets none when descriptors have run out here."""
         assert self._control is not None
         try:
@@ -298,7 +298,7 @@ class Walled:
             self._control.send(inner.OPEN + number)
             return
         self._control.send(inner.OPEN + number, far)
-        connect(self._loop, target, lambda there: self._join(near, there, lambda: None))
+        connect(self._loop, target, lambda there: self._join(near, _shown(there, ticket), lambda: None))
 
     def _publish(self, connection: socket.socket, ended: Callable[[], None]) -> None:
         assert self._control is not None
@@ -383,6 +383,18 @@ def _delivery(output: Output | None) -> tuple[Callable[[bytes], None], bytearray
 def _write(descriptor: int, piece: bytes) -> None:
     while piece:
         piece = piece[os.write(descriptor, piece) :]
+
+
+def _shown(there: socket.socket | None, ticket: str) -> socket.socket | None:
+    """A new connection on which the ticket was said; None when that failed."""
+    if there is not None and ticket:
+        try:
+            # Far less than the buffer of a new connection.
+            there.send(ticket.encode("ascii") + b"\n")
+        except OSError:
+            there.close()
+            return None
+    return there
 
 
 def _resolve(relay: Relay) -> Address:

@@ -34,6 +34,8 @@ _HOSTNAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _ADDRESS = re.compile(r"^(?:unix:(?P<path>/.{1,106})|tcp:(?P<host>[A-Za-z0-9.:_-]{1,253}):(?P<port>[1-9][0-9]{0,4}))$")
 
+_TICKET = re.compile(r"^[ -~]{0,200}\Z")
+
 
 def etc_files(hostname: str) -> dict[str, str]:
     """The files of /etc that the wall writes itself: path inside and text."""
@@ -96,16 +98,20 @@ class Relay:
     Args:
         port: TCP port on 127.0.0.1 inside, from 1024.
         address: `unix:/path` or `tcp:host:port` outside; a host name is looked up once, when the wall starts.
+        ticket: a line that the outside says first on each connection; may be a secret, and never enters the wall.
     """
 
     port: int
     address: str
+    ticket: str = ""
 
     def __post_init__(self) -> None:
         _whole(self.port, "A relay's port", 1024, 65535)
         match = _ADDRESS.match(self.address) if isinstance(self.address, str) else None
         if match is None or (match["port"] and int(match["port"]) > 65535):
             raise WallInvalid(f"A relay's address is {self.address!r}.", "It must be unix:/path or tcp:host:port.")
+        if not isinstance(self.ticket, str) or not _TICKET.match(self.ticket):
+            raise WallInvalid("A relay's ticket is not one line of at most 200 printable characters.")
 
     def target(self) -> str | tuple[str, int]:
         """The path of the unix socket, or the host and port."""

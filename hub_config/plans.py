@@ -38,6 +38,7 @@ from hub_config.lab_certificates import certificates_of
 from hub_config.login.names import BOX_PREFIX
 from hub_config.named_servers import allowed
 from hub_config.roles import COURSE_ACCOUNT
+from hub_config.run.keys import secret
 from hub_config.run.ports import remembered
 from hub_config.sandboxes import Members, slurm_account
 from hub_config.site import Site
@@ -45,6 +46,7 @@ from hub_config.slurm import hub_id, slurm_of
 from hub_config.unix_accounts import PeoplesAccounts, launcher_of
 from ledger.use import Place, Purpose
 from portal import request as page_request
+from sandboxes import way_out
 from sandboxes.egress_ports import port_of
 from sandboxes.plans import sandbox_wall
 from spawners.facility import Facility, Person
@@ -152,7 +154,7 @@ class Plans:
         profile = self.site.profile(self.site.sandboxes.profile)
         wall = sandbox_wall(
             membership.sandbox, membership.person, size=int(self.site.sandboxes.size),
-            egress=port_of(self.state, membership.sandbox), state=self.state, installation=self._installed(profile),
+            egress=self._way_out(membership.sandbox), state=self.state, installation=self._installed(profile),
             confinement=self.site.confinement,
         )  # fmt: skip
         language = in_language(wall.environment, page_request.current().language)
@@ -160,6 +162,12 @@ class Plans:
         wall = self._told(replace(wall, environment=language), offer_in_sandbox(self.site))
         purpose = Purpose(membership.person, Place.SANDBOX, membership.sandbox)
         return ServerPlan(profile, wall, HUB_PORT, charged, purpose)
+
+    def _way_out(self, sandbox: str) -> str | None:
+        """What lets a sandbox out; None for one that may reach nothing."""
+        if port_of(self.state, sandbox) is None:
+            return None
+        return way_out.ticket(secret(self.state, way_out.KEY), sandbox)
 
     def _installed(self, profile: Profile) -> Installation:
         """The environments of a profile: those of its own image, where it names one."""

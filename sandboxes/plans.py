@@ -18,13 +18,14 @@ from grading.plans import (
     seccomp_of,
 )
 from sandboxes.folders import SHARED, Folders
+from sandboxes.way_out import SOCKET
 
 EGRESS_PORT = 3128
 """Where a proxy for the web is inside the wall, when there is one."""
 
 
 def sandbox_wall(
-    sandbox: str, person: str, *, size: int, egress: int | None, state: State, installation: Installation,
+    sandbox: str, person: str, *, size: int, egress: str | None, state: State, installation: Installation,
     confinement: ConfinementSettings,
 ) -> Wall:  # fmt: skip
     """The wall of one member's server. Neither the exchange nor anything of another sandbox is inside.
@@ -33,7 +34,7 @@ def sandbox_wall(
         sandbox: the sandbox's id.
         person: the member's pseudonym.
         size: bytes that the sandbox may take; no single file may be larger.
-        egress: loopback port of the sandbox's own proxy outside; None when nothing may be reached.
+        egress: the sandbox's ticket at the door of the way out; None when nothing may be reached.
         state: the site's state folder.
         installation: the environments to use.
         confinement: the section of site.yaml.
@@ -44,7 +45,7 @@ def sandbox_wall(
     environment = lab_environment(Role.PLAIN) | {"JUPYTERHUB_ROOT_DIR": str(SHARED)}
     relays = [Relay(HUB_PORT, f"unix:{state.run / 'hub-api.sock'}")]
     if egress is not None:
-        relays.append(Relay(EGRESS_PORT, f"tcp:127.0.0.1:{egress}"))
+        relays.append(Relay(EGRESS_PORT, f"unix:{state.run / SOCKET}", egress))
         proxy = f"http://127.0.0.1:{EGRESS_PORT}"
         environment |= {name: proxy for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
         environment |= {name: "localhost,127.0.0.1" for name in ("no_proxy", "NO_PROXY")}

@@ -47,6 +47,7 @@ from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from ledger.unix_accounts import UnixAccountLedger
+from sandboxes import way_out
 from sandboxes.egress import see_egress
 
 Examination = tuple[str, Callable[[], str]]
@@ -360,9 +361,12 @@ def see_tls(site: Site) -> str:
 
 
 def see_way_out(state: State) -> str:
-    """Sandboxes reach what they may through squid."""
+    """Sandboxes reach what they may through the door and squid."""
     see_egress(state)
-    return "squid listens"
+    door = state.run / way_out.SOCKET
+    if not ports.listening_sockets([door]):
+        raise LeerlabError(f"Nobody answers at {door}.", "Sandboxes reach nothing outside.", "See logs/way-out.log.")
+    return "squid and its door listen"
 
 
 def see_assistant(site: Site, settings: AssistantSettings, state: State, installation: Installation) -> str:

@@ -31,6 +31,7 @@ from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
 from hub_config.unix_accounts import known_accounts, launcher_of
 from ledger.unix_accounts import UnixAccountLedger
+from sandboxes.way_out import SOCKET as WAY_OUT
 from spawners.doorway import STUNNEL
 from spawners.launcher import USE
 from spawners.node_check import MARK, VARIABLE, Wanted
@@ -171,6 +172,8 @@ def _wanted(site: Site, state: State, installation: Installation, shared: Path, 
     if site.assistant is not None:
         programs.append(str(installation.assistant_env / "bin/python"))
         sockets += [ASSISTANT, REPORTS]
+    if site.sandboxes is not None and site.sandboxes.hosts:
+        sockets.append(WAY_OUT)
     return Wanted(
         programs=tuple(programs),
         folders=tuple(str(folder) for folder in (state.homes, state.jobs)),

@@ -29,6 +29,7 @@ from hub_config.site import Site
 from hub_config.slurm import commands_of, hub_id, slurm_conf_of
 from portal.configuration import VARIABLE as PORTAL_VARIABLE
 from portal.configuration import PortalConfiguration, PortalCourse
+from sandboxes import way_out
 from sandboxes.airlock import clamav
 from sandboxes.egress import Egress
 
@@ -177,8 +178,8 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
         slurm = embedded.prepare(site.cluster, state, ports.slurm)
     around: Sequence[Daemon] = ()
     if site.sandboxes is not None:
-        way_out = Egress(state, site.sandboxes.hosts).daemon()
-        around = (clamav.daemon(state, site.sandboxes), *((way_out,) if way_out else ()))
+        squid = Egress(state, site.sandboxes.hosts).daemon()
+        around = (clamav.daemon(state, site.sandboxes), *(() if squid is None else (squid, door(state, installation))))
     return (
         *slurm,
         *around,
@@ -194,6 +195,12 @@ def daemons(site: Site, site_file: Path, state: State, installation: Installatio
         *assistant_daemons(site, state, installation, environment),
         *idle_daemon(site, state, installation, environment),
     )
+
+
+def door(state: State, installation: Installation) -> Daemon:
+    """What leads connections of sandboxes on any machine to squid."""
+    secret(state, way_out.KEY)
+    return way_out.daemon(state, installation.hub_env / "bin/python", installation.code)
 
 
 def idle_daemon(

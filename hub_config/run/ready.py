@@ -21,6 +21,7 @@ from hub_config.run.browser import Browser
 from hub_config.run.supervisor_client import Supervisor
 from hub_config.site import Site
 from hub_config.slurm import slurm_of
+from sandboxes.way_out import SOCKET as WAY_OUT
 
 READY_SECONDS = 120.0
 # A daemon may end once because another was not there yet; the second time it is taken to fail by itself.
@@ -99,7 +100,11 @@ def wait_until_ready(
     """
     deadline = time.monotonic() + seconds
     starts = Starts(supervisor, state)
-    names = ("hub-api.sock", "grading.sock", *((SOCKET,) if site.assistant is not None else ()))
+    names = ["hub-api.sock", "grading.sock"]
+    if site.assistant is not None:
+        names.append(SOCKET)
+    if site.sandboxes is not None and site.sandboxes.hosts:
+        names.append(WAY_OUT)
     sockets = [state.run / name for name in names]
     waits: list[tuple[str, Callable[[], bool]]] = [
         (SLURM, lambda: slurm_ready(site, state)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,45 @@ for place in sys.argv[1:]:
             print(place)
         except OSError:
             pass
+"""
+
+LEERLAB = "setpriv --reuid=leerlab --regid=leerlab --clear-groups"
+HUB_PYTHON = "$(ls -d /var/lib/leerlab/env/hub-*/bin/python | head -n 1) -P"
+# On the hub, in the place of squid, which a site without sandboxes does not run: two listeners that say whose they are.
+PROXIES = """
+import json, socket, sys, threading
+sys.path.append(sys.argv[1])
+from pathlib import Path
+from base.paths import State
+from sandboxes.way_out import Door, ticket
+key, state = "5" * 64, State(Path(sys.argv[2]))
+if sys.argv[3] == "tickets":
+    print(ticket(key, "ours"), ticket(key, "theirs"), sep="\\n")
+    sys.exit()
+def serve(name, server):
+    while True:
+        with server.accept()[0] as connection:
+            connection.sendall(f"proxy of {name}\\n".encode())
+servers = {name: socket.create_server(("127.0.0.1", 0)) for name in ("ours", "theirs")}
+(state.run / "egress.json").write_text(json.dumps({name: one.getsockname()[1] for name, one in servers.items()}))
+for each in servers.items():
+    threading.Thread(target=serve, args=each, daemon=True).start()
+Door(state, key).loop.run()
+"""
+# On the node: a wall whose relay has the ticket that was given, and in it a program that listens to what is at its end.
+INSIDE = """
+import sys, tempfile
+from pathlib import Path
+sys.path.append(sys.argv[1])
+from confinement.run import start
+from confinement.wall import Relay, Wall
+state = Path(sys.argv[2])
+look = "import socket; print(socket.create_connection(('127.0.0.1', 3128), 20).makefile().readline().strip())"
+with tempfile.TemporaryDirectory() as home:
+    relay = Relay(3128, f"unix:{state / 'run/egress.sock'}", sys.argv[3])
+    command = ("/usr/bin/python3", "-I", "-c", look)
+    wall = Wall(command=command, home=Path(home), seccomp=state / "generated/seccomp.bpf", relays=(relay,))
+    start(wall, output=lambda piece: sys.stdout.write(piece.decode()) and None).wait(60)
 """
 
 
@@ -106,6 +146,28 @@ with tempfile.TemporaryDirectory() as home:
     assert {f"{controller}:6817", f"{site.state}/run/hub-api.sock", "/run/munge/munge.socket.2"} <= reached(
         site.node, "leerlab", *places
     )
+
+
+def test_a_sandbox_on_a_node_reaches_its_own_proxy_by_its_ticket_alone(site: Operator) -> None:
+    """What leads from a wall on a node to the hub's door: the relay, the node's socket, the tunnel, the ticket."""
+    code = site.node.run("ls -dt /var/lib/leerlab/code/*/ | head -n 1").stdout.strip()
+    site.hub.file("/var/tmp/proxies.py").write_text(PROXIES)
+    site.node.file("/var/tmp/inside.py").write_text(INSIDE)
+    door = f"{LEERLAB} {HUB_PYTHON} /var/tmp/proxies.py {code} {site.state}"
+    tickets = [line.strip() for line in site.hub.run(f"{door} tickets").stdout.splitlines()]
+    site.hub.run(f"systemd-run --quiet --unit=test-door {door} serve")
+    try:
+        wait = f"{LEERLAB} python3 -I /var/tmp/inside.py {code} {site.state}"
+        until = time.monotonic() + 60
+        while (heard := site.node.run(f"{wait} '{tickets[0]}'", timeout=90).stdout.strip()) == "":
+            assert time.monotonic() < until, site.hub.run("journalctl --no-pager -u test-door").stdout
+        assert heard == "proxy of ours"
+        assert site.node.run(f"{wait} '{tickets[1]}'", timeout=90).stdout.strip() == "proxy of theirs"
+        forged = f"theirs {tickets[0].partition(' ')[2]}"
+        assert site.node.run(f"{wait} '{forged}'", timeout=90).stdout.strip() == "HTTP/1.1 403 Forbidden"
+    finally:
+        site.hub.run("systemctl stop test-door")
+        site.hub.run(f"rm -f {site.state}/run/egress.sock {site.state}/run/egress.json")
 
 
 def _ask(site: Operator, folder: str, port: int) -> str:
