@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from assistant.settings import AssistantSettings, Policy
-
-STUDENTS = "nbgrader-"
-TEACHERS = "formgrade-"
+from base.course_groups import STAFF, STUDENTS
 
 
 class Place(StrEnum):
@@ -67,7 +65,7 @@ def of_groups(groups: Iterable[str], settings: AssistantSettings) -> tuple[Purpo
     named = sorted(set(groups))
     takes = [group.removeprefix(STUDENTS) for group in named if group.startswith(STUDENTS)]
     if not takes:
-        teaches = [group.removeprefix(TEACHERS) for group in named if group.startswith(TEACHERS)]
+        teaches = sorted({group.partition("-")[2] for group in named if group.startswith(tuple(STAFF))})
         takes = [course for course in teaches if course in settings.courses] or teaches
     return tuple(Purpose(Place.COURSE, course) for course in takes)
 

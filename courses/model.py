@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from base.settings import BothLanguages, Section
+from grading.terms import HandIn
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
@@ -55,6 +56,9 @@ class CourseDescription(Section):
     assignments: tuple[Assignment, ...] = Field(min_length=1, description="In teaching order.")
     datasets: tuple[Identifier, ...] = Field((), description="Datasets of the catalogue that the course uses.")
     models: tuple[Identifier, ...] = Field((), description="Models of the catalogue that the course uses.")
+    hand_in: HandIn = Field(
+        HandIn(), description="How work is taken in: late, and how often. The course's owner may choose otherwise."
+    )
     badge: BothLanguages | None = Field(None, description="What a learner may show afterwards.")
 
     @model_validator(mode="after")

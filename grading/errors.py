@@ -42,6 +42,20 @@ class Conflict(GradingError):
     code = "grading.conflict"
 
 
+class TooLate(GradingError):
+    """The deadline is over, and with it the time in which late work is taken in."""
+
+    status = HTTPStatus.CONFLICT
+    code = "grading.too_late"
+
+
+class NoAttemptsLeft(GradingError):
+    """The student has handed in as often as is allowed."""
+
+    status = HTTPStatus.CONFLICT
+    code = "grading.no_attempts"
+
+
 class WrongTree(GradingError, InputError):
     """A tree of files or a name that is not what may be sent."""
 

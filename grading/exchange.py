@@ -16,6 +16,7 @@ from grading.identity import Caller, Hub
 from grading.names import identifier, person
 from grading.receipt import receipt
 from grading.store import Deposit, Incoming, Store
+from grading.terms_shelf import TermsShelf
 from grading.tree import MEDIA_TYPE, stream
 
 Record = Callable[[str, str, str, Mapping[str, str]], object]
@@ -100,13 +101,15 @@ class ExchangeRoutes:
 
     Args:
         store: the exchange on disk.
+        terms: by which rules work is taken in.
         hub: who a token belongs to.
         journal: what is remembered.
         receipt_key: signs receipts.
     """
 
-    def __init__(self, store: Store, hub: Hub, journal: Journal, receipt_key: bytes) -> None:
+    def __init__(self, store: Store, terms: TermsShelf, hub: Hub, journal: Journal, receipt_key: bytes) -> None:
         self._store = store
+        self._terms = terms
         self._hub = hub
         self._journal = journal
         self._receipt_key = receipt_key
@@ -198,6 +201,8 @@ class ExchangeRoutes:
             "notebooks": manifest.notebooks,
             "size": manifest.size,
             "sha256": manifest.sha256,
+            "late_seconds": manifest.late_seconds,
+            "attempt": manifest.attempt,
             "feedback": {entry.path: entry.sha256 for entry in given.manifest.files} if given else {},
         }
 
@@ -240,11 +245,16 @@ class ExchangeRoutes:
         if len(key) > _LONGEST_KEY or not key.isascii():
             raise WrongTree("The Idempotency-Key is not usable.")
         # Refuse before the files travel.
-        await asyncio.to_thread(self._store.release_of, course, assignment)
+        rules = await asyncio.to_thread(self._terms.rules, course, assignment, caller.name)
+        await asyncio.to_thread(self._store.must_be_taken_in, course, assignment, caller.name, key=key, rules=rules)
         incoming = await received(request, await asyncio.to_thread(self._store.incoming))
-        deposit = await self._kept(
-            incoming, lambda: self._store.submit(course, assignment, caller.name, incoming, key=key)
-        )
+
+        def keep() -> Deposit:
+            # Again, since sending may take minutes in which a teacher gives more time.
+            now = self._terms.rules(course, assignment, caller.name)
+            return self._store.submit(course, assignment, caller.name, incoming, key=key, rules=now)
+
+        deposit = await self._kept(incoming, keep)
         await self._written(caller, "exchange.submit", deposit)
         return JSONResponse(receipt(deposit.manifest, self._receipt_key), status_code=201)
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import httpx
 
+from base.course_groups import OWNERS, STAFF, STUDENTS
 from grading.errors import NotAllowed, NotIdentified, Unavailable
 from grading.names import COURSE_ACCOUNT
 
-STUDENTS = "nbgrader-"
-TEACHERS = "formgrade-"
 CACHE_SECONDS = 5.0
 TITLE_SECONDS = 60.0
 TITLES_AT_ONCE = 8
@@ -29,7 +28,7 @@ class Caller:
     Args:
         name: the hub's name of the person or the course account.
         studies: courses in which they are a student.
-        teaches: courses that they teach.
+        teaches: courses that they teach, as owner, grader or reader: here each of these may only look.
         account: the course whose account this is; empty for people.
     """
 
@@ -74,7 +73,8 @@ class Hub:
 
     Args:
         client: an HTTP client whose base URL is the hub's API, such as `http://hub/hub/api/`.
-        token: the grading service's own token, with the scopes `read:users:name` and `read:users:groups`.
+        token: the grading service's own token, with the scopes `read:users:name`, `read:users:groups` and
+            `read:groups`.
         courses: ids of the site's courses, as they are when asked; groups of other courses mean nothing.
         clock: seconds that only go up.
     """
@@ -136,6 +136,36 @@ class Hub:
             if title and (course in studies or name in besides)
         }
 
+    async def students(self, course: str) -> dict[str, str]:
+        """Who takes a course now, with what they are called; who has no title is called by their name.
+
+        Raises:
+            Unavailable: the hub does not answer.
+        """
+        status, group = await self._get(f"groups/{STUDENTS}{course}", self._token)
+        if status == 404:
+            return {}
+        names = group.get("users")
+        if status != 200 or not isinstance(names, list):
+            raise _said_nothing(status)
+        known = sorted(name for name in names if isinstance(name, str) and not name.startswith(COURSE_ACCOUNT))
+        titles = await self.titles(known, course, known)
+        return {name: titles.get(name, name) for name in known}
+
+    async def owns(self, name: str, course: str) -> bool:
+        """Whether somebody owns a course, by the hub's word of this moment.
+
+        Raises:
+            Unavailable: the hub does not answer.
+        """
+        status, model = await self._get(f"users/{name}", self._token)
+        if status == 404:
+            return False
+        groups = model.get("groups")
+        if status != 200 or model.get("name") != name or not isinstance(groups, list):
+            raise _said_nothing(status)
+        return course in self._courses and OWNERS + course in groups
+
     async def _title(self, name: str) -> tuple[str, frozenset[str]]:
         seen = self._titles.get(name)
         if seen is not None and self._clock() - seen[0] < TITLE_SECONDS:
@@ -177,7 +207,8 @@ class Hub:
         groups = model.get("groups")
         if status != 200 or model.get("name") != name or not isinstance(groups, list):
             raise _said_nothing(status)
-        return Caller(name, self._courses_of(groups, STUDENTS), self._courses_of(groups, TEACHERS))
+        teaches = frozenset().union(*(self._courses_of(groups, prefix) for prefix in STAFF))
+        return Caller(name, self._courses_of(groups, STUDENTS), teaches)
 
     def _courses_of(self, groups: list[Any], prefix: str) -> frozenset[str]:
         named = {group.removeprefix(prefix) for group in groups if isinstance(group, str) and group.startswith(prefix)}

@@ -26,6 +26,11 @@ class Manifest(BaseModel):
         by: the hub's name of who sent it.
         submission: for feedback, the stamp of the submission that it is about; else empty.
         key: what the sender called this sending, so that sending it again does not make a second one.
+        due: of a submission: the deadline that held for the student when it came; None: there was none.
+        late_seconds: idem: how long after that deadline it came.
+        percent_off: idem: how many percent of the points were to be taken off for it.
+        attempt: idem: which one of the student's it is; 0 where none were counted yet.
+        attempts: idem: how many there were; None: as many as one likes.
         sha256: digest of the whole tree (`grading.tree.digest`).
         size: bytes of all files together.
     """
@@ -41,6 +46,11 @@ class Manifest(BaseModel):
     time: datetime
     submission: str = ""
     key: str = ""
+    due: datetime | None = None
+    late_seconds: float = 0
+    percent_off: float = 0
+    attempt: int = 0
+    attempts: int | None = None
     files: tuple[FileEntry, ...] = ()
     size: int = 0
     sha256: str = ""

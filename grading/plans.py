@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from base.course_groups import STAFF, STUDENTS
 from base.paths import Installation, State
 from confinement.nested import FILTER
 from confinement.settings import ConfinementSettings
@@ -80,9 +81,9 @@ def exchange_relay(state: State) -> Relay:
 
 def role_of(groups: Sequence[str]) -> Role:
     """The lab settings that fit somebody's groups: a teacher of any course, else a student of any, else plain."""
-    if any(group.startswith("formgrade-") for group in groups):
+    if any(group.startswith(tuple(STAFF)) for group in groups):
         return Role.TEACHER
-    return Role.STUDENT if any(group.startswith("nbgrader-") for group in groups) else Role.PLAIN
+    return Role.STUDENT if any(group.startswith(STUDENTS) for group in groups) else Role.PLAIN
 
 
 def lab_environment(role: Role) -> dict[str, str]:

@@ -7,12 +7,14 @@ import hmac
 import json
 import os
 import secrets
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from grading.manifest import Manifest
 
-_SIGNED = ("course", "assignment", "student", "submission", "timestamp", "sha256", "size", "files")
+_FIRST = ("course", "assignment", "student", "submission", "timestamp", "sha256", "size", "files")
+_SIGNED = (*_FIRST, "due", "late_seconds", "percent_off", "attempt", "attempts")
 
 
 def key_from(path: Path) -> bytes:
@@ -34,7 +36,9 @@ def receipt(manifest: Manifest, key: bytes) -> dict[str, Any]:
 
     Returns:
         course, assignment, student; `submission`, its stamp; `timestamp`, the server's time; `sha256`, `size` in bytes
-        and `files`, a count, of the whole tree; `signature`, HMAC-SHA-256 (RFC 2104) over these as canonical JSON.
+        and `files`, a count, of the whole tree; `due`, the deadline that held, `late_seconds` after it, `percent_off`
+        of the points earned, `attempt` of `attempts`, as they were at that moment; `signature`, HMAC-SHA-256
+        (RFC 2104) over these as canonical JSON.
     """
     said: dict[str, Any] = {
         "course": manifest.course,
@@ -45,6 +49,11 @@ def receipt(manifest: Manifest, key: bytes) -> dict[str, Any]:
         "sha256": manifest.sha256,
         "size": manifest.size,
         "files": len(manifest.files),
+        "due": manifest.due.astimezone(UTC).isoformat() if manifest.due else None,
+        "late_seconds": round(manifest.late_seconds),
+        "percent_off": manifest.percent_off,
+        "attempt": manifest.attempt,
+        "attempts": manifest.attempts,
     }
     return {**said, "signature": _signature(said, key)}
 
@@ -52,8 +61,10 @@ def receipt(manifest: Manifest, key: bytes) -> dict[str, Any]:
 def genuine(said: dict[str, Any], key: bytes) -> bool:
     """Whether a receipt that somebody shows was given by this site and says now what it said then."""
     signature = said.get("signature")
+    # The first receipts said less; what one says beside that it must have said then.
+    names = _SIGNED if said.keys() - {*_FIRST, "signature"} else _FIRST
     return isinstance(signature, str) and hmac.compare_digest(
-        signature.encode(), _signature({name: said.get(name) for name in _SIGNED}, key).encode()
+        signature.encode(), _signature({name: said.get(name) for name in names}, key).encode()
     )
 
 

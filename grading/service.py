@@ -24,6 +24,8 @@ from grading.identity import Hub, hub_client
 from grading.people import PeopleRoutes
 from grading.receipt import key_from
 from grading.store import Store
+from grading.terms_routes import TermsRoutes
+from grading.terms_shelf import TermsShelf
 
 log = logging.getLogger("grading")
 
@@ -65,11 +67,12 @@ def grading_service(
         interval=configuration.slurm_interval,
         account=configuration.account,
     )
-    journal = Journal(record)
+    journal, terms = Journal(record), TermsShelf(folders.exchange)
     routes = [
-        *ExchangeRoutes(store, hub, journal, key_from(folders.secrets / "receipts")).routes(),
+        *ExchangeRoutes(store, terms, hub, journal, key_from(folders.secrets / "receipts")).routes(),
         *ExecutionRoutes(executions, hub, journal, limits, configuration.profile).routes(),
         *PeopleRoutes(store, hub).routes(),
+        *TermsRoutes(store, terms, hub, journal).routes(),
     ]
     return application(routes, hub.close, executions.clear_old)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from grading.errors import Conflict, NotFound, TooLarge
 from grading.manifest import Kind, Manifest, Remembered
 from grading.names import identifier, person, stamp
+from grading.terms import Rules
 from grading.tree import (
     TreeLimits,
     TreeWriter,
@@ -35,8 +36,10 @@ from grading.tree import (
     sync_folder,
 )
 
+SAME = timedelta(minutes=1)
+"""The same files again within so long are the same hand-in: somebody clicked twice."""
 MOST_SUBMISSIONS = 200  # of one person for one assignment: far above use, below what would fill a disk unseen
-_STAMP = "%Y%m%dT%H%M%S.%fZ"
+STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True)
@@ -168,24 +171,36 @@ class Store:
             raise NotFound(f"{course} has no released assignment {assignment}.")
         return deposit
 
-    def submit(self, course: str, assignment: str, student: str, incoming: Incoming, *, key: str = "") -> Deposit:
+    def submit(
+        self,
+        course: str,
+        assignment: str,
+        student: str,
+        incoming: Incoming,
+        *,
+        key: str = "",
+        rules: Rules | None = None,
+    ) -> Deposit:
         """Keep what a student hands in, next to all that was handed in before.
 
         Args:
-            key: the sender's own name for this sending; the same key again gives the same submission.
+            key: the sender's own name for this sending; the same key again gives the same submission, and so do the
+                same files within `SAME`.
+            rules: deadline and attempts; without them everything is taken in.
 
         Raises:
             NotFound: the assignment is not released.
+            TooLate, NoAttemptsLeft: the rules say so.
             TooLarge: the student handed this assignment in more than `MOST_SUBMISSIONS` times.
         """
         self.release_of(course, assignment)
         place = self._place(course, "submissions", identifier("assignment", assignment), person(student))
         with self._locked(course):
             earlier = self._deposits(place)
-            for deposit in reversed(earlier):
-                if key and deposit.manifest.key == key:
-                    incoming.give_up()
-                    return deposit
+            same = self._sent_before(earlier, key) or self._just_now(earlier, incoming)
+            if same is not None:
+                incoming.give_up()
+                return same
             if len(earlier) >= MOST_SUBMISSIONS:
                 raise TooLarge(
                     f"{assignment} was handed in {len(earlier)} times.",
@@ -201,7 +216,29 @@ class Store:
                 student=student,
                 by=student,
                 key=key,
+                rules=rules or Rules(),
+                before=len(earlier),
             )
+
+    def must_be_taken_in(self, course: str, assignment: str, student: str, *, key: str, rules: Rules) -> None:
+        """Say that work would not be taken in, before it travels; arguments and errors as of `submit`."""
+        self.release_of(course, assignment)
+        earlier = self._deposits(self._place(course, "submissions", assignment, person(student)))
+        if self._sent_before(earlier, key) is None and not (earlier and self._recent(earlier[-1])):
+            rules.judge(self._now(), len(earlier))
+
+    @staticmethod
+    def _sent_before(earlier: list[Deposit], key: str) -> Deposit | None:
+        return next((deposit for deposit in reversed(earlier) if key and deposit.manifest.key == key), None)
+
+    def _recent(self, deposit: Deposit) -> bool:
+        return abs(self._now() - deposit.manifest.time) < SAME
+
+    def _just_now(self, earlier: list[Deposit], incoming: Incoming) -> Deposit | None:
+        """The newest submission, where it was made just now of the same files."""
+        if not earlier or not self._recent(earlier[-1]):
+            return None
+        return earlier[-1] if earlier[-1].manifest.sha256 == digest(incoming.writer.finish()) else None
 
     def submissions(self, course: str, assignment: str = "", student: str = "") -> list[Deposit]:
         """What was handed in, oldest first per assignment and person.
@@ -289,22 +326,26 @@ class Store:
         student: str = "",
         submission: str = "",
         key: str = "",
+        rules: Rules | None = None,
+        before: int = 0,
     ) -> Deposit:
         files = incoming.writer.finish()
         time = self._later_than(_names(place))
+        standing = vars(rules.judge(time, before)) if rules is not None else {}
         manifest = Manifest(
             kind=kind,
             course=course,
             assignment=assignment,
             student=student,
             by=by,
-            stamp=time.strftime(_STAMP),
+            stamp=time.strftime(STAMP),
             time=time,
             submission=submission,
             key=key,
             files=tuple(files),
             size=sum(entry.size for entry in files),
             sha256=digest(files),
+            **standing,
         )
         with full_disk_said_clearly():
             with (incoming.folder / "manifest.json").open("xb") as file:
@@ -330,7 +371,7 @@ class Store:
         """Now, or just after the newest stamp where the clock was set back."""
         now = self._now().astimezone(UTC)
         if names:
-            newest = datetime.strptime(names[-1], _STAMP).replace(tzinfo=UTC)
+            newest = datetime.strptime(names[-1], STAMP).replace(tzinfo=UTC)
             now = max(now, newest + timedelta(microseconds=1))
         return now
 

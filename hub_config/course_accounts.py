@@ -93,14 +93,16 @@ class CourseAccounts:
             hub.db.add(user)
             hub.db.commit()
             roles.assign_default_roles(hub.db, entity=user)
-        group = orm.Group.find(hub.db, role["name"])
-        if group is None:
-            group = orm.Group(name=role["name"])
-            hub.db.add(group)
-            hub.db.commit()
-        made = orm.Role.find(hub.db, role["name"]) or roles.create_role(hub.db, role)
-        if made not in group.roles:
-            roles.grant_role(hub.db, entity=group, role=made)
+        made = orm.Role.find(hub.db, role["name"])
+        for name in role["groups"]:
+            group = orm.Group.find(hub.db, name)
+            if group is None:
+                group = orm.Group(name=name)
+                hub.db.add(group)
+                hub.db.commit()
+            made = made or roles.create_role(hub.db, role)
+            if made not in group.roles:
+                roles.grant_role(hub.db, entity=group, role=made)
         # The server is Leerlab's own: its teachers are not asked whether to trust it.
         hub.tornado_settings["oauth_no_confirm_list"].add(_client(account))
 

@@ -6,11 +6,15 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.described import read_described
 from base.errors import LeerlabError
 from base.in_force import InForce, Publication
 from base.paths import Installation, State
+from courses.catalogue import DESCRIPTION
+from courses.model import CourseDescription
 from courses.settings import CourseSettings
-from grading.release import Result, release
+from grading.release import BY, Result, release
+from grading.terms_shelf import TermsShelf
 from grading.tree import TreeLimits
 from hub_config.site import Site
 
@@ -88,9 +92,13 @@ class Courses:
 def bring_in(offered: Offered, site: Site, state: State, installation: Installation) -> list[Result]:
     """Bring one course's assignments in, and hand out those that are to be; what a teacher changed stays as it is.
 
+    So do the rules for hand-ins that the course's owner chose; those of course.yaml are told to the exchange.
+
     Raises:
         LeerlabError: an assignment is missing or nbgrader does not accept it.
     """
+    described = read_described(offered.folder / DESCRIPTION, CourseDescription)
+    TermsShelf(state.exchange).describe(offered.id, described.hand_in, by=BY)
     return release(
         offered.id, offered.folder, offered.released, state=state, installation=installation,
         confinement=site.confinement, limits=TreeLimits(total=int(site.grading.upload), files=site.grading.files),

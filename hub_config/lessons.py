@@ -19,6 +19,7 @@ from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from tornado.web import HTTPError
 
+from base.course_groups import OWNERS, STUDENTS
 from base.paths import State
 from cluster.errors import SlurmError
 from hub_config.audit import Audit
@@ -179,7 +180,7 @@ class Lessons:
 
 def members(handler: Any, course: str) -> list[tuple[Any, tuple[str, ...]]]:
     """JupyterHub's users who take a course, each with their groups."""
-    group = orm.Group.find(handler.db, f"nbgrader-{course}")
+    group = orm.Group.find(handler.db, STUDENTS + course)
     rows = [] if group is None else [row for row in group.users if not is_internal(row.name)]
     return [
         (handler.user_from_username(row.name), tuple(one.name for one in row.groups))
@@ -225,7 +226,7 @@ class ClassHandler(APIHandler):  # type: ignore[misc]  # JupyterHub has no types
         # A server's own token, which a notebook can read, has no such scope.
         if not isinstance(getattr(caller, "orm_user", None), orm.User) or PORTAL_SCOPE not in self.expanded_scopes:
             raise HTTPError(403)
-        if f"formgrade-{course}" not in {group.name for group in caller.orm_user.groups}:
+        if OWNERS + course not in {group.name for group in caller.orm_user.groups}:
             raise HTTPError(404)
         return str(caller.name)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assistant.configuration import SOCKET as ASSISTANT_SOCKET
+from base.course_groups import STUDENTS, staff_role
 from base.i18n import LANGUAGES, translate
 from base.messages import Message
 from base.paths import Installation, State
@@ -255,6 +256,6 @@ def facility(plans: Plans) -> Facility:
 
 def role_in(course: str, groups: Collection[str]) -> str | None:
     """`teacher`, `student` or None: what a member of these groups is in a course."""
-    if f"formgrade-{course}" in groups:
+    if staff_role(groups, course) is not None:
         return "teacher"
-    return "student" if f"nbgrader-{course}" in groups else None
+    return "student" if STUDENTS + course in groups else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from base.course_groups import staff_groups
 from hub_config.idle_token import SCOPES as IDLE_SCOPES
 from hub_config.idle_token import SERVICE as IDLE_SERVICE
 
@@ -14,7 +15,11 @@ METRICS = "metrics"
 
 
 def course_role(course: str) -> dict[str, Any]:
-    """Teachers of a course may start, stop and reach its formgrader server, and no other."""
+    """Teachers of a course may start, stop and reach its formgrader server, and no other.
+
+    What they may do there, as owner, grader or reader, that server decides by their groups
+    (`leerlab_lab.formgrader.access`).
+    """
     account = COURSE_ACCOUNT + course
     return {
         "name": f"formgrade-{course}",
@@ -24,7 +29,7 @@ def course_role(course: str) -> dict[str, Any]:
             f"access:servers!user={account}",
             f"read:users:name!user={account}",
         ],
-        "groups": [f"formgrade-{course}"],
+        "groups": list(staff_groups(course)),
     }
 
 
@@ -83,8 +88,8 @@ def service_roles(*, assistant: bool = False, idle: bool = False) -> list[dict[s
         },
         {
             "name": "grading-service",
-            "description": "Who a token belongs to, and that person's groups",
-            "scopes": ["read:users:name", "read:users:groups"],
+            "description": "Who a token belongs to, that person's groups, and who takes a course",
+            "scopes": ["read:users:name", "read:users:groups", "read:groups"],
             "services": ["grading"],
         },
         {

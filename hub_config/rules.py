@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assistant.settings import AssistantSettings, LocalModel, RemoteModel
+from base.course_groups import PREFIXES
 from base.errors import InputError
 from base.quantities import Size
 from base.yaml_source import Document, Fault
@@ -36,7 +37,6 @@ from images.shelf import images_in, signed_manifest
 from sandboxes.settings import SandboxSettings
 from spawners.settings import Profile, problems_of
 
-COURSE_GROUPS = ("nbgrader-", "formgrade-")
 _UNIQUE = (
     (("login", "people"), "name", "person"),
     (("login", "providers"), "id", "provider"),
@@ -236,7 +236,7 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
     owners += [(("limits", i, "groups"), one.groups, f"the limit {one.id}") for i, one in parts.limits]
     for path, groups, owner in owners:
         for number, group in enumerate(groups):
-            for prefix in COURSE_GROUPS:
+            for prefix in PREFIXES:
                 if group.startswith(prefix) and group.removeprefix(prefix) not in known:
                     message = f"{owner} is in a group of a course that does not exist: {group}"
                     yield parts.fault((*path, number), message, _some(prefix + course for course in known))
@@ -245,7 +245,7 @@ def groups_belong_to_courses(parts: Parts) -> Iterator[Fault]:
 def rules_give_known_groups(parts: Parts) -> Iterator[Fault]:
     """A claim gives a role, or a course of this file; a group that nobody knows would give nothing, unseen."""
     courses = parts.named(("courses",), "id")
-    known = [*sorted(ROLE_GROUPS), *(prefix + course for prefix in COURSE_GROUPS for course in courses)]
+    known = [*sorted(ROLE_GROUPS), *(prefix + course for prefix in PREFIXES for course in courses)]
     for index, provider in parts.providers:
         for number, rule in enumerate(provider.rules):
             for place, group in enumerate(rule.groups):

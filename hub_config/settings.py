@@ -83,7 +83,9 @@ class DemoPersonSettings(Section):
     name: PersonName = Field(description="User name; not portal, nor beginning with course- or box-.")
     title: str = Field(min_length=1, max_length=80, description="What the pages call this person.")
     groups: tuple[GroupName, ...] = Field(
-        (), description="nbgrader-<course> for a student, formgrade-<course> for a teacher."
+        (),
+        description="nbgrader-<course> for a student, formgrade-<course> for who owns a course, grader-<course> and "
+        "reader-<course> for who grades or looks.",
     )
     operator: bool = Field(False, description="Whether this person operates the site.")
 

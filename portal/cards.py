@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from base.course_groups import CourseRole
 from portal.work import Work
 
 
@@ -39,6 +40,7 @@ class CourseCard:
         feedback_url: opens the feedback on that assignment.
         open_url: starts the person's server when needed and opens the course in it.
         formgrader_url: teachers only: starts and opens the course's formgrader; empty for students.
+        staff: teachers only: what they may do there.
         server_state: of the server behind this card's main button.
     """
 
@@ -52,4 +54,5 @@ class CourseCard:
     feedback_url: str
     open_url: str
     formgrader_url: str = ""
+    staff: CourseRole | None = None
     server_state: ServerState = ServerState.STOPPED

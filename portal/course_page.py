@@ -45,11 +45,12 @@ class CoursePage:
         course = self._site.courses.get(course_id)
         if course is None:
             raise absent()  # Withdrawn since it was decided.
-        role = Role.TEACHER if visitor.teaches(course_id) else Role.STUDENT
+        role = Role.TEACHER if visitor.role_in(course_id) is not None else Role.STUDENT
         card = await asyncio.to_thread(self._home.card, visitor, course_id, role, snapshot, language)
         about = course.description
         return {
             "course": card,
+            "owner": visitor.teaches(course_id),
             "about": about,
             "assistant": self._site.assistant_in(course_id),
             "outcomes": [in_language(outcome.text, language) for outcome in about.outcomes],

@@ -80,7 +80,7 @@ class Home:
     def _cards(self, visitor: Visitor, snapshot: Snapshot, language: str) -> list[CourseCard]:
         cards = []
         for course_id in self._site.courses:
-            if visitor.teaches(course_id):
+            if visitor.role_in(course_id) is not None:
                 cards.append(self.card(visitor, course_id, Role.TEACHER, snapshot, language))
             if visitor.studies(course_id):
                 cards.append(self.card(visitor, course_id, Role.STUDENT, snapshot, language))
@@ -104,6 +104,7 @@ class Home:
             feedback_url=self._site.feedback_url(course_id, following.id, visitor.name) if following else "",
             open_url=self._site.open_url(course_id, visitor.name),
             formgrader_url=self._site.formgrader_url(course_id, language) if teacher else "",
+            staff=visitor.role_in(course_id) if teacher else None,
             server_state=state_of(user.server) if user and user.server else ServerState.STOPPED,
         )
 

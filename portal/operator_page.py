@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from base.course_groups import STAFF, STUDENTS
 from ledger.sandboxes import SandboxState
 from ledger.use import Total
 from portal import request as page_request
@@ -16,7 +17,7 @@ from portal.errors import HubSilent
 from portal.health import Checks
 from portal.hub import Hub, HubUser
 from portal.pages import Context, LivePage
-from portal.people import COMPANIES, OPERATORS, STUDENTS, TEACHERS, Visitor
+from portal.people import COMPANIES, OPERATORS, Visitor
 from portal.servers import Running, running
 from portal.site import BOX_ACCOUNT, COURSE_ACCOUNT, SiteView
 from portal.snapshot import Snapshot
@@ -151,7 +152,7 @@ def roles_of(groups: tuple[str, ...]) -> tuple[str, ...]:
     found = []
     if any(group.startswith(STUDENTS) or group.startswith("students-") for group in groups):
         found.append("student")
-    if any(group.startswith(TEACHERS) or group == "teachers" for group in groups):
+    if any(group.startswith(tuple(STAFF)) or group == "teachers" for group in groups):
         found.append("teacher")
     if COMPANIES in groups:
         found.append("company")

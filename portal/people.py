@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-STUDENTS = "nbgrader-"
-TEACHERS = "formgrade-"
+from base.course_groups import OWNERS, STUDENTS, CourseRole, staff_role
+
 COMPANIES = "companies"
 OPERATORS = "operators"
 
@@ -38,12 +38,16 @@ class Visitor:
         return STUDENTS + course in self.groups
 
     def teaches(self, course: str) -> bool:
-        """Whether they are a teacher of the course."""
-        return TEACHERS + course in self.groups
+        """Whether the course is theirs to run: they own it."""
+        return OWNERS + course in self.groups
+
+    def role_in(self, course: str) -> CourseRole | None:
+        """What they may do on the course's grading pages; None for who may not come there."""
+        return staff_role(self.groups, course)
 
     def sees(self, course: str) -> bool:
         """Whether the course exists for them."""
-        return self.studies(course) or self.teaches(course)
+        return self.studies(course) or self.role_in(course) is not None
 
     @property
     def company(self) -> bool:

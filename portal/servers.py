@@ -53,7 +53,7 @@ def own_accounts(visitor: Visitor, courses: Iterable[str], boxes: Iterable[str] 
         courses: ids of the site's courses.
         boxes: ids of the person's active sandboxes.
     """
-    teaches = [COURSE_ACCOUNT + course for course in courses if visitor.teaches(course)]
+    teaches = [COURSE_ACCOUNT + course for course in courses if visitor.role_in(course) is not None]
     return [visitor.name, *teaches, *(f"{BOX_ACCOUNT}{box}-{visitor.name}" for box in boxes)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,8 @@ from base.paths import State
 from courses.catalogue import Course, in_language
 from grading.in_work import has_fetched
 from grading.store import Store
+from grading.terms import Rules
+from grading.terms_shelf import TermsShelf
 
 _ANSWER_SECONDS = 1.0
 
@@ -34,10 +36,15 @@ class Work:
         id: the assignment's id.
         title: in the person's language.
         minutes: how long it takes; 0 when the catalogue does not say.
-        deadline: until when it can be handed in on time; None when the teacher set none.
+        deadline: until when this person can hand it in on time; None when there is none.
         state: how far the student is.
         handed_in: for a teacher: how many students handed it in.
         late: whether the deadline is over and nothing was handed in.
+        rules: what holds for this person beside the deadline.
+        attempts_used: how often they handed it in.
+        percent_off: what is taken off for what they handed in last.
+        percent_now: what would be taken off if they handed in now.
+        closed: whether nothing is taken in from them now.
     """
 
     id: str
@@ -47,6 +54,11 @@ class Work:
     state: WorkState
     handed_in: int = 0
     late: bool = False
+    rules: Rules = field(default_factory=Rules)
+    attempts_used: int = 0
+    percent_off: float = 0
+    percent_now: float = 0
+    closed: bool = False
 
     @property
     def open(self) -> bool:
@@ -65,6 +77,7 @@ class Exchange:
     def __init__(self, store: Store, state: State) -> None:
         self._store = store
         self._state = state
+        self._terms = TermsShelf(state.exchange)
 
     def work(self, course: Course, person: str, language: str, *, teacher: bool = False) -> list[Work]:
         """The released assignments of a course, in teaching order.
@@ -82,11 +95,17 @@ class Exchange:
         order = [name for name in described if name in released]
         order += [name for name in released if name not in described]
         deadlines = self._deadlines(course_id)
+        terms = self._terms.of(course_id)
         now = datetime.now(UTC)
         found = []
         for name in order:
             state = self._state_of(course_id, name, person)
-            about, deadline = described.get(name), deadlines.get(name)
+            about, rules = described.get(name), terms.rules(name, person)
+            handed_in = [one.manifest.time for one in self._store.submissions(course_id, name, person)]
+            if rules.due is None and name not in terms.assignments:
+                # Set before the exchange knew of deadlines.
+                rules = replace(rules, due=deadlines.get(name))
+            deadline = rules.due
             unfinished = state in (WorkState.NOT_FETCHED, WorkState.IN_WORK)
             found.append(
                 Work(
@@ -97,6 +116,11 @@ class Exchange:
                     state=state,
                     handed_in=self._handed_in(course_id, name) if teacher else 0,
                     late=unfinished and deadline is not None and deadline < now,
+                    rules=rules,
+                    attempts_used=len(handed_in),
+                    percent_off=rules.standing(handed_in[-1], len(handed_in)).percent_off if handed_in else 0,
+                    percent_now=rules.standing(now, len(handed_in) + 1).percent_off,
+                    closed=not rules.open_to(now, len(handed_in)),
                 )
             )
         return found

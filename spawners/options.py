@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from base.course_groups import PREFIXES
 from base.messages import Message
 from spawners.failures import StartRefused
 from spawners.settings import Profile
@@ -13,7 +14,6 @@ SERVER_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 """What a person may call a server; the first has no name."""
 _SHOWN = 40
 _KNOWN = ("profile", "course")
-_OF_COURSES = ("nbgrader-", "formgrade-")
 
 
 def profiles_of(profiles: Sequence[Profile], groups: Collection[str]) -> list[Profile]:
@@ -77,7 +77,7 @@ def course_of(groups: Collection[str], options: Mapping[str, object]) -> str | N
     Returns:
         The course's id; None for what is for no course, or for several.
     """
-    own = {group.partition("-")[2] for group in groups if group.startswith(_OF_COURSES)}
+    own = {group.partition("-")[2] for group in groups if group.startswith(PREFIXES)}
     wanted = options.get("course")
     if isinstance(wanted, str) and wanted in own:
         return wanted

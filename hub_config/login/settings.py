@@ -46,8 +46,8 @@ class RuleSettings(Section):
     )
     groups: tuple[GroupName, ...] = Field(
         min_length=1,
-        description="students-mbo, students-hbo, students-wo, teachers, companies, operators, nbgrader-<course> or "
-        "formgrade-<course>.",
+        description="students-mbo, students-hbo, students-wo, teachers, companies, operators, nbgrader-<course>, "
+        "formgrade-<course>, grader-<course>, reader-<course>.",
     )
 
     @model_validator(mode="after")

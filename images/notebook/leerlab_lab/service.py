@@ -62,13 +62,13 @@ class Service:
         with self._request(method, path, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS + wait)) as answer:
             return _json(answer)
 
-    def tell(self, path: str, content: Any) -> Any:
-        """POST some JSON, answered by JSON.
+    def tell(self, path: str, content: Any, method: str = "POST") -> Any:
+        """Send some JSON, answered by JSON.
 
         Raises:
             ServiceError: refused or not reachable.
         """
-        with self._request("POST", path, json=content, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as answer:
+        with self._request(method, path, json=content, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as answer:
             return _json(answer)
 
     def send(self, method: str, path: str, files: list[PlainFile], **query: str) -> Any:

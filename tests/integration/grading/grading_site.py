@@ -95,6 +95,9 @@ class TestHub:
 
         async def user(request: Request) -> Response:
             model = self.tokens.get(asked(request))
+            if model is not None and "groups" not in model:
+                # A token always tells its owner's groups: jupyterhub/scopes.py, identify_scopes.
+                model = {**model, "groups": self.groups.get(str(model.get("name")), [])}
             return JSONResponse(model) if model else JSONResponse({"status": 403}, status_code=403)
 
         async def users(request: Request) -> Response:
@@ -106,6 +109,15 @@ class TestHub:
             about = {"title": self.titles[name]} if name in self.titles else None
             return JSONResponse({"kind": "user", "name": name, "groups": self.groups[name], "user_info": about})
 
+        async def group(request: Request) -> Response:
+            name = request.path_params["name"]
+            if asked(request) != self.service_token:
+                return JSONResponse({"status": 403}, status_code=403)
+            members = [who for who, groups in self.groups.items() if name in groups]
+            if not members:
+                return Response(status_code=404)
+            return JSONResponse({"kind": "group", "name": name, "users": members})
+
         async def info(request: Request) -> Response:
             return JSONResponse({"version": "6.1.1"})
 
@@ -116,6 +128,7 @@ class TestHub:
             routes=[
                 Route("/hub/api/user", user),
                 Route("/hub/api/users/{name}", users),
+                Route("/hub/api/groups/{name}", group),
                 Route("/hub/api/users/{name}/activity", activity, methods=["POST"]),
                 Route("/hub/api", info),
                 Route("/hub/api/", info),
@@ -209,6 +222,9 @@ def make_site(folder: Path, installation: Installation, slurm: Path) -> Site:
             "bram": ["nbgrader-alpha"],
             "carla": ["nbgrader-beta"],
             "docent": ["formgrade-alpha"],
+            "assistent": ["grader-alpha"],
+            "inspecteur": ["reader-alpha"],
+            "beta-docent": ["formgrade-beta"],
             "buiten": [],
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ import pytest
 from grading_scripts import API, LAB
 from grading_site import COURSES, HUB_ID, PROFILE, Site, last_json, wait_until
 from grading_slurm import RunningSlurm
-from grading_trees import MEDIA, NOTEBOOK, entry
+from grading_trees import MEDIA, NOTEBOOK, entry, tree
 
 from grading.configuration import ServiceConfiguration
 from grading.settings import GradingSettings
@@ -89,8 +90,12 @@ def test_what_a_student_has_done_is_kept_when_the_service_is_away(released: Site
 
 
 @contextmanager
-def service_process(site: Site, slurm: RunningSlurm) -> Iterator[subprocess.Popen[bytes]]:
-    """The service as `up` starts it: a process of its own, with its ledger."""
+def service_process(site: Site, slurm: RunningSlurm, within: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """The service as `up` starts it: a process of its own, with its ledger.
+
+    Args:
+        within: a command that runs it, such as one that gives it another file system.
+    """
     (site.state.secrets / "ledger-key").write_text("0" * 64)
     configuration = ServiceConfiguration(
         state=site.state.root,
@@ -108,7 +113,10 @@ def service_process(site: Site, slurm: RunningSlurm) -> Iterator[subprocess.Pope
     file.write_text(configuration.model_dump_json())
     with (site.state.logs / "grading.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "grading"], env={**os.environ, "LEERLAB_GRADING": str(file)}, stdout=log, stderr=log
+            [*within, sys.executable, "-m", "grading"],
+            env={**os.environ, "LEERLAB_GRADING": str(file)},
+            stdout=log,
+            stderr=log,
         )
 
     def up() -> bool:
@@ -132,12 +140,15 @@ def test_a_service_that_is_killed_while_students_hand_in_keeps_what_it_gave_a_re
     released.service.stop()
     receipts: list[dict[str, str]] = []
     token = released.hub.token("anna")
+    numbers = itertools.count()
 
     def hand_in() -> None:
         with released.client(token) as client:
             while True:
+                content = str(next(numbers)).encode()  # the same files again would be the same hand-in
+                data = tree(entry("werk.ipynb", content), content=content)
                 try:
-                    answer = client.post(f"{WEEK}/submissions", content=NOTEBOOK, headers=HEADERS)
+                    answer = client.post(f"{WEEK}/submissions", content=data, headers=HEADERS)
                 except httpx.TransportError:
                     return
                 receipts.append(answer.json())
@@ -155,7 +166,7 @@ def test_a_service_that_is_killed_while_students_hand_in_keeps_what_it_gave_a_re
         stamps = {deposit.manifest.stamp for deposit in kept}
         assert {receipt["submission"] for receipt in receipts} <= stamps
         for deposit in kept:
-            assert (deposit.files / "werk.ipynb").read_bytes() == b"x"
+            assert (deposit.files / "werk.ipynb").read_bytes().isdigit()
         incoming = released.state.exchange / "incoming" / "service"
         assert not incoming.exists() or not list(incoming.iterdir())
         with released.client(token) as client:

@@ -44,7 +44,7 @@ c.JupyterHub.services = [
     {"name": "starter", "api_token": os.environ["STARTER_TOKEN"]},
 ]
 c.JupyterHub.load_roles = [
-    {"name": "grading", "scopes": ["read:users:name", "read:users:groups"], "services": ["grading"]},
+    {"name": "grading", "scopes": ["read:users:name", "read:users:groups", "read:groups"], "services": ["grading"]},
     {"name": "starter", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["starter"]},
 ]
 c.JupyterHub.spawner_class = "simple"
@@ -97,9 +97,18 @@ async def test_a_server_s_own_token_names_its_owner_and_a_narrow_token_does_not_
         caller = await asks.caller(f"token {token}")
         assert (caller.name, caller.studies, caller.teaches) == ("anna", {"alpha"}, {"beta"})
         assert caller.account == ""
+        assert await asks.students("alpha") == {"anna": "anna"} and await asks.students("gamma") == {}
+        assert [await asks.owns(*of) for of in (("anna", "beta"), ("anna", "alpha"), ("bram", "beta"))] == [
+            True,
+            False,
+            False,
+        ]
         narrow = hub.post("users/anna/tokens", content=json.dumps({"scopes": ["access:servers!user=anna"]})).json()
         with pytest.raises(NotAllowed):
             await asks.caller(f"token {narrow['token']}")
+        # By such a token a course's server knows its visitor's groups, and from them the role.
+        about = hub.get("user", headers={"Authorization": f"token {narrow['token']}"}).json()
+        assert sorted(about["groups"]) == ["formgrade-beta", "nbgrader-alpha"]
         with pytest.raises(NotIdentified):
             await asks.caller("token niet-van-hier")
     finally:

@@ -7,14 +7,15 @@ import hashlib
 import json
 import os
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from grading.errors import Conflict, DiskFull, NotFound, TooLarge, WrongTree
+from grading.errors import Conflict, DiskFull, NoAttemptsLeft, NotFound, TooLarge, TooLate, WrongTree
 from grading.manifest import Remembered
-from grading.store import MOST_SUBMISSIONS, Incoming, Store
+from grading.store import MOST_SUBMISSIONS, Deposit, Incoming, Store
+from grading.terms import LatePolicy, Penalty, Rules
 from grading.tree import TreeLimits, digest
 
 LIMITS = TreeLimits(total=10_000, files=5)
@@ -74,10 +75,11 @@ def test_the_same_sending_twice_is_one_submission(store: Store) -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_change_the_order(tmp_path: Path) -> None:
-    times = iter([datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
-    store = Store(tmp_path, LIMITS, now=lambda: next(times))
+    now = [datetime(2026, 1, 2, tzinfo=UTC)]
+    store = Store(tmp_path, LIMITS, now=lambda: now[0])
     store.release("alpha", "week-1", sent(store, tree(werk_ipynb="{}")), by="course-alpha")
     first = store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="1")))
+    now[0] = datetime(2026, 1, 1, tzinfo=UTC)
     second = store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="2")))
     assert second.manifest.time > first.manifest.time
     assert store.submissions("alpha", "week-1", "anna")[-1] == second
@@ -176,10 +178,10 @@ def test_too_much_is_refused_before_any_of_it_is_stored(store: Store, tmp_path: 
 @pytest.mark.attack
 def test_one_student_cannot_fill_the_disk_with_submissions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grading.store.MOST_SUBMISSIONS", 3)
-    for _ in range(3):
-        store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="1")))
+    for number in range(3):
+        store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb=str(number))))
     with pytest.raises(TooLarge):
-        store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="1")))
+        store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="4")))
     store.submit("alpha", "week-1", "bram", sent(store, tree(werk_ipynb="1")))
     assert MOST_SUBMISSIONS >= 100
 
@@ -241,3 +243,47 @@ def test_one_manifest_is_remembered_however_much_it_lists(store: Store) -> None:
     remembered, folder = Remembered(most=1), store.release_of("alpha", "week-1").folder
     remembered.put(folder, store.release_of("alpha", "week-1").manifest)
     assert remembered.get(folder) == store.release_of("alpha", "week-1").manifest
+
+
+def test_the_same_files_within_a_minute_are_the_same_hand_in_and_cost_no_attempt(tmp_path: Path) -> None:
+    now = [datetime(2026, 1, 2, tzinfo=UTC)]
+    store = Store(tmp_path, LIMITS, now=lambda: now[0])
+    store.release("alpha", "week-1", sent(store, tree(werk_ipynb="{}")), by="course-alpha")
+    twice = Rules(attempts=2)
+
+    def hand_in(text: str, key: str = "") -> Deposit:
+        return store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb=text)), key=key, rules=twice)
+
+    first = hand_in("1", key="k")
+    now[0] += timedelta(seconds=59)
+    assert hand_in("1", key="other") == first
+    second = hand_in("2")
+    assert (second.manifest.attempt, second.manifest.attempts) == (2, 2)
+    # A click too many on the last attempt gives the same receipt, and so does sending that again.
+    assert hand_in("2") == second and hand_in("1", key="k") == first
+    for text in ("3", "1"):
+        store.must_be_taken_in("alpha", "week-1", "anna", key="", rules=twice)  # it may yet be the same files
+        with pytest.raises(NoAttemptsLeft):
+            hand_in(text)
+    now[0] += timedelta(minutes=1)
+    with pytest.raises(NoAttemptsLeft):
+        store.must_be_taken_in("alpha", "week-1", "anna", key="", rules=twice)
+    with pytest.raises(NoAttemptsLeft):
+        hand_in("2")
+    assert store.submissions("alpha", "week-1", "anna") == [first, second]
+
+
+def test_what_comes_too_late_is_not_kept_and_what_is_late_says_so(tmp_path: Path) -> None:
+    now = [datetime(2026, 1, 2, tzinfo=UTC)]
+    store = Store(tmp_path, LIMITS, now=lambda: now[0])
+    store.release("alpha", "week-1", sent(store, tree(werk_ipynb="{}")), by="course-alpha")
+    late = LatePolicy(days=2, penalty=Penalty.PER_DAY, percent=10)
+    rules = Rules(due=datetime(2026, 1, 1, tzinfo=UTC), late=late)
+    kept = store.submit("alpha", "week-1", "anna", sent(store, tree(werk_ipynb="1")), rules=rules).manifest
+    assert (kept.late_seconds, kept.percent_off, kept.attempt) == (86400, 10, 1)
+    now[0] = datetime(2026, 1, 3, 0, 0, 1, tzinfo=UTC)
+    with pytest.raises(TooLate):
+        store.must_be_taken_in("alpha", "week-1", "bram", key="", rules=rules)
+    with pytest.raises(TooLate):
+        store.submit("alpha", "week-1", "bram", sent(store, tree(werk_ipynb="1")), rules=rules)
+    assert store.submissions("alpha", "week-1", "bram") == []

@@ -12,12 +12,14 @@ ROLES = {
     "nobody's": frozenset[str](),
     "student": frozenset({"nbgrader-alpha"}),
     "teacher": frozenset({"formgrade-alpha"}),
+    "grader": frozenset({"grader-alpha"}),
+    "reader": frozenset({"reader-alpha"}),
     "company": frozenset({"companies"}),
     "operator": frozenset({"operators"}),
 }
 MAY = {
     Who.PERSON: set(ROLES),
-    Who.COURSE: {"student", "teacher"},
+    Who.COURSE: {"student", "teacher", "grader", "reader"},
     Who.TEACHER: {"teacher"},
     Who.COMPANY: {"company"},
     Who.OPERATOR: {"operator"},
@@ -44,7 +46,7 @@ def test_another_course_and_one_that_does_not_exist_look_the_same(course: str) -
 
 
 def test_a_group_of_a_course_that_the_site_does_not_give_opens_nothing() -> None:
-    stranger = Visitor("a", "a", frozenset({"nbgrader-gamma", "formgrade-"}))
+    stranger = Visitor("a", "a", frozenset({"nbgrader-gamma", "grader-gamma", "formgrade-", "reader-"}))
     assert refused(TABLE["course"], stranger, {"course": "gamma"}, COURSES) == 404
     assert refused(TABLE["course"], stranger, {"course": ""}, COURSES) == 404
 

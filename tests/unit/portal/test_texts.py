@@ -66,8 +66,16 @@ def codes_of_python() -> Iterator[str]:
                     yield node.value
 
 
+def texts_of_course_server() -> Iterator[str]:
+    """What its code hands on to be said later: `text_of_page(...)`."""
+    for path in (CODE / "images/notebook/leerlab_lab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "text_of_page":
+                yield ast.literal_eval(node.args[0])
+
+
 def used() -> set[str]:
-    return texts_of_templates() | set(codes_of_python())
+    return texts_of_templates() | set(codes_of_python()) | set(texts_of_course_server())
 
 
 def parameters(text: str) -> list[str]:

@@ -12,6 +12,8 @@ import pytest
 from base.paths import State
 from courses.catalogue import Course
 from grading.store import Store
+from grading.terms import AssignmentTerms, Extension, HandIn, LatePolicy, Penalty, Terms
+from grading.terms_shelf import TermsShelf
 from grading.tree import TreeLimits
 from portal.home import next_of
 from portal.work import Exchange, Work, WorkState
@@ -29,12 +31,15 @@ class Site:
         self.course = Course.load(FOLDER)
         self.files = root / "files"
         self.files.mkdir()
+        self.handed_in = 0
         (self.files / "herken-ai.ipynb").write_text("{}")
 
     def release(self, name: str = "herken-ai") -> None:
         self.store.release(COURSE, name, self.store.incoming_copy(self.files), by="docent")
 
     def hand_in(self, person: str = "sanne") -> str:
+        self.handed_in += 1
+        (self.files / "herken-ai.ipynb").write_text(str(self.handed_in))
         incoming = self.store.incoming_copy(self.files)
         return self.store.submit(COURSE, "herken-ai", person, incoming).manifest.stamp
 
@@ -108,6 +113,29 @@ def test_a_deadline_that_is_over_is_late_only_for_who_did_not_hand_in(site: Site
     assert site.work()[0].late
     site.hand_in()
     assert not site.work()[0].late
+
+
+def test_a_student_sees_what_holds_for_them_before_they_hand_in(site: Site) -> None:
+    site.release()
+    now = datetime.now(UTC)
+    due, own = now - timedelta(hours=30), now + timedelta(hours=2)
+    late = LatePolicy(days=3, penalty=Penalty.PER_DAY, percent=10)
+    given = Extension(due=own, attempts=1, reason="x", by="docent", given=now)
+
+    def changed(terms: Terms) -> Terms:
+        one = AssignmentTerms(due=due, extensions={"jelmer": given})
+        return terms.model_copy(update={"chosen": HandIn(late=late, attempts=2), "assignments": {"herken-ai": one}})
+
+    TermsShelf(site.state.exchange).change(COURSE, "docent", changed)
+    (work,) = site.work()
+    assert (work.deadline, work.late, work.percent_now, work.closed) == (due, True, 20, False)
+    assert (work.rules.attempts, work.attempts_used, work.rules.extended) == (2, 0, False)
+    site.hand_in()
+    (work,) = site.work()
+    assert (work.percent_off, work.attempts_used, work.closed) == (20, 1, False)
+    (other,) = site.exchange.work(site.course, "jelmer", "nl")
+    assert (other.deadline, other.late, other.percent_now, other.rules.attempts) == (own, False, 0, 1)
+    assert other.rules.extended
 
 
 def test_a_broken_gradebook_hides_deadlines_and_nothing_else(site: Site) -> None:

@@ -10,11 +10,11 @@ from leerlab_lab.exchange import (
     ServiceSubmit,
 )
 from leerlab_lab.feedback import NOTEBOOKS, FeedbackPages, HideHiddenTests
+from leerlab_lab.late import LatePenalties
 from leerlab_lab.preprocessors import WalledExecute
 from leerlab_lab.restoring import RestoreCells
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
-    AssignLatePenalties,
     CheckCellMetadata,
     ClearHiddenTests,
     ClearMarkScheme,
@@ -50,7 +50,7 @@ c.Autograde.autograde_preprocessors = [
     ClearMetadataPreprocessor,
     LimitOutput,
     SaveAutoGrades,
-    AssignLatePenalties,
+    LatePenalties,
     CheckCellMetadata,
 ]
 # Without InstantiateTests, which would start a kernel next to the gradebook.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.exchange.abc import ExchangeCollect
 from nbgrader.utils import parse_utc
 
 from leerlab_lab.exchange.base import ServiceExchange
+from leerlab_lab.late import Standings, standings_of
 from leerlab_lab.service import ServiceError
 
 
@@ -27,8 +26,8 @@ class ServiceCollect(ServiceExchange, ExchangeCollect):
         by_student: dict[str, list[dict[str, Any]]] = {}
         for item in self.service.ask("GET", "/exchange/submissions", **query):
             by_student.setdefault(item["student"], []).append(item)
-        due = self._due() if self.before_duedate else None
-        self.chosen = [_choose(items, due) for _, items in sorted(by_student.items())]
+        standings = standings_of(self.course, self.assignment) if self.before_duedate else None
+        self.chosen = [_choose(items, standings) for _, items in sorted(by_student.items())]
 
     def init_dest(self) -> None:
         """Each student has a folder of their own."""
@@ -49,14 +48,6 @@ class ServiceCollect(ServiceExchange, ExchangeCollect):
                 failed.append(item["student"])
         if failed:
             self.fail(f"Not collected: {', '.join(failed)}. All others were. Collect again.")
-
-    def _due(self) -> datetime | None:
-        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
-            try:
-                due: datetime | None = gradebook.find_assignment(self.assignment).duedate
-            except MissingEntry:
-                return None
-        return due
 
     def _collect(self, item: dict[str, Any]) -> None:
         student = item["student"]
@@ -83,7 +74,9 @@ class ServiceCollect(ServiceExchange, ExchangeCollect):
         self.log.info("Collected submission: %s %s %s", student, self.assignment, item["timestamp"])
 
 
-def _choose(items: list[dict[str, Any]], due: datetime | None) -> dict[str, Any]:
+def _choose(items: list[dict[str, Any]], standings: Standings | None) -> dict[str, Any]:
+    """The newest; with standings, the newest that was in time for the student's own deadline, if there is one."""
     items = sorted(items, key=lambda item: str(item["submission"]))
-    in_time = [item for item in items if due is not None and parse_utc(item["timestamp"]) <= due]
+    of_student = standings["students"].get(items[0]["student"], {}) if standings else {}
+    in_time = [item for item in items if of_student.get(item["timestamp"], {}).get("late_seconds") == 0]
     return (in_time or items)[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from nbgrader.exchange.abc import ExchangeSubmit
@@ -39,6 +40,14 @@ class ServiceSubmit(ServiceExchange, ExchangeSubmit):
         kept.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
         self.log.info("Submitted as: %s %s %s", self.course, self.assignment, self.timestamp)
         self.log.info("Receipt: %s (sha256 %s)", kept, receipt["sha256"])
+        if receipt["late_seconds"]:
+            self.log.warning(
+                "Late by %s: %g%% of the points is taken off.",
+                timedelta(seconds=receipt["late_seconds"]),
+                receipt["percent_off"],
+            )
+        if receipt["attempts"]:
+            self.log.info("Attempt %d of %d; the last one counts.", receipt["attempt"], receipt["attempts"])
 
     def _compare_notebooks(self, files: list[PlainFile]) -> None:
         expected = {path for path in self.release["files"] if path.endswith(".ipynb")}

@@ -7,6 +7,7 @@ course's gradebook.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from nbgrader.server_extensions.formgrader import apihandlers, handlers
 from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from tornado import web
 
-from leerlab_lab.formgrader.actions import Assignment, ClassRuns, Deadline, Grading
+from leerlab_lab.formgrader.access import REFUSED, ROLE_SECONDS, Guard
+from leerlab_lab.formgrader.actions import Assignment, ClassRuns, Grading
 from leerlab_lab.formgrader.course_pages import (
     AssignmentsPage,
     HandedInPage,
@@ -27,11 +29,20 @@ from leerlab_lab.formgrader.course_pages import (
     MarkingPage,
     NotebooksPage,
     NotebookWorkPage,
+    RefusedPage,
     StudentPage,
     StudentsPage,
 )
+from leerlab_lab.formgrader.hand_in import (
+    Deadline,
+    Extensions,
+    ExtensionsPage,
+    HandInPage,
+    HandInRules,
+    tell_old_deadlines,
+)
 from leerlab_lab.formgrader.look import PAGES, STATIC, Surroundings
-from leerlab_lab.formgrader.marks import Grade, WorkPage
+from leerlab_lab.formgrader.marks import Comment, Grade, WorkPage
 from leerlab_lab.formgrader.names import Names
 from leerlab_lab.pages import SafePages
 
@@ -85,6 +96,8 @@ class CourseSingleUser(JupyterHubSingleUser):
         config.contents_manager_class = NoContents
         config.terminals_enabled = False
         config.default_url = "/formgrader"
+        # How long the hub's word on a person's groups is kept.
+        server.config.HubOAuth.cache_max_age = ROLE_SECONDS
         config.tornado_settings = {
             "headers": {
                 "Content-Security-Policy": PAGE_POLICY,
@@ -126,10 +139,12 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
     Args:
         surroundings: the site around the course.
     """
-    page = {"surroundings": surroundings, "names": Names(surroundings.id)}
+    around = {"surroundings": surroundings}
+    page = {**around, "names": Names(surroundings.id)}
     return [
         (r"/formgrader/?", Home, page),
         (r"/formgrader/language", LanguageSwitch, page),
+        (REFUSED, RefusedPage, page),
         (r"/formgrader/portal/([a-z-]+\.(?:css|svg))", Kept, {"path": str(PAGES / "static")}),
         (r"/formgrader/own/([a-z-]+\.(?:css|js))", Kept, {"path": str(STATIC)}),
         (r"/formgrader/manage_assignments/?", AssignmentsPage, page),
@@ -137,6 +152,8 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/gradebook/?", MarkingPage, page),
         (r"/formgrader/gradebook/([^/]+)/?", NotebooksPage, page),
         (r"/formgrader/gradebook/([^/]+)/([^/]+)/?", NotebookWorkPage, page),
+        (r"/formgrader/hand_in/?", HandInPage, page),
+        (r"/formgrader/extensions/([^/]+)/?", ExtensionsPage, page),
         (r"/formgrader/manage_students/?", StudentsPage, page),
         (r"/formgrader/manage_students/([^/]+)/?", StudentPage, page),
         (r"/formgrader/manage_students/([^/]+)/([^/]+)/?", StudentPage, page),
@@ -144,8 +161,11 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/submissions/(.*)", Submissions),
         (r"/formgrader/api/assignment/([^/]+)", Assignment),
         (r"/formgrader/api/grade/([^/]+)", Grade),
+        (r"/formgrader/api/comment/([^/]+)", Comment),
         (_ASSIGNMENT + "class_run", ClassRuns),
-        (_ASSIGNMENT + "deadline", Deadline, {"time_zone": surroundings.time_zone}),
+        (_ASSIGNMENT + "deadline", Deadline, around),
+        (_STUDENT + "extension", Extensions, around),
+        (r"/formgrader/api/hand_in", HandInRules, around),
         (_ASSIGNMENT + "assign", Grading, {"action": "generate_assignment"}),
         (_ASSIGNMENT + "unrelease", Grading, {"action": "unrelease"}),
         (_ASSIGNMENT + "release", Grading, {"action": "release_assignment"}),
@@ -192,6 +212,10 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     formgrader.initialize([])
     formgrader.init_tornado_settings(server.web_app)
     formgrader.init_handlers(server.web_app)
+    around = Surroundings.given()
+    Guard(around, server.base_url).stand_before(server.web_app)
+    telling = (around.id, formgrader.coursedir.db_url)
+    threading.Thread(target=tell_old_deadlines, args=telling, name="old deadlines", daemon=True).start()
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

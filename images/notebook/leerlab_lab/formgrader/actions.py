@@ -1,4 +1,4 @@
-"""What a teacher does to an assignment: nbgrader's long actions, and the deadline."""
+"""What a teacher does to an assignment: nbgrader's long actions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
+from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.server_extensions.formgrader import apihandlers
@@ -15,8 +15,9 @@ from nbgrader.server_extensions.formgrader.base import BaseApiHandler
 from tornado import web
 
 from leerlab_lab.formgrader.class_run import ClassRun
-from leerlab_lab.formgrader.look import from_input
 from leerlab_lab.halves import changed
+from leerlab_lab.late import settle_all, standings_of
+from leerlab_lab.service import ServiceError
 
 
 class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
@@ -41,6 +42,13 @@ class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
         # A course directory of its own: nbgrader changes it while it works, and other requests read the shared one.
         app = self.coursedir.parent
         api = NbGraderAPI(CourseDirectory(parent=app), self.authenticator, parent=app)
+        if self._action == "generate_feedback":
+            try:
+                standings = standings_of(self.coursedir.course_id, names[0])
+            except ServiceError as error:
+                return {"success": False, "error": str(error)}
+            with Gradebook(self.db_url, self.coursedir.course_id) as book:
+                settle_all(book, names[0], standings)
         return getattr(api, self._action)(*names)
 
 
@@ -91,29 +99,6 @@ class ClassRuns(BaseApiHandler):  # type: ignore[misc]
             raise web.HTTPError(404)
         run.cancel()
         self.write(run.told())
-
-
-class Deadline(BaseApiHandler):  # type: ignore[misc]
-    """Until when an assignment can be handed in on time."""
-
-    def initialize(self, time_zone: str) -> None:
-        """Args:
-        time_zone: whose clock the teacher's field shows.
-        """
-        self._zone = ZoneInfo(time_zone)
-
-    @web.authenticated
-    def post(self, assignment: str) -> None:
-        """Set it as `{"due": "2026-12-01T23:59"}`, or take it away with an empty text."""
-        given: Any = self.get_json_body()
-        if self.api.get_assignment(assignment) is None:
-            raise web.HTTPError(404)
-        try:
-            due = from_input(str(given["due"]), self._zone)
-        except (KeyError, TypeError, ValueError):
-            raise web.HTTPError(400) from None
-        self.gradebook.update_or_create_assignment(assignment, duedate=due.replace(tzinfo=None) if due else None)
-        self.write({"success": True})
 
 
 class Assignment(apihandlers.AssignmentHandler):  # type: ignore[misc]

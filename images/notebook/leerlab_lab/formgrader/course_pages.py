@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,21 +13,25 @@ from nbgrader.api import MissingEntry
 from nbgrader.server_extensions.formgrader.base import BaseHandler
 from tornado import web
 
+from leerlab_lab.formgrader.access import Role, role_here
 from leerlab_lab.formgrader.actions import ClassRuns
 from leerlab_lab.formgrader.look import (
     COOKIE,
     LANGUAGES,
     Surroundings,
     Words,
-    chosen_language,
     environment,
+    language_of,
     local_input,
     static_version,
 )
 from leerlab_lab.formgrader.names import Names
 from leerlab_lab.halves import changed
+from leerlab_lab.late import penalties
+from leerlab_lab.service import Service, ServiceError
 
 _YEAR_DAYS = 365
+log = logging.getLogger("leerlab.pages")
 
 
 class CoursePage(BaseHandler):
@@ -45,10 +51,7 @@ class CoursePage(BaseHandler):
     def words(self) -> Words:
         """The person's language, on the site's clock."""
         given = self.surroundings
-        language = chosen_language(
-            self.get_cookie(COOKIE), self.request.headers.get("Accept-Language", ""), given.language
-        )
-        return Words(language, ZoneInfo(given.time_zone))
+        return Words(language_of(self, given.language), ZoneInfo(given.time_zone))
 
     def assignment_title(self, assignment: str) -> str:
         """An assignment's title in the catalogue, else its id."""
@@ -91,6 +94,8 @@ class CoursePage(BaseHandler):
                 course_title=given.course[words.language],
                 back_url=back,
                 place=self.place,
+                owns=role_here(self).reaches(Role.OWNER),
+                grades=role_here(self).reaches(Role.GRADER),
                 csrf=self.xsrf_token.decode(),
                 words=words,
                 title_of=self.assignment_title,
@@ -113,7 +118,16 @@ class AssignmentsPage(CoursePage):
             {**one, "due_input": local_input(one["duedate"], zone), "ready": one["release_path"] is not None}
             for one in self.api.get_assignments()
         ]
-        self.show("assignments.html", assignments=assignments)
+        self.show("assignments.html", assignments=assignments, terms=await self.terms())
+
+    async def terms(self) -> dict[str, Any] | None:
+        """Attempts and extensions by assignment; None while the exchange does not answer."""
+        try:
+            found = await asyncio.to_thread(Service().ask, "GET", f"/exchange/courses/{self.surroundings.id}/terms")
+        except ServiceError as error:
+            log.warning("Attempts and extensions are not known now: %s", error)
+            return None
+        return dict(found["assignments"])
 
 
 class HandedInPage(CoursePage):
@@ -131,7 +145,16 @@ class HandedInPage(CoursePage):
         handed_in.sort(key=lambda one: names[one["student"]].casefold())
         waiting = sum(changed(self.coursedir, assignment, one["student"]) for one in handed_in)
         run = ClassRuns.seen(assignment)
-        self.show("handed_in.html", assignment=assignment, handed_in=handed_in, names=names, waiting=waiting, run=run)
+        late = penalties(self.gradebook, assignment)
+        self.show(
+            "handed_in.html",
+            assignment=assignment,
+            handed_in=handed_in,
+            names=names,
+            waiting=waiting,
+            run=run,
+            late=late,
+        )
 
 
 class MarkingPage(CoursePage):
@@ -211,11 +234,22 @@ class StudentPage(CoursePage):
         names = await self.people([about])
         work = [one for one in self.api.get_student_submissions(student) if assignment in {"", one["name"]}]
         notebooks = {one["name"]: self.api.get_student_notebook_submissions(student, one["name"]) for one in work}
+        late = {one["name"]: penalties(self.gradebook, one["name"]).get(student, 0) for one in work}
         only = notebooks.get(assignment, [])
         if len(only) == 1 and only[0]["id"]:
             self.redirect(f"{self.base_url}/formgrader/submissions/{quote(only[0]['id'], safe='')}/")
             return
-        self.show("student.html", student=student, name=names[student], work=work, notebooks=notebooks)
+        self.show("student.html", student=student, name=names[student], work=work, notebooks=notebooks, late=late)
+
+
+class RefusedPage(CoursePage):
+    """For who came here and has no role in the course, or has it no longer."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """The page."""
+        self.set_status(403)
+        self.show("refused.html")
 
 
 class LanguageSwitch(CoursePage):

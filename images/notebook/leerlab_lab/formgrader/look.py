@@ -64,12 +64,27 @@ def catalogue(language: str) -> Translations:
     return Translations(fp=cast("Any", compiled))
 
 
+def text_of_page(text: str) -> str:
+    """Marks a text of the catalogue that code hands on, to be said in a person's language later."""
+    return text
+
+
 def chosen_language(cookie: str | None, accepted: str, otherwise: str) -> str:
     """The language that the person chose here, else the first of ours that the browser asks for, else the site's."""
     if cookie in LANGUAGES:
         return cookie
     asked = [part.strip().partition(";")[0].partition("-")[0].lower() for part in accepted.split(",")]
     return next((language for language in asked if language in LANGUAGES), otherwise)
+
+
+def language_of(handler: Any, otherwise: str) -> str:
+    """The language of a request's person.
+
+    Args:
+        handler: tornado's, of the request.
+        otherwise: the site's language.
+    """
+    return chosen_language(handler.get_cookie(COOKIE), handler.request.headers.get("Accept-Language", ""), otherwise)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,8 @@ def local_input(when: str | None, zone: ZoneInfo) -> str:
     """A time of nbgrader's as a browser's field for day and time wants it, on the site's clock."""
     if not when:
         return ""
-    return datetime.fromisoformat(when).replace(tzinfo=UTC).astimezone(zone).strftime("%Y-%m-%dT%H:%M")
+    read = datetime.fromisoformat(when)
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(zone).strftime("%Y-%m-%dT%H:%M")
 
 
 def from_input(text: str, zone: ZoneInfo) -> datetime | None:

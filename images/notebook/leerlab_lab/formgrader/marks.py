@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,10 @@ from tornado import web
 
 from leerlab_lab.formgrader.course_pages import CoursePage
 from leerlab_lab.formgrader.look import catalogue
+from leerlab_lab.late import settle, standings_of
+from leerlab_lab.service import ServiceError
+
+log = logging.getLogger("leerlab.marks")
 
 
 class WorkPage(CoursePage):
@@ -52,6 +59,7 @@ class WorkPage(CoursePage):
             after=order[here + 1] if 0 <= here < len(order) - 1 else "",
             score=found.score,
             max_score=found.max_score,
+            late=found.late_submission_penalty or 0,
             cells=self._cells(file),
         )
 
@@ -68,7 +76,7 @@ class Grade(apihandlers.GradeHandler):  # type: ignore[misc]  # nbgrader has no 
     """A score, which nbgrader's page would cut down to the maximum without a word."""
 
     @web.authenticated
-    def put(self, grade_id: str) -> None:
+    async def put(self, grade_id: str) -> None:
         """Keep a score that is possible; answer 422 and what is possible to another."""
         try:
             grade = self.gradebook.find_grade_by_id(grade_id)
@@ -81,7 +89,60 @@ class Grade(apihandlers.GradeHandler):  # type: ignore[misc]  # nbgrader has no 
             self.set_status(422)
             self.write({"max_score": grade.max_score})
             return
-        super().put(grade_id)
+        if seen_before(self, grade, given, ("manual_score", "extra_credit", "auto_score")):
+            super().put(grade_id)
+            await self._late(grade.notebook.assignment)
+
+    async def _late(self, submission: Any) -> None:
+        """What is taken off for late work follows the score; where the exchange does not answer, with the feedback."""
+        if not submission.total_seconds_late:
+            return
+        course, assignment = self.coursedir.course_id, submission.assignment.name
+        try:
+            standings = await asyncio.to_thread(standings_of, course, assignment)
+        except ServiceError as error:
+            log.warning("What late work costs is not known now: %s", error)
+            return
+        settle(self.gradebook, assignment, submission.student.id, standings)
+        self.gradebook.db.commit()
+
+
+class Comment(apihandlers.CommentHandler):  # type: ignore[misc]
+    """A comment, which two graders may be writing at once."""
+
+    @web.authenticated
+    def put(self, comment_id: str) -> None:
+        """Keep a comment."""
+        try:
+            comment = self.gradebook.find_comment_by_id(comment_id)
+        except MissingEntry:
+            raise web.HTTPError(404) from None
+        given: Any = self.get_json_body()
+        if not isinstance(given, dict) or not isinstance(given.get("manual_comment"), str | None):
+            raise web.HTTPError(400)
+        if seen_before(self, comment, given, ("manual_comment", "auto_comment")):
+            super().put(comment_id)
+
+
+def seen_before(handler: Any, kept: Any, given: dict[str, Any], fields: Sequence[str]) -> bool:
+    """Whether what is to be replaced is what the person saw; else they are told, by 409, what is kept now.
+
+    Args:
+        handler: of the request; the gradebook's session is its own.
+        kept: the grade or comment in the gradebook.
+        given: the request's body; without `seen`, a program asks, which replaces whatever there is.
+        fields: what the person saw and another may have changed.
+    """
+    handler.gradebook.db.refresh(kept)
+    seen = given.get("seen")
+    if not isinstance(seen, dict):
+        return True
+    now = kept.to_dict()
+    if all(seen.get(name) == now[name] for name in fields):
+        return True
+    handler.set_status(409)
+    handler.write({"code": "grading.changed", "now": now})
+    return False
 
 
 def _possible(score: object, most: float | None) -> bool:

@@ -32,15 +32,16 @@ function tell(title, text, log, ends) {
 
 async function run(button, calls) {
   const goesOn = "goesOn" in button.dataset, logs = [];
-  let failed = 0, silent = false;
+  let failed = 0, silent = false, refused = "";
   changed = true;
   for (const [index, [method, address, content]] of calls.entries()) {
     tell(told.dataset.busy, goesOn && calls.length > 1 ? `${index + 1} / ${calls.length}` : "", "", false);
     try {
       const { ok, status, found } = await call(method, address, content);
       if (found.log) logs.push(found.log);
+      if (found.said) refused = found.said;
       if (found.error) logs.push(found.error);
-      if (!ok) logs.push(`HTTP ${status}`);
+      if (!ok && !refused) logs.push(`HTTP ${status}`);
       if (!ok || !found.success) failed += 1;
     } catch (error) {
       logs.push(String(error));
@@ -51,9 +52,9 @@ async function run(button, calls) {
   }
   const title = failed ? told.dataset.badly : told.dataset.well;
   const count = goesOn && calls.length > 1 ? `${told.dataset.failed} ${failed} / ${calls.length}` : "";
-  const text = silent ? told.dataset.silent : failed ? count || told.dataset.why : button.dataset.said;
+  const text = silent ? told.dataset.silent : refused ? refused : failed ? count || told.dataset.why : button.dataset.said;
   tell(title, text, logs.join("\n"), true);
-  parts.details.open = Boolean(failed) && !silent;
+  parts.details.open = Boolean(failed) && !silent && !refused;
 }
 
 for (const button of document.querySelectorAll("[data-post]")) {
@@ -93,7 +94,30 @@ for (const section of document.querySelectorAll("[data-run]")) {
 for (const form of document.querySelectorAll("[data-deadline]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    run(form, [["POST", form.dataset.deadline, { due: form.elements.due.value }]]);
+    const { due, attempts } = form.elements;
+    run(form, [["POST", form.dataset.deadline, { due: due.value, ...(attempts ? { attempts: attempts.value } : {}) }]]);
+  });
+}
+// Rules for handing in: a form's fields as they are; for one student, the address says for whom.
+const fields = (form) => Object.fromEntries(new FormData(form));
+for (const form of document.querySelectorAll("[data-send]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(form, [["POST", form.dataset.send, fields(form)]]);
+  });
+}
+for (const form of document.querySelectorAll("[data-extend]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { student, ...rest } = fields(form);
+    run(form, [["POST", `${form.dataset.extend}/${encodeURIComponent(student)}/extension`, rest]]);
+  });
+}
+for (const button of document.querySelectorAll("[data-delete], [data-post-json]")) {
+  button.addEventListener("click", () => {
+    if (button.dataset.ask && !window.confirm(button.dataset.ask)) return;
+    const { delete: gone, postJson } = button.dataset;
+    run(button, [gone ? ["DELETE", gone] : ["POST", postJson, {}]]);
   });
 }
 close.addEventListener("click", () => told.close());

@@ -3,6 +3,7 @@ import { call } from "./grading.js";
 
 const work = document.getElementById("work");
 const api = work?.dataset.api;
+const looking = work !== null && "looking" in work.dataset;
 
 function say(place, text, bad) {
   place.textContent = text;
@@ -11,13 +12,19 @@ function say(place, text, bad) {
 
 async function keep(kind, item, changes, place) {
   try {
-    const { ok, found } = await call("PUT", `${api}/${kind}/${item.id}`, { ...item, ...changes });
+    // What this page shows goes along, so that nobody's newer mark is written over unseen.
+    const { ok, status, found } = await call("PUT", `${api}/${kind}/${item.id}`, { ...item, ...changes, seen: item });
+    if (ok || status === 409) Object.assign(item, ok ? found : found.now);
     if (ok) {
-      Object.assign(item, found);
       say(place, work.dataset.kept);
       return true;
     }
-    say(place, "max_score" in found ? work.dataset.much.replace("{most}", found.max_score) : work.dataset.silent, true);
+    if (status === 409) {
+      say(place, work.dataset.changed, true);
+      return "changed";
+    }
+    if (found.said) say(place, found.said, true);
+    else say(place, "max_score" in found ? work.dataset.much.replace("{most}", found.max_score) : work.dataset.silent, true);
   } catch {
     say(place, work.dataset.silent, true);
   }
@@ -39,8 +46,10 @@ function attachGrade(grade, grades) {
     cell.classList.toggle("needed", grade.needs_manual_grade);
   };
   const save = async (score) => {
-    if (await keep("grade", grade, { manual_score: score }, place)) {
-      field.removeAttribute("aria-invalid");
+    const kept = await keep("grade", grade, { manual_score: score }, place);
+    if (kept) {
+      if (kept === "changed") field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
       draw();
       showTotal(grades);
     } else {
@@ -59,6 +68,7 @@ function attachGrade(grade, grades) {
   cell.querySelector(".full-credit").addEventListener("click", () => save(grade.max_score));
   cell.querySelector(".no-credit").addEventListener("click", () => save(0));
   draw();
+  if (looking) return;
   // Only now, so that nothing is typed that would be lost.
   for (const one of cell.querySelectorAll(".mark-head :disabled")) one.disabled = false;
 }
@@ -68,7 +78,11 @@ function attachComment(comment) {
   if (!field) return;
   const place = field.parentElement.querySelector(".mark-said");
   field.value = comment.manual_comment ?? comment.auto_comment ?? "";
-  field.addEventListener("change", () => keep("comment", comment, { manual_comment: field.value }, place));
+  field.addEventListener("change", async () => {
+    const kept = await keep("comment", comment, { manual_comment: field.value }, place);
+    if (kept === "changed") field.value = comment.manual_comment ?? comment.auto_comment ?? "";
+  });
+  if (looking) return;
   field.disabled = false;
 }
 
