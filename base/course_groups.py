@@ -9,6 +9,8 @@ from collections.abc import Collection
 from enum import StrEnum
 
 STUDENTS = "nbgrader-"
+COURSE_ACCOUNT = "course-"
+"""Begins the name of a course's own account, whose server its grading pages are."""
 
 
 class CourseRole(StrEnum):

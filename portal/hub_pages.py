@@ -20,7 +20,7 @@ from portal import request as page_request
 from portal.assets import STATIC
 from portal.language import safe_return
 from portal.profiles import choices_of, free_words
-from spawners.stopping import stop_when_settled
+from spawners.stopping import must_do_more_than_look, stop_when_settled
 
 # How long a person's click on "stop" waits before the page that says so is shown.
 STOP_SECONDS = 20.0
@@ -73,6 +73,7 @@ class StopHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     @web.authenticated
     async def post(self, user_name: str, server_name: str = "") -> None:
         """Stop, then go home; the home page says how far it is."""
+        must_do_more_than_look(self.current_user, user_name)
         await self._stop(user_name=user_name, server_name=server_name or "")
         self.redirect(safe_return(self.get_argument("next", ""), f"{self.hub.base_url}home"))
 
@@ -96,6 +97,7 @@ class SwitchHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no typ
     @web.authenticated
     async def post(self, user_name: str, server_name: str = "") -> None:
         """Withdraw the start and begin the other one; when that could not start now after all, nothing changes."""
+        must_do_more_than_look(self.current_user, user_name)
         taken = await self._switch(user_name=user_name, server_name=server_name or "")
         address = f"{self.hub.base_url}spawn-pending/{quote(user_name, safe='')}"
         if server_name:

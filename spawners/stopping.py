@@ -13,6 +13,7 @@ from typing import Any
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from tornado.web import HTTPError
 
+from base.course_groups import COURSE_ACCOUNT, CourseRole, staff_role
 from spawners.ends import IDLE_SERVICE
 
 SETTLE_SECONDS = 60.0
@@ -90,8 +91,33 @@ async def stop_without_request(hub: Any, user: Any, server_name: str = "") -> No
     await (await stop_when_settled(stop, user, server_name))
 
 
+def must_do_more_than_look(by: Any, owner: str) -> None:
+    """Readers of a course start and reach its server, and stop nothing that goes on there.
+
+    JupyterHub's page that starts a server asks for the scope `servers`, in which stopping is included.
+
+    Args:
+        by: JupyterHub's user or service who asks.
+        owner: the name of the account whose server is to be stopped.
+
+    Raises:
+        HTTPError: 403, it is the server of a course of which this person is a reader.
+    """
+    person = getattr(by, "orm_user", None)
+    if person is None or not owner.startswith(COURSE_ACCOUNT):
+        return
+    groups = {group.name for group in person.groups}
+    if staff_role(groups, owner.removeprefix(COURSE_ACCOUNT)) is CourseRole.READER:
+        raise HTTPError(403, "Readers of a course do not stop its server.")
+
+
 class PatientServerAPI(UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub has no types
     """JupyterHub's API of one server; a DELETE waits until it can stop the server."""
+
+    async def delete(self, user_name: str, server_name: str = "") -> None:
+        """As JupyterHub's, for who may do more than look."""
+        must_do_more_than_look(self.current_user, user_name)
+        await super().delete(user_name, server_name)
 
     async def stop_single_user(self, user: Any, server_name: str = "") -> asyncio.Future[None]:
         """As JupyterHub's, at any moment; what is stopped for want of use is told to its owner as such."""
