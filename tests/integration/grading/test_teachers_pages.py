@@ -124,6 +124,7 @@ def test_a_score_that_cannot_be_is_refused_and_never_cut_down(site: Site) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_teacher_works_in_dutch_or_english_on_a_phone_and_finds_the_way_back(site: Site) -> None:
     with graded(site) as page, browser_at(page, width=390) as phone:
         phone.goto(f"{page.base_url}formgrader?language=en")

@@ -39,6 +39,8 @@ MARKUP = "<img src=x onerror=\"document.title='broken in'\">"
 PEOPLE = [
     ("sanne", "Sanne", ["nbgrader-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
     ("docent", "Mevrouw Bakker", ["formgrade-ai-in-je-vak", "nbgrader-voorspel-onderhoud"]),
+    ("nakijker", "Nina Nakijker", ["grader-ai-in-je-vak"]),
+    ("meekijker", "Mees Meekijker", ["reader-ai-in-je-vak"]),
     ("bakker", f"Bakkerij Bos {MARKUP}", ["companies"]),
     ("collega", "Collega Bos", ["companies"]),
     ("concurrent", "Concurrent", ["companies"]),
