@@ -142,7 +142,9 @@ class TreeWriter:
     def close(self) -> None:
         """Close the file that is being written, if any; needed only when the tree is given up."""
         if self._file is not None:
-            self._file.close()
+            # What was not written yet is thrown away; on a full disk it could not be written either.
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     def _checked(self, head: bytes) -> list[FileEntry]:

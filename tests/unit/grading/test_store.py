@@ -287,3 +287,18 @@ def test_what_comes_too_late_is_not_kept_and_what_is_late_says_so(tmp_path: Path
     with pytest.raises(TooLate):
         store.submit("alpha", "week-1", "bram", sent(store, tree(werk_ipynb="1")), rules=rules)
     assert store.submissions("alpha", "week-1", "bram") == []
+
+
+@pytest.mark.fault
+def test_giving_up_a_file_that_the_disk_has_no_room_for_says_nothing_more(store: Store) -> None:
+    incoming = sent(store, tree(werk_ipynb="1" * 100)[:-50], step=10)
+
+    class Full:
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert incoming.writer._file is not None
+    incoming.writer._file.close()
+    incoming.writer._file = Full()  # type: ignore[assignment]
+    incoming.give_up()
+    assert not incoming.folder.exists()
