@@ -141,17 +141,19 @@ class TermsRoutes:
         }
 
     async def standings(self, request: Request) -> Response:
-        """How each hand-in for an assignment stands under the rules as they are now; for the course's own account."""
+        """How each hand-in for an assignment stands under the rules as they are now, or with `?student=` that of one;
+        for the course's own account."""
         _, course = await self._own_course(request)
         assignment = identifier("assignment", request.path_params["assignment"])
-        return JSONResponse(await asyncio.to_thread(self._standings, course, assignment))
+        student = request.query_params.get("student", "")
+        return JSONResponse(await asyncio.to_thread(self._standings, course, assignment, student))
 
-    def _standings(self, course: str, assignment: str) -> dict[str, Any]:
+    def _standings(self, course: str, assignment: str, student: str) -> dict[str, Any]:
         terms = self._shelf.of(course)
         one = terms.assignments.get(assignment, AssignmentTerms())
         handed_in: dict[str, dict[str, Any]] = {}
         counted: dict[str, int] = {}
-        for deposit in self._store.submissions(course, assignment):
+        for deposit in self._store.submissions(course, assignment, student):
             manifest = deposit.manifest
             counted[manifest.student] = counted.get(manifest.student, 0) + 1
             rules = terms.rules(assignment, manifest.student)

@@ -25,14 +25,19 @@ Standings = dict[str, Any]
 """`due` of the assignment, and by student and time of hand-in: `due`, `late_seconds`, `percent_off`."""
 
 
-def standings_of(course: str, assignment: str) -> Standings:
+def standings_of(course: str, assignment: str, student: str = "") -> Standings:
     """How each hand-in for an assignment stands now.
+
+    Args:
+        course: the course's id.
+        assignment: its name.
+        student: whose; empty for everybody's.
 
     Raises:
         ServiceError: the exchange does not answer.
     """
     place = f"/exchange/courses/{quote(course, safe='')}/assignments/{quote(assignment, safe='')}/standings"
-    found: Standings = Service().ask("GET", place)
+    found: Standings = Service().ask("GET", place, **({"student": student} if student else {}))
     return found
 
 
@@ -72,15 +77,16 @@ def settle(book: Gradebook, assignment: str, student: str, standings: Standings)
         notebook.late_submission_penalty = penalty(notebook.score, percent)
 
 
-def settle_all(book: Gradebook, assignment: str, standings: Standings) -> None:
-    """`settle` for everybody whose work is in the gradebook; an assignment that is not there yet is none."""
+def settle_all(book: Gradebook, standings: Standings, assignment: str, student: str = "") -> None:
+    """`settle` for everybody, or for one, whose work is in the gradebook; who is not there yet is nobody."""
     try:
-        students = [submission.student.id for submission in book.find_assignment(assignment).submissions]
+        found = [book.find_submission(assignment, student)] if student else book.find_assignment(assignment).submissions
+        students = [submission.student.id for submission in found]
         book.find_assignment(assignment).duedate = naive(standings["due"])
     except MissingEntry:
         return
-    for student in students:
-        settle(book, assignment, student, standings)
+    for one in students:
+        settle(book, assignment, one, standings)
     book.db.commit()
 
 
@@ -122,24 +128,29 @@ class LatePenalties(AssignLatePenalties):  # type: ignore[misc]
     plugin_class = Type(PolicyPenalty, klass=LateSubmissionPlugin).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
-        """Ask the exchange first. Without its answer nothing is graded, rather than graded without its rules.
+        """As nbgrader's, once the exchange has said what holds for the student.
 
         Raises:
-            NbGraderException: the exchange does not answer.
+            NbGraderException: the exchange does not answer. Nothing is graded then, rather than without its rules.
         """
         about = resources["nbgrader"]
+        assignment, student = about["assignment"], about["student"]
         try:
-            standings = standings_of(str(self.config.CourseDirectory.course_id), about["assignment"])
+            standings = standings_of(str(self.config.CourseDirectory.course_id), assignment, student)
         except ServiceError as error:
             raise NbGraderException(f"Deadlines are not known now, so nothing was graded. {error}") from error
+        self.init_plugin()
         with Gradebook(about["db_url"]) as book:
-            self._percent = bring(book, about["assignment"], about["student"], standings)
+            percent = bring(book, assignment, student, standings)
+            if isinstance(self.plugin_inst, PolicyPenalty):
+                self.plugin_inst.percent = percent
+            submission = book.find_submission(assignment, student)
+            notebook = book.find_submission_notebook(about["notebook"], assignment, student)
+            notebook.late_submission_penalty = None
+            if submission.total_seconds_late > 0:
+                off = self.plugin_inst.late_submission_penalty(student, notebook.score, submission.total_seconds_late)
+                self.log.warning("Late by %d seconds: %g points less.", submission.total_seconds_late, off or 0)
+                if off is not None:
+                    notebook.late_submission_penalty = self._check_late_penalty(notebook, off)
             book.db.commit()
-        found: tuple[NotebookNode, ResourcesDict] = super().preprocess(nb, resources)
-        return found
-
-    def init_plugin(self) -> None:
-        """As nbgrader's, with what the exchange said."""
-        super().init_plugin()
-        if isinstance(self.plugin_inst, PolicyPenalty):
-            self.plugin_inst.percent = self._percent
+        return nb, resources

@@ -44,11 +44,11 @@ class Grading(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
         api = NbGraderAPI(CourseDirectory(parent=app), self.authenticator, parent=app)
         if self._action == "generate_feedback":
             try:
-                standings = standings_of(self.coursedir.course_id, names[0])
+                standings = standings_of(self.coursedir.course_id, *names)
             except ServiceError as error:
                 return {"success": False, "error": str(error)}
             with Gradebook(self.db_url, self.coursedir.course_id) as book:
-                settle_all(book, names[0], standings)
+                settle_all(book, standings, *names)
         return getattr(api, self._action)(*names)
 
 

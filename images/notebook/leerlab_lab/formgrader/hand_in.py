@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -155,7 +156,7 @@ class Ruling(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
     def _settle(self, assignments: Sequence[str]) -> None:
         with Gradebook(self.db_url, self.coursedir.course_id) as book:
             for assignment in assignments:
-                settle_all(book, assignment, standings_of(self._course, assignment))
+                settle_all(book, standings_of(self._course, assignment), assignment)
 
 
 def tell_old_deadlines(course: str, db_url: str) -> None:
@@ -165,6 +166,9 @@ def tell_old_deadlines(course: str, db_url: str) -> None:
         course: its id.
         db_url: of the gradebook.
     """
+    file = Path(db_url.removeprefix("sqlite:///"))
+    if db_url.startswith("sqlite:") and not file.exists():
+        return
     try:
         known = Service().ask("GET", place_of(course, "terms"))["assignments"]
         with Gradebook(db_url, course) as book:

@@ -99,7 +99,7 @@ class Grade(apihandlers.GradeHandler):  # type: ignore[misc]  # nbgrader has no 
             return
         course, assignment = self.coursedir.course_id, submission.assignment.name
         try:
-            standings = await asyncio.to_thread(standings_of, course, assignment)
+            standings = await asyncio.to_thread(standings_of, course, assignment, submission.student.id)
         except ServiceError as error:
             log.warning("What late work costs is not known now: %s", error)
             return
