@@ -16,7 +16,7 @@ from test_servers import lab_wall
 
 from grading.plans import Role
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 COURSE = "/exchange/courses/alpha"
 WEEK = f"{COURSE}/assignments/week-1"

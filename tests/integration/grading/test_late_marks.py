@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from test_roles import as_person
 from test_teachers_pages import graded, log_of_grading
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WEEK = "formgrader/api/assignment/week-1"
 SHOTS = Path(os.environ.get("LEERLAB_BUILD", "build"), "screenshots")

@@ -12,7 +12,7 @@ from grading_server import UNGUARDED, formgrader
 from grading_site import Site, wait_until
 from test_teachers_pages import graded, log_of_grading
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 # The server as it is, which writes down its routes once it is complete.
 ROUTES = """

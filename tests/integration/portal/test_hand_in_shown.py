@@ -16,7 +16,7 @@ from grading.terms import AssignmentTerms, Extension, HandIn, LatePolicy, Penalt
 from grading.terms_shelf import TermsShelf
 from grading.tree import TreeLimits
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 COURSE, WEEK = "ai-in-je-vak", "herken-ai"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
