@@ -7,7 +7,6 @@ course's gradebook.
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from leerlab_lab.formgrader.hand_in import (
     ExtensionsPage,
     HandInPage,
     HandInRules,
-    tell_old_deadlines,
+    begin_telling_old_deadlines,
 )
 from leerlab_lab.formgrader.look import PAGES, STATIC, Surroundings
 from leerlab_lab.formgrader.marks import Comment, Grade, WorkPage
@@ -214,8 +213,7 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     formgrader.init_handlers(server.web_app)
     around = Surroundings.given()
     Guard(around, server.base_url).stand_before(server.web_app)
-    telling = (around.id, formgrader.coursedir.db_url)
-    threading.Thread(target=tell_old_deadlines, args=telling, name="old deadlines", daemon=True).start()
+    begin_telling_old_deadlines(around.id, formgrader.coursedir.db_url)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,16 +160,20 @@ class Ruling(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
                 settle_all(book, standings_of(self._course, assignment), assignment)
 
 
-def tell_old_deadlines(course: str, db_url: str) -> None:
+def begin_telling_old_deadlines(course: str, db_url: str) -> None:
     """Tell the exchange the deadlines that the gradebook has and it never heard of: those set before it kept them.
 
     Args:
         course: its id.
-        db_url: of the gradebook.
+        db_url: of the gradebook; one that is not there yet has none, and is not made here: two that make its tables at
+            once are in each other's way.
     """
-    file = Path(db_url.removeprefix("sqlite:///"))
-    if db_url.startswith("sqlite:") and not file.exists():
+    if db_url.startswith("sqlite:") and not Path(db_url.removeprefix("sqlite:///")).exists():
         return
+    threading.Thread(target=_tell_old_deadlines, args=(course, db_url), name="old deadlines", daemon=True).start()
+
+
+def _tell_old_deadlines(course: str, db_url: str) -> None:
     try:
         known = Service().ask("GET", place_of(course, "terms"))["assignments"]
         with Gradebook(db_url, course) as book:
