@@ -134,7 +134,8 @@ def autograde(teacher: Somebody, student: str | re.Pattern[str]) -> None:
     handed_in.get_by_role("button", name="Laten nakijken door de tests").click()
     expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
     # Nothing in the log looks as if something were wrong.
-    assert "WARN" not in (desk.locator("dialog pre").text_content() or "")
+    said = desk.locator("dialog pre").text_content() or ""
+    assert "WARN" not in said, said
     confirm(desk)
     expect(handed_in).to_contain_text(re.compile("Met de hand nakijken|Nagekeken"))
     expect(handed_in).to_contain_text("3 / 10")
