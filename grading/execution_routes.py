@@ -47,8 +47,8 @@ class ExecutionRoutes:
         ]
 
     async def start(self, request: Request) -> Response:
-        """Take in notebooks with their files and run them; answers the execution's id at once. An `Idempotency-Key` makes
-        it safe to send again: the same key is the same execution."""
+        """Take in notebooks with their files and run them; answers the execution's id at once. An `Idempotency-Key`
+        makes it safe to send again: the same key is the same execution."""
         caller = await self._account(request)
         key = idempotency_key(request)
         async with self._executions.only_once(caller.account, key) as (execution, before):

@@ -107,6 +107,13 @@ class ClassRuns(BaseApiHandler):  # type: ignore[misc]
         self.write(run.told())
 
 
+def refuse_for_room(asked: BaseApiHandler, error: OSError) -> None:
+    """Answer that nothing was begun, since how far it is could not be kept."""
+    asked.log.error("Nothing was begun: %s", error)
+    asked.set_status(507)
+    asked.write({"error": f"The course's folder cannot be written to ({error.strerror}). Nothing was begun or lost."})
+
+
 def begin(asked: BaseApiHandler, assignment: str, students: list[str], kind: Kind) -> None:
     """Answer a request for a run over an assignment: begin it, or tell of the one that goes on.
 
@@ -125,8 +132,8 @@ def begin(asked: BaseApiHandler, assignment: str, students: list[str], kind: Kin
         except Taken as error:
             raise web.HTTPError(409) from error
         except OSError as error:
-            # What was kept before is kept still.
-            raise web.HTTPError(507) from error
+            refuse_for_room(asked, error)
+            return
         ClassRuns.runs[assignment] = run
     asked.set_status(202)
     asked.write(run.told())

@@ -10,7 +10,7 @@ from nbgrader.server_extensions.formgrader.base import BaseApiHandler
 from tornado import web
 
 from leerlab_lab.formgrader import again
-from leerlab_lab.formgrader.actions import ClassRuns, Grading, begin
+from leerlab_lab.formgrader.actions import ClassRuns, Grading, begin, refuse_for_room
 from leerlab_lab.formgrader.course_pages import CoursePage
 from leerlab_lab.formgrader.differences import OfStudent, Way, as_csv, counts
 from leerlab_lab.formgrader.plan import Kind, Taken
@@ -59,7 +59,8 @@ class Decision(BaseApiHandler):  # type: ignore[misc]
             except Taken as error:
                 raise web.HTTPError(409) from error
             except OSError as error:
-                raise web.HTTPError(507) from error
+                refuse_for_room(self, error)
+                return
             self.running[assignment] = before
         self.set_status(202)
         self.write({**before.told(), "success": True})
