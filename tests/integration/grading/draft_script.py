@@ -1,7 +1,7 @@
-"""What test_draft.py runs in the notebook environment: `draft_script.py SCENARIO DATABASE_URL`; it fails or says nothing.
+"""What test_draft.py runs in the notebook environment: `draft_script.py SCENARIO DATABASE_URL DRIVERS`.
 
-Each scenario begins with a gradebook of one assignment: two tests (1 and 2 points), an open question (4 points), and the
-graded work of anna, who has both tests wrong and 3 points by hand for the question.
+Each scenario begins with a gradebook of one assignment: two tests (1 and 2 points), an open question (4 points), and
+the graded work of anna, who has both tests wrong and 3 points by hand for the question.
 """
 
 from __future__ import annotations

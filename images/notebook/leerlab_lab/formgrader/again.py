@@ -91,6 +91,20 @@ def discard(course: Path, assignment: str, report_id: str) -> None:
         raise NotNow("accepted") from None
 
 
+def put_in_before(folder: Path, plan: Plan) -> tuple[list[str], dict[str, str]] | None:
+    """Who has accepted marks already, and who keeps the old ones, with the reason; None when they were not accepted.
+
+    Args:
+        folder: of the run that made the marks.
+        plan: its plan.
+    """
+    try:
+        said = json.loads((folder / _ACCEPTED).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return (said["done"], said["failed"]) if said["report"] == plan.id else None
+
+
 class Acceptance:
     """New marks that a teacher has accepted, on their way into the gradebook.
 
@@ -106,8 +120,7 @@ class Acceptance:
         self.folder = place(self._course, Kind.AGAIN, plan.assignment)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"new marks of {plan.assignment}", daemon=True)
-        self.done: list[str] = []
-        self.failed: dict[str, str] = {}
+        self.done, self.failed = put_in_before(self.folder, plan) or ([], {})
 
     @property
     def running(self) -> bool:
@@ -141,7 +154,8 @@ class Acceptance:
             except ServerEnds:
                 log.info("The new marks of %s go on when this server is back", self.plan.assignment)
             except (OSError, SQLAlchemyError):
-                log.exception("The new marks of %s wait for the next start", self.plan.assignment)
+                # What is in stays in; the page says how far it came, and a second yes or the next start goes on.
+                log.exception("The new marks of %s cannot be put in now", self.plan.assignment)
 
     def _whole(self) -> None:
         coursedir = CourseDirectory(parent=self._parent)
@@ -156,7 +170,7 @@ class Acceptance:
                     patiently(act, self._stopped)
                 except NotTheSameTests:
                     self.failed[student] = OTHER_TESTS
-                except (SQLAlchemyError, OSError) as error:
+                except OSError as error:
                     log.exception("The new marks of %s could not be put in", student)
                     self.failed[student] = _NOT_KEPT.format(why=type(error).__name__)
                 self._keep()
@@ -206,10 +220,7 @@ def gone_on(parent: Any, steps: Executor) -> list[Acceptance]:
         plan = waiting(course, file.parent.name)
         if plan is None:
             continue
-        said = json.loads(file.read_text("utf-8"))
         acceptance = Acceptance(parent, plan, steps)
-        if said["report"] == plan.id:
-            acceptance.done, acceptance.failed = said["done"], said["failed"]
         try:
             acceptance.start()
         except (OSError, Taken) as error:

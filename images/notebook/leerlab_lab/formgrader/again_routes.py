@@ -13,7 +13,17 @@ from leerlab_lab.formgrader import again
 from leerlab_lab.formgrader.actions import ClassRuns, Grading, begin, refuse_for_room
 from leerlab_lab.formgrader.course_pages import CoursePage
 from leerlab_lab.formgrader.differences import OfStudent, Way, as_csv, counts
-from leerlab_lab.formgrader.plan import Kind, Taken
+from leerlab_lab.formgrader.plan import Kind, Taken, place
+
+
+def named(assignment: str) -> None:
+    """Refuse what cannot be an assignment's name: it is part of a path.
+
+    Raises:
+        web.HTTPError: 404.
+    """
+    if "/" in assignment or assignment.startswith("."):
+        raise web.HTTPError(404)
 
 
 class GradingAgain(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no types
@@ -22,6 +32,7 @@ class GradingAgain(BaseApiHandler):  # type: ignore[misc]  # nbgrader has no typ
     @web.authenticated
     def post(self, assignment: str) -> None:
         """Begin with all work that was collected; new marks that wait for an answer are thrown away."""
+        named(assignment)
         accepting = Decision.running.get(assignment)
         if accepting is not None and accepting.running:
             raise web.HTTPError(409)
@@ -37,12 +48,14 @@ class Decision(BaseApiHandler):  # type: ignore[misc]
     @web.authenticated
     def get(self, assignment: str, report: str) -> None:
         """How far accepting is; `{"running": false}` when nothing goes on."""
+        named(assignment)
         one = self.running.get(assignment)
         self.write(one.told() if one is not None and one.plan.id == report else {"running": False})
 
     @web.authenticated
     def post(self, assignment: str, report: str) -> None:
         """Accept the new marks that the teacher has seen; a second yes is told of the first."""
+        named(assignment)
         before = self.running.get(assignment)
         if before is None or before.plan.id != report or not before.running:
             course = Path(self.coursedir.root)
@@ -68,6 +81,7 @@ class Decision(BaseApiHandler):  # type: ignore[misc]
     @web.authenticated
     def delete(self, assignment: str, report: str) -> None:
         """Throw the new marks away; the gradebook stays as it is."""
+        named(assignment)
         try:
             again.discard(Path(self.coursedir.root), assignment, report)
         except again.NotNow as error:
@@ -83,6 +97,7 @@ class DifferencesPage(CoursePage):
     @web.authenticated
     async def get(self, assignment: str, report: str = "") -> None:
         """The page; with an id, of marks that were accepted before."""
+        named(assignment)
         found = await _found(self, assignment, report)
         if found is None:
             if report or self.api.get_assignment(assignment) is None:
@@ -106,6 +121,7 @@ class DifferencesFile(CoursePage):
     @web.authenticated
     async def get(self, assignment: str, report: str) -> None:
         """The file, of the marks with this id, whether they wait or were accepted."""
+        named(assignment)
         found = await _found(self, assignment, report)
         if found is None:
             raise web.HTTPError(404)
@@ -125,14 +141,15 @@ async def _found(page: CoursePage, assignment: str, report: str) -> tuple[list[O
         loop = asyncio.get_running_loop()
         rows, current = await loop.run_in_executor(None, again.report, course, page.coursedir.db_url, plan)
         accepting = Decision.running.get(assignment)
+        before = again.put_in_before(place(course, Kind.AGAIN, assignment), plan)
         told = accepting.told() if accepting is not None and accepting.plan.id == plan.id else {}
         return rows, {
-            "report": plan.id, "waits": True, "current": current, "stayed": plan.failed, "began": plan.began,
+            "report": plan.id, "waits": True, "current": current, "stayed": plan.failed,
             "accepting": told if told.get("running") else {},
+            "broken_off": len(before[0]) if before else None,
         }  # fmt: skip
-    before = again.recorded(course, assignment, report) if report else None
-    if before is None:
+    found = again.recorded(course, assignment, report) if report else None
+    if found is None:
         return None
-    return before[0], {
-        "report": report, "waits": False, "current": True, "stayed": before[1], "began": "", "accepting": {},
-    }  # fmt: skip
+    about = {"report": report, "waits": False, "current": True, "stayed": found[1], "accepting": {}, "broken_off": None}
+    return found[0], about

@@ -278,9 +278,6 @@ class ClassRun:
                     self.plan.done.append(student)
             except NotTheSameTests:
                 self.plan.failed[student] = _CHANGED
-            except SQLAlchemyError as error:
-                log.exception("The marks of %s could not be kept", student)
-                self.plan.failed[student] = f"{_LOCKED} ({type(error).__name__})"
             except OSError as error:
                 log.exception("The work of %s could not be kept", student)
                 self.plan.failed[student] = f"This could not be kept: {error.strerror}. The marks that were there stay."
