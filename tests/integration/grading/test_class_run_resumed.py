@@ -62,8 +62,8 @@ def one_is_done(page: httpx.Client) -> bool:
     return bool(run["done"])
 
 
-def killed(site: Site, moment: str) -> None:
-    """Begin a run, and kill the course's server with SIGKILL at that moment."""
+def killed(site: Site, moment: str, how: signal.Signals = signal.SIGKILL) -> None:
+    """Begin a run, and end the course's server at that moment."""
     running: list[Walled] = []
     with formgrader(site, running=running) as page:
         assert page.post(COLLECT).json()["success"]
@@ -72,13 +72,24 @@ def killed(site: Site, moment: str) -> None:
             wait_until(lambda: [one for one in plan_of(site).get("sendings", []) if one["execution"]], 120)
         elif moment == "marking":
             wait_until(lambda: one_is_done(page), 120)
-        running[0].signal(signal.SIGKILL)
+        running[0].signal(how)
         running[0].wait(60)
 
 
-@pytest.mark.parametrize("moment", ["preparing", "sent", pytest.param("marking", marks=pytest.mark.slow)])
-def test_a_course_s_server_that_was_killed_goes_on_with_its_run_when_it_is_back(class_site: Site, moment: str) -> None:
-    killed(class_site, moment)
+@pytest.mark.parametrize(
+    ("moment", "how"),
+    [
+        pytest.param("preparing", signal.SIGKILL, marks=pytest.mark.slow),
+        ("sent", signal.SIGKILL),
+        pytest.param("marking", signal.SIGKILL, marks=pytest.mark.slow),
+        # As the hub and Slurm end it: it gets the time to say goodbye.
+        pytest.param("marking", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_a_course_s_server_that_ended_goes_on_with_its_run_when_it_is_back(
+    class_site: Site, moment: str, how: signal.Signals
+) -> None:
+    killed(class_site, moment, how)
     plan = plan_of(class_site)
     assert plan["stage"] != "ended" and len(plan["done"]) < len(ANSWERS)
     with formgrader(class_site) as page:
