@@ -218,8 +218,8 @@ def test_a_server_that_is_killed_while_new_marks_are_put_in_goes_on_when_it_is_b
 def test_a_gradebook_on_postgresql_is_graded_again(site: Site, tmp_path: Path, postgresql: Any) -> None:
     # The notebook environment has no driver of its own yet.
     drivers = tmp_path / "drivers"
-    for name in ("psycopg", "psycopg_binary", "psycopg_binary.libs"):
-        shutil.copytree(Path(psycopg.__file__).parents[1] / name, drivers / name)
+    for folder in Path(psycopg.__file__).parents[1].glob("psycopg*"):
+        shutil.copytree(folder, drivers / folder.name)
     database = postgresql.emptied()
 
     def change(wall: Wall) -> Wall:
