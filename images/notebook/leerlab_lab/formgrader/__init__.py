@@ -218,11 +218,11 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     formgrader.initialize([])
     formgrader.init_tornado_settings(server.web_app)
     formgrader.init_handlers(server.web_app)
-        (_ASSIGNMENT + "again", GradingAgain),
-        (_ASSIGNMENT + "again/([0-9a-f]{16})", Decision),
     around = Surroundings.given()
     Guard(around, server.base_url).stand_before(server.web_app)
     begin_telling_old_deadlines(around.id, formgrader.coursedir.db_url)
+    ClassRuns.take_up(formgrader)
+    Decision.running.update({one.plan.assignment: one for one in gone_on(formgrader, Grading._threads)})
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -153,7 +154,7 @@ class Acceptance:
                 self._whole()
             except ServerEnds:
                 log.info("The new marks of %s go on when this server is back", self.plan.assignment)
-            except (OSError, SQLAlchemyError):
+            except (OSError, SQLAlchemyError, NbGraderException):
                 # What is in stays in; the page says how far it came, and a second yes or the next start goes on.
                 log.exception("The new marks of %s cannot be put in now", self.plan.assignment)
 

@@ -13,8 +13,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ from nbgrader.api import (
     SubmittedNotebook,
     TaskCell,
 )
+from nbgrader.converters import Autograde
 from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy import Connection, Table, create_engine, delete, insert, select, update
 from sqlalchemy.sql import ColumnElement
@@ -75,6 +76,7 @@ class Sheet:
         notebooks: one for each.
         grades: one for each task and notebook; `notebook_id` is that of the student's notebook.
         comments: idem.
+        due: deadline of the assignment, in UTC without saying so, as nbgrader has it.
     """
 
     student: Row
@@ -82,14 +84,16 @@ class Sheet:
     notebooks: list[Row]
     grades: list[Row]
     comments: list[Row]
+    due: datetime | None = None
 
     def to_json(self) -> str:
         """As text, to keep."""
         plain = asdict(self)
-        # An extension is the teacher's; it is read from the gradebook and never written.
-        plain["submission"].pop("extension", None)
+        plain["due"] = self.due.isoformat() if self.due else None
         if moment := plain["submission"].get("timestamp"):
             plain["submission"]["timestamp"] = moment.isoformat()
+        if more := plain["submission"].get("extension"):
+            plain["submission"]["extension"] = more.total_seconds()
         return json.dumps(plain)
 
     @classmethod
@@ -102,7 +106,10 @@ class Sheet:
         plain = json.loads(text)
         if moment := plain["submission"].get("timestamp"):
             plain["submission"]["timestamp"] = datetime.fromisoformat(moment)
-        return cls(**plain)
+        if more := plain["submission"].get("extension"):
+            plain["submission"]["extension"] = timedelta(seconds=more)
+        due = datetime.fromisoformat(plain["due"]) if plain["due"] else None
+        return cls(**{**plain, "due": due})
 
     def by_cell(self, rows: Sequence[Row]) -> dict[Cell, Row]:
         """Grades or comments of this sheet by the source of their notebook and cell."""
@@ -170,6 +177,7 @@ def _sheet(connection: Connection, assignment_id: str, student: str) -> Sheet:
         (SubmittedAssignment.assignment_id == assignment_id) & (SubmittedAssignment.student_id == student),
     )
     ids = [row["id"] for row in work]
+    (about,) = _rows(connection, Assignment, Assignment.id == assignment_id) or [{"duedate": None}]
     notebooks = _rows(connection, SubmittedNotebook, SubmittedNotebook.assignment_id.in_(ids))
     inside = [row["id"] for row in notebooks]
     return Sheet(
@@ -178,6 +186,7 @@ def _sheet(connection: Connection, assignment_id: str, student: str) -> Sheet:
         notebooks=notebooks,
         grades=_rows(connection, Grade, Grade.notebook_id.in_(inside)),
         comments=_rows(connection, Comment, Comment.notebook_id.in_(inside)),
+        due=about["duedate"],
     )
 
 
@@ -246,6 +255,7 @@ class Draft:
                 target.execute(delete(_table(kind)).where(_table(kind).c.id.in_([row["id"] for row in rows])))
             target.execute(delete(_table(SubmittedAssignment)).where(SubmittedAssignment.student_id == student))
             target.execute(delete(_table(Student)).where(Student.id == student))
+            target.execute(update(_table(Assignment)).values(duedate=present.due))
             _insert_all(target, present)
         return present
 
@@ -257,18 +267,26 @@ class Draft:
     def put(self, sheet: Sheet, converters: Any) -> Sheet:
         """Have marks that were made before in the draft, over what a person typed since; gives what comes of it.
 
-        The penalty for lateness depends on the marks by hand as well, so nbgrader's own step gives it anew.
+        The penalty for lateness depends on the marks by hand and on the deadline of this moment as well, so the
+        course's own step gives it anew.
 
         Args:
             sheet: the marks; of a student whom `bring` has brought.
             converters: what nbgrader's steps are configured by.
+
+        Raises:
+            NbGraderException: it is not known now what holds for late work.
         """
         student = str(sheet.student["id"])
-        settle(self.url, self.assignment, self.digest, sheet)
+        now = self.sheet(student)
+        submission = {**sheet.submission, "extension": now.submission.get("extension")}
+        settle(self.url, self.assignment, self.digest, replace(sheet, due=now.due, submission=submission))
+        steps = Autograde(parent=converters).autograde_preprocessors
         for notebook in self._notebooks:
             about = {"notebook": notebook, "assignment": self.assignment, "student": student, "db_url": self.url}
-            step = AssignLatePenalties(parent=converters)
-            step.preprocess(nbformat.v4.new_notebook(), {"nbgrader": about})  # type: ignore[no-untyped-call]
+            for step in (step for step in steps if issubclass(step, AssignLatePenalties)):
+                empty = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+                step(parent=converters).preprocess(empty, {"nbgrader": about})
         return self.sheet(student)
 
     def settle(self, sheet: Sheet) -> None:
@@ -332,16 +350,14 @@ def settle(gradebook: str, assignment: str, digest: str, sheet: Sheet) -> None:
                 raise NotTheSameTests
             present = _sheet(connection, structure[Assignment][0]["id"], str(sheet.student["id"]))
             if not present.submission:
-                new = sheet if not present.student else Sheet({}, *_fields(sheet))
-                _insert_all(connection, new)
+                _insert_all(connection, sheet if not present.student else replace(sheet, student={}))
             else:
                 _take_over(connection, present, sheet)
+            if present.due != sheet.due:
+                due = update(_table(Assignment)).where(Assignment.name == assignment)
+                connection.execute(due.values(duedate=sheet.due))
     finally:
         engine.dispose()
-
-
-def _fields(sheet: Sheet) -> tuple[Row, list[Row], list[Row], list[Row]]:
-    return sheet.submission, sheet.notebooks, sheet.grades, sheet.comments
 
 
 def _insert_all(connection: Connection, sheet: Sheet) -> None:
@@ -364,7 +380,8 @@ def _take_over(connection: Connection, present: Sheet, sheet: Sheet) -> None:
             connection.execute(update(_table(kind)).where(_table(kind).c.id == row["id"]).values(**values))
 
     same_work = present.submission["timestamp"] == sheet.submission["timestamp"]
-    change(SubmittedAssignment, present.submission, {"timestamp": sheet.submission["timestamp"]})
+    about = {key: sheet.submission[key] for key in ("timestamp", "extension")}
+    change(SubmittedAssignment, present.submission, about)
     own = {row["notebook_id"]: row for row in present.notebooks}
     for row in sheet.notebooks:
         if (now := own.get(row["notebook_id"])) is None:
