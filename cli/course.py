@@ -226,7 +226,8 @@ def pack(
 _SAID = {
     Done.RELEASED: "handed out", Done.UNCHANGED: "as it was", Done.ADDED: "added, not handed out",
     Done.TEACHERS_OWN: "left alone: a teacher has changed it",
-    Done.HANDED_IN: "left as it was: students have handed it in",
+    Done.CORRECTED: "corrected; the marks that were given stay until its teacher has everything graded again",
+    Done.HANDED_IN: "left as it was: students have handed it in, and other graded cells would lose their work",
     Done.IN_WORK: "left as it was: other graded cells would lose the work of those who have begun",
     Done.DROPPED: "no part of the course any more; who has it keeps it", Done.TAKEN_BACK: "taken back",
 }  # fmt: skip

@@ -70,6 +70,35 @@ async def received(request: Request, incoming: Incoming) -> Incoming:
     return incoming
 
 
+def idempotency_key(request: Request) -> str:
+    """The sender's own name for this sending; empty where it gave none.
+
+    Raises:
+        WrongTree: it is no such name.
+    """
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > _LONGEST_KEY or not key.isascii():
+        raise WrongTree("The Idempotency-Key is not usable.")
+    return key
+
+
+async def discarded(request: Request) -> None:
+    """Read a body that is not needed to its end, so that the sender gets the answer and no cut connection.
+
+    Raises:
+        TooLarge: it comes too slowly.
+        WrongTree: the connection was cut.
+    """
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            async for _ in request.stream():
+                pass
+    except TimeoutError:
+        raise TooLarge("Sending took too long.", "Nothing was kept.", "Send it again.") from None
+    except ClientDisconnect:
+        raise WrongTree("The connection was cut.", "Nothing was kept.", "Send it again.") from None
+
+
 async def _fed(request: Request, incoming: Incoming) -> None:
     body = request.stream()
     async for chunk in body:
@@ -241,9 +270,7 @@ class ExchangeRoutes:
         caller, course, assignment = await self._place(request)
         if course not in caller.studies:
             raise NotAllowed(f"You are not a student of {course}, so you cannot hand in there.")
-        key = request.headers.get("idempotency-key", "")
-        if len(key) > _LONGEST_KEY or not key.isascii():
-            raise WrongTree("The Idempotency-Key is not usable.")
+        key = idempotency_key(request)
         # Refuse before the files travel.
         rules = await asyncio.to_thread(self._terms.rules, course, assignment, caller.name)
         await asyncio.to_thread(self._store.must_be_taken_in, course, assignment, caller.name, key=key, rules=rules)

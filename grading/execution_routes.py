@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from grading.errors import NotAllowed, NotFound, WrongTree
-from grading.exchange import Journal, received
+from grading.exchange import Journal, discarded, idempotency_key, received
 from grading.executions import Asked, ExecutionLimits, Executions, sentence
 from grading.identity import Caller, Hub
 from spawners.settings import Profile
@@ -47,11 +47,17 @@ class ExecutionRoutes:
         ]
 
     async def start(self, request: Request) -> Response:
-        """Take in notebooks with their files and run them; answers the execution's id at once."""
+        """Take in notebooks with their files and run them; answers the execution's id at once. An `Idempotency-Key`
+        makes it safe to send again: the same key is the same execution."""
         caller = await self._account(request)
-        async with self._executions.incoming() as (execution, incoming):
-            await received(request, incoming)
-            asked = await self._executions.start(execution, incoming, caller.account, caller.name)
+        key = idempotency_key(request)
+        async with self._executions.only_once(caller.account, key) as (execution, before):
+            if before is not None:
+                await discarded(request)
+                return JSONResponse({"id": before.id}, status_code=202)
+            async with self._executions.incoming(execution) as incoming:
+                await received(request, incoming)
+                asked = await self._executions.start(execution, incoming, caller.account, caller.name)
         what = {"execution": asked.id, "job": asked.job, "notebooks": len(asked.items)}
         await self._journal.write(caller.name, "execution.start", caller.account, **what)
         return JSONResponse({"id": asked.id}, status_code=202)

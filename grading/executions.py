@@ -9,6 +9,7 @@ loses none.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import math
@@ -22,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict
 
@@ -177,16 +179,40 @@ class Executions:
         self._interval = interval
         self._account = account
         self._cancelled: set[str] = set()
+        self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def incoming(self) -> AsyncIterator[tuple[str, Incoming]]:
-        """A new execution's id and the tree that it takes in; removed again when the block fails."""
-        execution = secrets.token_hex(12)
+    async def only_once(self, course: str, key: str) -> AsyncIterator[tuple[str, Asked | None]]:
+        """The id of an execution that its sender may ask for again, and what was asked of it if it was before.
+
+        A sender that does not know whether its first try arrived, as after a restart, sends the same key. Who does so
+        while the first try is still on its way waits for that.
+
+        Args:
+            course: whose; another course's key is another key.
+            key: the sender's own name for this sending; empty for none, which is always a new execution.
+        """
+        if not key:
+            yield secrets.token_hex(12), None
+            return
+        execution = hashlib.sha256(json.dumps([course, key]).encode()).hexdigest()[:24]
+        async with self._sending.setdefault(execution, asyncio.Lock()):
+            try:
+                before = await asyncio.to_thread(self.asked, execution)
+            except NotFound:
+                before = None
+                # What a try has left during which this service ended.
+                await asyncio.to_thread(remove, self._folder(execution))
+            yield execution, before
+
+    @asynccontextmanager
+    async def incoming(self, execution: str) -> AsyncIterator[Incoming]:
+        """The tree that a new execution takes in; removed again when the block fails."""
         each = self._limits.files
         limits = TreeLimits(MOST_ITEMS * (each.total + LARGEST_RESULT), MOST_ITEMS * (each.files + 1))
         incoming = await asyncio.to_thread(Incoming, self._folder(execution), limits)
         try:
-            yield execution, incoming
+            yield incoming
         except BaseException:
             await asyncio.to_thread(incoming.give_up)
             raise

@@ -39,17 +39,22 @@ def who_has(homes: Path, course: str, assignment: str) -> tuple[str, ...]:
     return tuple(name for name in _names(homes) if has_fetched(homes, name, course, assignment))
 
 
-def same_marks(one: Path, other: Path) -> bool:
+def same_marks(one: Path, other: Path, *, handed_in: bool = False) -> bool:
     """Whether two versions of an assignment have the same graded cells: what was begun in one, the other can grade.
 
     Texts, tests and solutions may differ. A notebook that cannot be read is like no other.
+
+    Args:
+        handed_in: whether there is work already. Then nbgrader wants all cells that it keeps to be the same ones, those
+            that can only be read too (`nbgrader/preprocessors/savecells.py`).
     """
-    first, second = _marks(one), _marks(other)
+    first, second = _marks(one, handed_in), _marks(other, handed_in)
     return first is not None and first == second
 
 
-def _marks(folder: Path) -> dict[str, list[tuple[Any, ...]]] | None:
+def _marks(folder: Path, handed_in: bool) -> dict[str, list[tuple[Any, ...]]] | None:
     """Of each notebook, its graded cells and cells to fill in, in order."""
+    kept = ("grade", "solution", *(("locked", "task") if handed_in else ()))
     found = {}
     for file in folder.glob("*.ipynb"):
         try:
@@ -59,7 +64,7 @@ def _marks(folder: Path) -> dict[str, list[tuple[Any, ...]]] | None:
             found[file.name] = [
                 (cell["cell_type"], *(mark.get(key) for key in ("grade_id", "points", "grade", "solution", "task")))
                 for cell in cells
-                if (mark := cell["metadata"].get("nbgrader", {})).get("grade") or mark.get("solution")
+                if any((mark := cell["metadata"].get("nbgrader", {})).get(key) for key in kept)
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None

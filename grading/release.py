@@ -1,10 +1,10 @@
 """Brings a course of the catalogue into the site and releases assignments, without ever undoing a teacher's work.
 
 What a course's folder got from the catalogue is remembered in `.leerlab.json` beside it. An assignment that still is as
-it came is brought up to date when the catalogue changes, as long as nobody handed it in; one that a teacher changed, or
-that students handed in, stays as it is, and the result says so. nbgrader has one source for an assignment, and grades
-all work by it: work of another version would lose marks that it has earned. Therefore an assignment that somebody has
-in hand gets other words and tests, but no other graded cells.
+it came is brought up to date when the catalogue changes; one that a teacher changed stays as it is, and the result says
+so. nbgrader has one source for an assignment, and grades all work by it: work of another version would lose marks that
+it has earned. Therefore an assignment that somebody has in hand, or handed in, gets other words and tests, but no other
+graded cells. Marks that were given stay, until the teacher has everything graded again.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Done(StrEnum):
     UNCHANGED = "grading.release.unchanged"
     ADDED = "grading.release.added"
     TEACHERS_OWN = "grading.release.teachers_own"
+    CORRECTED = "grading.release.corrected"
     HANDED_IN = "grading.release.handed_in"
     IN_WORK = "grading.release.in_work"
     DROPPED = "grading.release.dropped"
@@ -130,7 +131,12 @@ def release(
             work.bring_english(assignment)
         # Before the release, which may fail: else the next start would take this for a teacher's own work.
         _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
-        if assignment in released and (now := work.release(assignment)) is not Done.UNCHANGED:
+        now = work.release(assignment) if assignment in released else Done.UNCHANGED
+        if done is Done.CORRECTED:
+            if now is not Done.RELEASED:
+                # Nobody gets it any more, but what was handed in is graded by it.
+                work.generate(assignment)
+        elif now is not Done.UNCHANGED:
             done = now
         # Also when a later assignment fails: what was done is not done again.
         _write(home / REMEMBERED, work.remembered.model_dump_json(indent=1))
@@ -155,6 +161,7 @@ class _Course:
     def bring(self, assignment: str) -> Done:
         """Bring the assignment's source in, or up to date."""
         offered, own = self.catalogue / "source" / assignment, self.home / "source" / assignment
+        handed_in = False
         if not offered.is_dir():
             # It was part of the course before: who has it keeps it, and a teacher may take it back.
             return Done.DROPPED if assignment in self.remembered.came else Done.TEACHERS_OWN
@@ -166,9 +173,10 @@ class _Course:
                 return Done.UNCHANGED
             if now != self.remembered.came.get(assignment):
                 return Done.TEACHERS_OWN
-            if self.store.submissions(self.course, assignment):
-                return Done.HANDED_IN
-            if not same_marks(own, offered) and who_has(self.state.homes, self.course, assignment):
+            if handed_in := bool(self.store.submissions(self.course, assignment)):
+                if not same_marks(own, offered, handed_in=True):
+                    return Done.HANDED_IN
+            elif not same_marks(own, offered) and who_has(self.state.homes, self.course, assignment):
                 return Done.IN_WORK
         fresh = own.with_name(f".{assignment}.fresh")
         remove(fresh)
@@ -176,7 +184,7 @@ class _Course:
         remove(own)
         fresh.rename(own)
         self.remembered.came[assignment] = new
-        return Done.ADDED
+        return Done.CORRECTED if handed_in else Done.ADDED
 
     def bring_english(self, assignment: str) -> None:
         """Bring the English words of an assignment in, as far as the assignment itself is as it came."""
@@ -213,7 +221,7 @@ class _Course:
             # A teacher's changed source is released by the teacher, in formgrader.
             if before is None or before == now or not as_it_came:
                 return Done.UNCHANGED
-        self._generate(assignment)
+        self.generate(assignment)
         incoming = self.store.incoming_copy(self.home / "release" / assignment)
         try:
             self.store.release(self.course, assignment, incoming, by=BY, force=True)
@@ -222,8 +230,8 @@ class _Course:
         self.remembered.released[assignment] = now
         return Done.RELEASED
 
-    def _generate(self, assignment: str) -> None:
-        """nbgrader makes the student version, behind a wall: the catalogue's notebooks are somebody's work too."""
+    def generate(self, assignment: str) -> None:
+        """nbgrader keeps the tests and makes the student version; behind a wall, for notebooks are somebody's work."""
         python = f"{NOTEBOOK_ENV}/bin/python"
         wall = Wall(
             command=(python, "-m", "leerlab_lab.english", assignment),

@@ -7,7 +7,6 @@ only, one student at a time.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,15 +101,21 @@ class SecondHalf(Autograde):
 
 
 def changed(coursedir: Any, assignment: str, student: str) -> bool:
-    """Whether a submission is newer than what was graded of it, or was never graded; as nbgrader decides it."""
-    graded = coursedir.format_path(coursedir.autograded_directory, student, assignment)
-    if not os.path.exists(graded):  # noqa: PTH110  nbgrader's own paths are text
-        return True
-    moments = [
-        coursedir.get_existing_timestamp(coursedir.format_path(folder, student, assignment))
-        for folder in (coursedir.submitted_directory, coursedir.autograded_directory)
-    ]
-    return None not in moments and moments[0] > moments[1]
+    """Whether a submission is another one than what was graded of it, or was never graded.
+
+    The service gives each submission of a person a moment of its own, which `timestamp.txt` has: two with the same are
+    the same. Which of two moments is later says nothing: clocks are set back, and a teacher collects an earlier one.
+    """
+    graded = Path(coursedir.format_path(coursedir.autograded_directory, student, assignment))
+    submitted = Path(coursedir.format_path(coursedir.submitted_directory, student, assignment))
+    return not graded.exists() or _moment(graded) != _moment(submitted)
+
+
+def _moment(folder: Path) -> str:
+    try:
+        return (folder / "timestamp.txt").read_text("utf-8").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def begun(coursedir: Any, assignment: str, student: str) -> Path:

@@ -71,13 +71,16 @@ class Service:
         with self._request(method, path, json=content, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as answer:
             return _json(answer)
 
-    def send(self, method: str, path: str, files: list[PlainFile], **query: str) -> Any:
+    def send(self, method: str, path: str, files: list[PlainFile], *, key: str = "", **query: str) -> Any:
         """Send a tree of files, answered by JSON; sent again after a cut connection, which changes nothing twice.
+
+        Args:
+            key: the caller's own name for this sending, where another process may send it again.
 
         Raises:
             ServiceError: refused, not reachable, or a file cannot be read.
         """
-        key = uuid.uuid4().hex
+        key = key or uuid.uuid4().hex
         for attempt in range(1, _TRIES + 1):
             try:
                 with self._request(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
 from grading_site import PROFILE, Site, wait_until
 
-from confinement.run import start
+from confinement.run import Walled, start
 from confinement.settings import ConfinementSettings
 from confinement.wall import Wall
 from grading.plans import CoursePages, formgrader_plan
@@ -48,14 +48,22 @@ def hub_variables(name: str, token: str) -> Mapping[str, str]:
 
 
 @contextmanager
-def served(site: Site, wall: Wall, name: str, visitor: str) -> Iterator[httpx.Client]:
-    """The server behind the wall, as a visitor who is allowed in sees it."""
+def served(
+    site: Site, wall: Wall, name: str, visitor: str, running: list[Walled] | None = None
+) -> Iterator[httpx.Client]:
+    """The server behind the wall, as a visitor who is allowed in sees it.
+
+    Args:
+        running: gets the wall's process, for who wants to end it.
+    """
     hub_api = site.state.run / "hub-api.sock"
     if not hub_api.exists():
         hub_api.symlink_to(site.state.run / "hub.sock")
     wall = replace(wall, environment={**wall.environment, **hub_variables(name, site.hub.token(name))})
     token = site.hub.token(visitor, [f"access:servers!server={name}/"])
     with start(wall) as walled:
+        if running is not None:
+            running.append(walled)
         assert walled.published
         host, port = walled.published
         address = f"http://{host}:{port}/user/{name}/"
@@ -75,14 +83,25 @@ def served(site: Site, wall: Wall, name: str, visitor: str) -> Iterator[httpx.Cl
 
 
 @contextmanager
-def formgrader(site: Site, course: str = "alpha", program: str = "") -> Iterator[httpx.Client]:
+def formgrader(
+    site: Site,
+    course: str = "alpha",
+    program: str = "",
+    *,
+    running: list[Walled] | None = None,
+    settings: str = "",
+    change: Callable[[Wall], Wall] = lambda wall: wall,
+) -> Iterator[httpx.Client]:
     """The course's own server, as one of its teachers sees it.
 
     Args:
         program: runs in place of the server's own start, such as `UNGUARDED`.
+        running: gets the wall's process, for who wants to end it.
+        settings: more lines of the course's nbgrader_config.py.
+        change: what is changed in its wall.
     """
     home = site.state.courses / course
-    (home / "nbgrader_config.py").write_text(f"c = get_config()\nc.CourseDirectory.course_id = {course!r}\n")
+    (home / "nbgrader_config.py").write_text(f"c = get_config()\nc.CourseDirectory.course_id = {course!r}\n{settings}")
     pages = CoursePages(
         course={"nl": "Rekenen", "en": "Sums"},
         site={"nl": "Proef", "en": "Trial"},
@@ -90,8 +109,8 @@ def formgrader(site: Site, course: str = "alpha", program: str = "") -> Iterator
         assignments={"week-1": {"nl": "Kwadraten maken", "en": "Making squares"}},
     )
     plan = formgrader_plan(course, PROFILE, site.state, site.installation, ConfinementSettings(), pages=pages)
-    wall = plan.wall
+    wall = change(plan.wall)
     if program:
         wall = replace(wall, command=("/opt/notebook/bin/python", "-c", program))
-    with served(site, wall, f"course-{course}", "docent") as client:
+    with served(site, wall, f"course-{course}", "docent", running) as client:
         yield client

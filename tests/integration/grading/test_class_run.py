@@ -5,44 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from grading_assignment import solve
 from grading_browser import ANSWERED, browser_at
+from grading_class import ANSWERS, MARKS, RIGHT, RUN, ended, executions, hand_in, marks
 from grading_server import formgrader
 from grading_site import Site, wait_until
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-RIGHT = "def kwadraat(x):\n    return x * x\n"
-ANSWERS = {
-    "anna": RIGHT,
-    "bram": "def kwadraat(x):\n    return x + x\n",
-    "cas": "def kwadraat(x):\n    raise ValueError(x)\n",
-    "daan": "while True:\n    pass\n",
-    "eva": "import os\nos._exit(1)\n",
-    "fleur": "import csv\nkwadraat = lambda x: x ** 2 if open('gegevens.csv').read() else 0\n",
-}
-MARKS = {"anna": 3.0, "bram": 0.0, "cas": 0.0, "daan": 0.0, "eva": 0.0, "fleur": 3.0}
-RUN = "formgrader/api/assignment/week-1/class_run"
-
-
-def hand_in(site: Site, answers: Mapping[str, str]) -> None:
-    """Put work where a course collects it, as the service does that takes it in."""
-    for name, answer in answers.items():
-        site.hub.groups[name] = ["nbgrader-alpha"]
-        incoming = site.store.incoming_copy(site.store.release_of("alpha", "week-1").files)
-        solve(incoming.folder / "files" / "kwadraten.ipynb", answer)
-        # The description was of the file before: make it anew, as the service would on receiving this file.
-        again = site.store.incoming_copy(incoming.folder / "files")
-        incoming.give_up()
-        site.store.submit("alpha", "week-1", name, again)
 
 
 @pytest.fixture
@@ -52,24 +28,6 @@ def teacher(released_site: Site) -> Iterator[tuple[Site, httpx.Client]]:
     with formgrader(released_site) as page:
         assert page.post("formgrader/api/assignment/week-1/collect").json()["success"]
         yield released_site, page
-
-
-def ended(page: httpx.Client) -> dict[str, Any]:
-    def told() -> dict[str, Any]:
-        run: dict[str, Any] = page.get(RUN).json()
-        return {} if run["running"] else run
-
-    return dict(wait_until(told, 200))
-
-
-def marks(page: httpx.Client) -> dict[str, float | None]:
-    found = page.get("formgrader/api/submissions/week-1").json()
-    return {one["student"]: one["score"] if one["autograded"] else None for one in found}
-
-
-def executions(site: Site) -> list[int]:
-    """How many notebooks each execution took, as the ledger has them."""
-    return [int(entry[3]["notebooks"]) for entry in site.recorded if entry[1] == "execution.start"]
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from tornado import web
 
 from leerlab_lab.formgrader.access import REFUSED, ROLE_SECONDS, Guard
 from leerlab_lab.formgrader.actions import Assignment, ClassRuns, Grading
+from leerlab_lab.formgrader.again import gone_on
+from leerlab_lab.formgrader.again_routes import Decision, DifferencesFile, DifferencesPage, GradingAgain
 from leerlab_lab.formgrader.course_pages import (
     AssignmentsPage,
     HandedInPage,
@@ -148,6 +150,9 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/own/([a-z-]+\.(?:css|js))", Kept, {"path": str(STATIC)}),
         (r"/formgrader/manage_assignments/?", AssignmentsPage, page),
         (r"/formgrader/manage_submissions/([^/]+)/?", HandedInPage, page),
+        (r"/formgrader/differences/([^/]+)/?", DifferencesPage, page),
+        (r"/formgrader/differences/([^/]+)/([0-9a-f]{16})/?", DifferencesPage, page),
+        (r"/formgrader/differences/([^/]+)/([0-9a-f]{16})\.csv", DifferencesFile, page),
         (r"/formgrader/gradebook/?", MarkingPage, page),
         (r"/formgrader/gradebook/([^/]+)/?", NotebooksPage, page),
         (r"/formgrader/gradebook/([^/]+)/([^/]+)/?", NotebookWorkPage, page),
@@ -162,6 +167,8 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/api/grade/([^/]+)", Grade),
         (r"/formgrader/api/comment/([^/]+)", Comment),
         (_ASSIGNMENT + "class_run", ClassRuns),
+        (_ASSIGNMENT + "again", GradingAgain),
+        (_ASSIGNMENT + "again/([0-9a-f]{16})", Decision),
         (_ASSIGNMENT + "deadline", Deadline, around),
         (_STUDENT + "extension", Extensions, around),
         (r"/formgrader/api/hand_in", HandInRules, around),
@@ -214,6 +221,8 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     around = Surroundings.given()
     Guard(around, server.base_url).stand_before(server.web_app)
     begin_telling_old_deadlines(around.id, formgrader.coursedir.db_url)
+    ClassRuns.take_up(formgrader)
+    Decision.running.update({one.plan.assignment: one for one in gone_on(formgrader, Grading._threads)})
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

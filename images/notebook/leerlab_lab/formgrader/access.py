@@ -66,11 +66,15 @@ CHANGES = (
     Change("POST", _ASSIGNMENT + "collect", Role.GRADER),
     Change("POST", _ASSIGNMENT + "class_run", Role.GRADER),
     Change("DELETE", _ASSIGNMENT + "class_run", Role.GRADER),
+    Change("POST", _ASSIGNMENT + "again", Role.GRADER),
     Change("POST", r"/formgrader/api/submission/[^/]+/[^/]+/autograde", Role.GRADER),
     Change("POST", _ASSIGNMENT + "generate_feedback", Role.GRADER),
     Change("POST", _ASSIGNMENT + "release_feedback", Role.GRADER),
     Change("POST", _STUDENT + "generate_feedback", Role.GRADER),
     Change("POST", _STUDENT + "release_feedback", Role.GRADER),
+    # Everybody's marks at once.
+    Change("POST", _ASSIGNMENT + "again/[^/]+", Role.OWNER),
+    Change("DELETE", _ASSIGNMENT + "again/[^/]+", Role.OWNER),
     # What students get, until when, and by which rules.
     Change("POST", _ASSIGNMENT + "assign", Role.OWNER),
     Change("POST", _ASSIGNMENT + "release", Role.OWNER),

@@ -14,7 +14,8 @@ from nbgrader.server_extensions.formgrader import apihandlers
 from nbgrader.server_extensions.formgrader.base import BaseApiHandler
 from tornado import web
 
-from leerlab_lab.formgrader.class_run import ClassRun
+from leerlab_lab.formgrader.class_run import ClassRun, taken_up
+from leerlab_lab.formgrader.plan import Kind, Plan, Taken, forget
 from leerlab_lab.halves import changed
 from leerlab_lab.late import settle_all, standings_of
 from leerlab_lab.service import ServiceError
@@ -66,9 +67,22 @@ class ClassRuns(BaseApiHandler):  # type: ignore[misc]
         run = cls.runs.get(assignment)
         if run is None:
             return {}
-        if not run.running:
+        told = run.told()
+        if not told["running"]:
             del cls.runs[assignment]
-        return run.told()
+            if run.plan.kind is Kind.GRADE:
+                forget(run.folder)
+        return told
+
+    @classmethod
+    def take_up(cls, parent: Any) -> None:
+        """Go on with the runs of a server of this course that ended.
+
+        Args:
+            parent: what nbgrader's converters are configured by.
+        """
+        for run in taken_up(parent, Grading._threads):
+            cls.runs[run.plan.assignment] = run
 
     @web.authenticated
     def get(self, assignment: str) -> None:
@@ -78,18 +92,10 @@ class ClassRuns(BaseApiHandler):  # type: ignore[misc]
 
     @web.authenticated
     def post(self, assignment: str) -> None:
-        """Begin with all work that is newer than its marks."""
-        run = self.runs.get(assignment)
-        if run is None or not run.running:
-            if self.api.get_assignment(assignment) is None:
-                raise web.HTTPError(404)
-            handed_in = sorted(one["student"] for one in self.api.get_submissions(assignment))
-            waiting = [student for student in handed_in if changed(self.coursedir, assignment, student)]
-            run = ClassRun(self.coursedir.parent, assignment, waiting, Grading._threads)
-            self.runs[assignment] = run
-            run.start()
-        self.set_status(202)
-        self.write(run.told())
+        """Begin with all work that is other than what was graded of it."""
+        handed_in = sorted(one["student"] for one in self.api.get_submissions(assignment))
+        waiting = [student for student in handed_in if changed(self.coursedir, assignment, student)]
+        begin(self, assignment, waiting, Kind.GRADE)
 
     @web.authenticated
     def delete(self, assignment: str) -> None:
@@ -99,6 +105,38 @@ class ClassRuns(BaseApiHandler):  # type: ignore[misc]
             raise web.HTTPError(404)
         run.cancel()
         self.write(run.told())
+
+
+def refuse_for_room(asked: BaseApiHandler, error: OSError) -> None:
+    """Answer that nothing was begun, since how far it is could not be kept."""
+    asked.log.error("Nothing was begun: %s", error)
+    asked.set_status(507)
+    asked.write({"error": f"The course's folder cannot be written to ({error.strerror}). Nothing was begun or lost."})
+
+
+def begin(asked: BaseApiHandler, assignment: str, students: list[str], kind: Kind) -> None:
+    """Answer a request for a run over an assignment: begin it, or tell of the one that goes on.
+
+    Args:
+        asked: the request.
+        students: whose work it is about.
+        kind: what it is for.
+    """
+    run = ClassRuns.runs.get(assignment)
+    if run is None or not run.running:
+        if asked.api.get_assignment(assignment) is None:
+            raise web.HTTPError(404)
+        run = ClassRun(asked.coursedir.parent, Plan(assignment, kind, students), Grading._threads)
+        try:
+            run.start()
+        except Taken as error:
+            raise web.HTTPError(409) from error
+        except OSError as error:
+            refuse_for_room(asked, error)
+            return
+        ClassRuns.runs[assignment] = run
+    asked.set_status(202)
+    asked.write(run.told())
 
 
 class Assignment(apihandlers.AssignmentHandler):  # type: ignore[misc]

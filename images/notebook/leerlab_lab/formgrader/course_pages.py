@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,6 +14,7 @@ from nbgrader.api import MissingEntry
 from nbgrader.server_extensions.formgrader.base import BaseHandler
 from tornado import web
 
+from leerlab_lab.formgrader import again
 from leerlab_lab.formgrader.access import Role, role_here
 from leerlab_lab.formgrader.actions import ClassRuns
 from leerlab_lab.formgrader.look import (
@@ -144,16 +146,18 @@ class HandedInPage(CoursePage):
         names = await self.people(handed_in)
         handed_in.sort(key=lambda one: names[one["student"]].casefold())
         waiting = sum(changed(self.coursedir, assignment, one["student"]) for one in handed_in)
-        run = ClassRuns.seen(assignment)
-        late = penalties(self.gradebook, assignment)
+        course = Path(self.coursedir.root)
         self.show(
             "handed_in.html",
             assignment=assignment,
             handed_in=handed_in,
             names=names,
             waiting=waiting,
-            run=run,
-            late=late,
+            run=ClassRuns.seen(assignment),
+            late=penalties(self.gradebook, assignment),
+            report=again.waiting(course, assignment),
+            records=again.records(course, assignment),
+            graded=any(one["autograded"] for one in handed_in),
         )
 
 

@@ -65,22 +65,26 @@ for (const button of document.querySelectorAll("[data-post]")) {
 }
 for (const button of document.querySelectorAll("[data-begin]")) {
   button.addEventListener("click", async () => {
+    const { ask, begin, method = "POST", then, stale } = button.dataset;
+    if (ask && !window.confirm(ask)) return;
     button.disabled = true;
-    const { ok, status } = await call("POST", button.dataset.begin).catch(() => ({ ok: false, status: 0 }));
-    if (ok) location.reload();
-    else tell(told.dataset.badly, status ? told.dataset.why : told.dataset.silent, status ? `HTTP ${status}` : "", true);
+    const { ok, status, found } = await call(method, begin).catch(() => ({ ok: false, status: 0, found: {} }));
+    if (ok) return then ? location.assign(then) : location.reload();
+    changed = true;
+    const why = status === 409 && stale ? stale : told.dataset.why;
+    tell(told.dataset.badly, status ? why : told.dataset.silent, found.error ?? (status ? `HTTP ${status}` : ""), true);
   });
 }
 // A run over everybody's work: how far it is, until it has ended and the page is drawn anew.
 for (const section of document.querySelectorAll("[data-run]")) {
   const status = section.querySelector("[role=status]"), bar = section.querySelector("progress");
-  section.querySelector("[data-stop]").addEventListener("click", (event) => {
+  section.querySelector("[data-stop]")?.addEventListener("click", (event) => {
     event.target.disabled = true;
     call("DELETE", section.dataset.run);
   });
   const look = async () => {
     const { ok, found } = await call("GET", section.dataset.run).catch(() => ({ ok: false, found: {} }));
-    if (ok && !found.running) return location.reload();
+    if (ok && !found.running) return section.dataset.then ? location.assign(section.dataset.then) : location.reload();
     if (ok) {
       bar.max = found.total;
       bar.value = found.done;

@@ -1,0 +1,119 @@
+"""Notebooks of a class on their way: to the cluster, several in one job, and what came of each back from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from leerlab_lab.merge import stripped
+from leerlab_lab.preprocessors import FILES, NOTEBOOK, fetched
+from leerlab_lab.service import Service, ServiceError
+from leerlab_lab.tree import PlainFile, collect
+
+LOST = "lost"
+WITHOUT_END = frozenset({LOST, "cancelled", "not_started"})
+"""How a run ended that came to nothing, for a reason outside it."""
+_GONE = "The cluster does not know of this run any more."
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True)
+class Item:
+    """One notebook of one student.
+
+    Args:
+        student: whose.
+        notebook: its name in nbgrader.
+        sent: the code that runs.
+        folder: with the files that go along.
+    """
+
+    student: str
+    notebook: str
+    sent: NotebookNode
+    folder: Path
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by in a plan."""
+        return self.student, self.notebook
+
+
+def items_in(folder: Path, student: str) -> list[Item]:
+    """The notebooks that the first half has left of a student's work."""
+    return [
+        Item(student, file.stem, stripped(nbformat.read(file, 4)), folder) for file in sorted(folder.glob("*.ipynb"))
+    ]
+
+
+def send(service: Service, key: str, items: Sequence[Item]) -> str:
+    """Send notebooks to the cluster; gives the id of their execution.
+
+    Args:
+        key: sent twice under one key, they run once.
+
+    Raises:
+        ServiceError: refused or not reachable.
+    """
+    with tempfile.TemporaryDirectory(prefix="leerlab-") as scratch:
+        files: list[PlainFile] = []
+        for number, item in enumerate(items):
+            notebook = Path(scratch, f"{number}.ipynb")
+            nbformat.write(item.sent, notebook)
+            files.append(PlainFile(f"{number}/{NOTEBOOK}", notebook))
+            files += [
+                PlainFile(f"{number}/{FILES}/{file.path}", file.local)
+                for file in collect(item.folder).files
+                if not file.path.endswith(".ipynb")
+            ]
+        return str(service.send("POST", "/executions", files, key=key)["id"])
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an execution stands, as the service told it.
+
+    Args:
+        told: the service's answer.
+        ended: whether nothing more will come of it.
+    """
+
+    told: dict[str, Any]
+    ended: bool
+
+    def outcome(self, number: int) -> dict[str, Any] | None:
+        """How one notebook's run ended, with sentence and limits, as `results_of` takes it; None while it goes on."""
+        why = self.told["outcomes"].get(str(number), LOST if self.ended else None)
+        if why is None:
+            return None
+        return {**self.told, "outcome": why, "sentence": self.told["sentences"].get(why, _GONE)}
+
+
+def standing(service: Service, execution: str) -> Standing:
+    """Where an execution stands.
+
+    Raises:
+        ServiceError: it is not known now.
+    """
+    try:
+        told = service.ask("GET", f"/executions/{execution}")
+    except ServiceError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return Standing({"outcomes": {}, "sentences": {}, "params": {}}, ended=True)
+    return Standing(told, told["state"] == "ended")
+
+
+def executed(service: Service, execution: str, number: int) -> bytes:
+    """A notebook as it came out of its run, maybe a partial one; empty when there is none.
+
+    Raises:
+        ServiceError: it cannot be fetched now.
+    """
+    return fetched(service, f"/executions/{execution}/{number}")
