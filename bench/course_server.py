@@ -1,4 +1,4 @@
-"""A course's own server on a running site, as its teacher uses it: the side of the product where grading is measured."""
+"""A course's own server on a running site, as its teacher uses it: where the product's grading is measured."""
 
 from __future__ import annotations
 
@@ -81,10 +81,19 @@ class CourseServer:
                 warm = now
             time.sleep(_LOOK_SECONDS if now - begin < _CLOSELY_SECONDS else 10 * _LOOK_SECONDS)
             told = self.client.get(self.run).json()
-            if not told["running"]:
+            if told["done"] + len(told["failed"]) >= people or not told["running"]:
                 end = time.monotonic()
+                self._until_ended()
                 return ClassRun(end - begin, end - (warm or begin), told["failed"])
         raise BenchmarkFailed(f"The class was not graded within {LONGEST_SECONDS:.0f} s.")
+
+    def _until_ended(self) -> None:
+        """Wait for the end of the job, in which no mark is given any more."""
+        until = time.monotonic() + LONGEST_SECONDS
+        while self.client.get(self.run).json()["running"]:
+            if time.monotonic() > until:
+                raise BenchmarkFailed("The class's run does not end.")
+            time.sleep(_LOOK_SECONDS)
 
     def _first_has_begun(self, before: set[Path]) -> bool:
         """Whether the job has begun with its first notebook, whose home is made just before it is forked."""
@@ -133,7 +142,13 @@ def running_course_site(folder: Path, catalogue: Path, cell_seconds: int, slots:
         "id": PROFILE, "title": title, "partition": PARTITION, "cpus": slots, "memory": "1G", "time": "2h",
         "groups": ["nobody"],
     }  # fmt: skip
+    cluster = {
+        **given["cluster"],
+        # Room for the course's server and one job, so that no more runs at once than this machine has cores for.
+        "nodes": [{"name": NODE, "cpus": 2 * slots, "memory": "16G"}],
+    }
     other = {
+        "cluster": cluster,
         "profiles": [*given["profiles"], profile],
         "courses": [{"id": COURSE, "folder": str(catalogue), "profile": "cpu-small", "released": [ASSIGNMENT]}],
         "grading": {"profile": PROFILE, "cell_time": f"{cell_seconds}s", "notebook_time": "10m"},

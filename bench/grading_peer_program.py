@@ -1,9 +1,13 @@
 """Run in the peers' environment: grades a class with otter-grader or with grader-service's converter, in one process.
 
-Started as `python grading_peer_program.py SIDE FOLDER --cell-time SECONDS`. `prepare-otter` and `prepare-grader-service`
-do once what a teacher does when the assignment is made, and what no grading pays for. FOLDER is nbgrader's folder of the
-course. `otter` and `grader-service` grade `submitted/`; their last line is the marks in JSON, by student and check.
+Started as `python grading_peer_program.py SIDE FOLDER --cell-time SECONDS`; FOLDER is nbgrader's of the course.
+`prepare-otter` and `prepare-grader-service` do once what a teacher does when the assignment is made, and what no
+grading pays for. `otter` and `grader-service` grade `submitted/`; the last line is the marks in JSON, by student and
+check.
 """
+
+# Run in an environment of notebooks, whose packages are not there where this is checked.
+# mypy: disable-error-code="import-not-found, no-untyped-call"
 
 from __future__ import annotations
 

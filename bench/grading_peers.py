@@ -103,7 +103,7 @@ class Peers:
     def _other(self, name: str, place: Path) -> Graded:
         assert self.own_env is not None
         side = "otter" if name == OTTER else "grader-service"
-        program = [str(self.own_env / "bin" / "python"), str(_PROGRAM)]
+        program = [str(self.own_env / "bin" / "python"), "-P", str(_PROGRAM)]
         self._well(self._run([*program, f"prepare-{side}", str(place)], place), name)
         begin = time.monotonic()
         done = self._run([*program, side, str(place), "--cell-time", str(self.cell_seconds)], place)

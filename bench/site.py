@@ -119,7 +119,7 @@ def running_site(
 
 
 def token_of(state: State, person: str) -> str:
-    """A token of a person or a course account, written where JupyterHub looks for it: nobody logs in by hand in a benchmark."""
+    """A token of somebody, written where JupyterHub looks for it: nobody logs in by hand in a benchmark."""
     token = secrets.token_urlsafe(32)
     options = {"connect_args": {"timeout": _DATABASE_SECONDS}}
     with orm.new_session_factory(f"sqlite:///{state.hub_database}", **options)() as session:

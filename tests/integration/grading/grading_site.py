@@ -106,6 +106,13 @@ class TestHub:
             about = {"title": self.titles[name]} if name in self.titles else None
             return JSONResponse({"kind": "user", "name": name, "groups": self.groups[name], "user_info": about})
 
+        async def people(request: Request) -> Response:
+            if asked(request) != self.service_token:
+                return JSONResponse({"status": 403}, status_code=403)
+            known = [name for name in await request.json() if name in self.groups]
+            about = {name: {"title": self.titles[name]} if name in self.titles else None for name in known}
+            return JSONResponse({name: {"user_info": about[name], "groups": self.groups[name]} for name in known})
+
         async def info(request: Request) -> Response:
             return JSONResponse({"version": "6.1.1"})
 
@@ -117,6 +124,7 @@ class TestHub:
                 Route("/hub/api/user", user),
                 Route("/hub/api/users/{name}", users),
                 Route("/hub/api/users/{name}/activity", activity, methods=["POST"]),
+                Route("/hub/api/leerlab/people", people, methods=["POST"]),
                 Route("/hub/api", info),
                 Route("/hub/api/", info),
             ]
