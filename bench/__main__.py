@@ -15,7 +15,10 @@ BENCHMARKS = {
     "assistant-overhead": ("bench.assistant_overhead", "run", "from a question to the model's first word"),
     "assistant-streams": ("bench.assistant_overhead", "run_streams", "each word of twenty answers at one time"),
     "class-start": ("bench.class_start", "run", "100 light servers asked for within 10 s, until 95 are ready"),
+    "confine-overhead": ("bench.confine_overhead", "run", "start and run of a process behind the wall and without one"),
     "first-cell": ("bench.first_cell", "run", "from the click to the output of a first cell that imports PyTorch"),
+    "grade-class": ("bench.grade_class", "run", "a class of 30 from the click until all marks stand in the gradebook"),
+    "grade-scale": ("bench.grade_scale", "run", "300 and 1,000 pieces of work, and a teacher's pages of 600 students"),
     "sandbox-start": ("bench.sandbox_start", "run", "from the request for a sandbox to the answer of its walled lab"),
     "scheduler-load": (
         "bench.scheduler_load",

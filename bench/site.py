@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,26 +87,30 @@ def description(port: int, *, sandboxes: bool = False) -> dict[str, object]:
 
 
 @contextmanager
-def running_site(folder: Path, step: Callable[[str], None], *, sandboxes: bool = False) -> Iterator[BenchSite]:
+def running_site(
+    folder: Path, step: Callable[[str], None], *, sandboxes: bool = False, other: Mapping[str, object] | None = None
+) -> Iterator[BenchSite]:
     """Start the site, and stop it and all its jobs at the end.
 
     Args:
         folder: an empty folder with a short path (unix sockets).
         step: called with an English phrase at each step.
         sandboxes: whether it has sandboxes.
+        other: sections of site.yaml in the place of `description`'s.
 
     Raises:
         LeerlabError: it does not start, or does not stop.
     """
     file = folder / "site.yaml"
     # JSON is YAML too, and never has aliases, which site.yaml does not allow.
-    file.write_text(json.dumps(description(free_ports(1)[0], sandboxes=sandboxes), indent=1))
+    sections = {**description(free_ports(1)[0], sandboxes=sandboxes), **(other or {})}
+    file.write_text(json.dumps(sections, indent=1))
     site, installation = load(file), Installation.current()
     state = State(folder / "product").checked()
     mask = os.umask(0o077)
     try:
         start.up(site, file, state, installation, step)
-        yield BenchSite(site, state, installation, _token(state, COMPANY if sandboxes else PERSON))
+        yield BenchSite(site, state, installation, token_of(state, COMPANY if sandboxes else PERSON))
     finally:
         try:
             stop.down(site, state, step)
@@ -114,8 +118,8 @@ def running_site(folder: Path, step: Callable[[str], None], *, sandboxes: bool =
             os.umask(mask)
 
 
-def _token(state: State, person: str) -> str:
-    """A token of the person, written where JupyterHub looks for it: nobody logs in by hand in a benchmark."""
+def token_of(state: State, person: str) -> str:
+    """A token of somebody, written where JupyterHub looks for it: nobody logs in by hand in a benchmark."""
     token = secrets.token_urlsafe(32)
     options = {"connect_args": {"timeout": _DATABASE_SECONDS}}
     with orm.new_session_factory(f"sqlite:///{state.hub_database}", **options)() as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Collection, Container, Sequence
@@ -17,7 +16,7 @@ from grading.names import COURSE_ACCOUNT
 
 CACHE_SECONDS = 5.0
 TITLE_SECONDS = 60.0
-TITLES_AT_ONCE = 8
+NAMES_AT_ONCE = 1000
 HUB_TIMEOUT = 10.0
 
 
@@ -92,7 +91,6 @@ class Hub:
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
         self._titles: dict[str, tuple[float, str, frozenset[str]]] = {}
-        self._asking = asyncio.Semaphore(TITLES_AT_ONCE)
 
     async def close(self) -> None:
         """Close the connections to the hub."""
@@ -129,10 +127,10 @@ class Hub:
         Raises:
             Unavailable: the hub does not answer.
         """
-        found = await asyncio.gather(*(self._title(name) for name in names))
+        found = await self._learned(names)
         return {
             name: title
-            for name, (title, studies) in zip(names, found, strict=True)
+            for name, (_, title, studies) in found.items()
             if title and (course in studies or name in besides)
         }
 
@@ -166,22 +164,28 @@ class Hub:
             raise _said_nothing(status)
         return course in self._courses and OWNERS + course in groups
 
-    async def _title(self, name: str) -> tuple[str, frozenset[str]]:
-        seen = self._titles.get(name)
-        if seen is not None and self._clock() - seen[0] < TITLE_SECONDS:
-            return seen[1], seen[2]
-        async with self._asking:
-            status, model = await self._get(f"users/{name}", self._token)
-        if status not in {200, 404}:
-            raise _said_nothing(status)
-        about, groups = model.get("user_info"), model.get("groups")
-        title = about.get("title") if isinstance(about, dict) else None
-        told = title if isinstance(title, str) else ""
-        studies = self._courses_of(groups if isinstance(groups, list) else [], STUDENTS)
+    async def _learned(self, names: Sequence[str]) -> dict[str, tuple[float, str, frozenset[str]]]:
+        """What is known of everybody; the hub is asked about those of whom it said nothing in the last minute."""
         now = self._clock()
         self._titles = {kept: value for kept, value in self._titles.items() if now - value[0] < TITLE_SECONDS}
-        self._titles[name] = (now, told, studies)
-        return told, studies
+        found = {name: self._titles[name] for name in names if name in self._titles}
+        asked = [name for name in names if name not in found]
+        for first in range(0, len(asked), NAMES_AT_ONCE):
+            some = asked[first : first + NAMES_AT_ONCE]
+            status, people = await self._get("leerlab/people", self._token, some)
+            if status != 200:
+                raise _said_nothing(status)
+            found |= {name: (now, *self._told(people.get(name))) for name in some}
+        self._titles |= {name: found[name] for name in asked}
+        return found
+
+    def _told(self, model: object) -> tuple[str, frozenset[str]]:
+        """A person's title and courses, as the hub says them; nothing of one whom it does not know."""
+        plain = model if isinstance(model, dict) else {}
+        about, groups = plain.get("user_info"), plain.get("groups")
+        title = about.get("title") if isinstance(about, dict) else None
+        studies = self._courses_of(groups if isinstance(groups, list) else [], STUDENTS)
+        return (title if isinstance(title, str) else ""), studies
 
     async def _ask(self, token: str) -> Caller:
         status, person = await self._get("user", token)
@@ -214,9 +218,14 @@ class Hub:
         named = {group.removeprefix(prefix) for group in groups if isinstance(group, str) and group.startswith(prefix)}
         return frozenset(course for course in named if course in self._courses)
 
-    async def _get(self, path: str, token: str) -> tuple[int, dict[str, Any]]:
+    async def _get(self, path: str, token: str, names: Sequence[str] | None = None) -> tuple[int, dict[str, Any]]:
+        """What the hub answers; with names, to a question about those."""
+        headers = {"Authorization": f"token {token}"}
         try:
-            answer = await self._client.get(path, headers={"Authorization": f"token {token}"}, timeout=HUB_TIMEOUT)
+            if names is None:
+                answer = await self._client.get(path, headers=headers, timeout=HUB_TIMEOUT)
+            else:
+                answer = await self._client.post(path, headers=headers, timeout=HUB_TIMEOUT, json=list(names))
             model = answer.json() if answer.status_code == 200 else {}
         except (httpx.HTTPError, ValueError) as error:
             raise Unavailable(

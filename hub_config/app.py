@@ -28,6 +28,7 @@ from hub_config.course_accounts import CourseAccounts
 from hub_config.lessons import HANDLERS as LESSON_HANDLERS
 from hub_config.lessons import Lessons
 from hub_config.login.gate import GuardedHub
+from hub_config.people import HANDLERS as PEOPLE_HANDLERS
 from hub_config.quota import Quota
 from hub_config.sandboxes import HANDLERS, Accounts
 from hub_config.use import Collector
@@ -148,9 +149,10 @@ class LeerlabHub(GuardedHub):
         }  # fmt: skip
 
     def init_handlers(self) -> None:
-        """The portal's way to say that a membership has changed, and the command's that a course has."""
+        """What Leerlab's own services tell the hub and ask it, beside JupyterHub's API."""
         super().init_handlers()
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [*HANDLERS, *COURSE_HANDLERS, *LESSON_HANDLERS])
+        own = [*HANDLERS, *COURSE_HANDLERS, *LESSON_HANDLERS, *PEOPLE_HANDLERS]
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, own)
 
     async def init_users(self) -> None:
         """Create the course accounts next to JupyterHub's own users."""

@@ -117,6 +117,12 @@ class TestHub:
             if not members:
                 return Response(status_code=404)
             return JSONResponse({"kind": "group", "name": name, "users": members})
+        async def people(request: Request) -> Response:
+            if asked(request) != self.service_token:
+                return JSONResponse({"status": 403}, status_code=403)
+            known = [name for name in await request.json() if name in self.groups]
+            about = {name: {"title": self.titles[name]} if name in self.titles else None for name in known}
+            return JSONResponse({name: {"user_info": about[name], "groups": self.groups[name]} for name in known})
 
         async def info(request: Request) -> Response:
             return JSONResponse({"version": "6.1.1"})
@@ -130,6 +136,7 @@ class TestHub:
                 Route("/hub/api/users/{name}", users),
                 Route("/hub/api/groups/{name}", group),
                 Route("/hub/api/users/{name}/activity", activity, methods=["POST"]),
+                Route("/hub/api/leerlab/people", people, methods=["POST"]),
                 Route("/hub/api", info),
                 Route("/hub/api/", info),
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -36,9 +37,16 @@ async def main(folder: Path) -> None:
             outputs = [[cell.execution_count, *cell.outputs] for cell in notebook.cells]
             return {"ended": ran.ended, "seconds": ran.seconds, "memory": ran.memory, "cells": outputs}
 
+        await zygote.warm()
+        running = [asyncio.create_task(one(cells)) for cells in asked["notebooks"]]
         if asked["lose"]:
-            asyncio.get_running_loop().call_later(2, zygote._process.kill)
-        said = await asyncio.gather(*(one(cells) for cells in asked["notebooks"]))
+            await asyncio.gather(*running[1:])
+            zygote._process.kill()
+        said = await asyncio.gather(*running)
+        if asked["lose"]:
+            with suppress(Lost):
+                await zygote.warm()
+                raise AssertionError("a process that has ended is not warm")
     (folder / "said.json").write_text(json.dumps({"runs": said, "left": [one.name for one in scratch.iterdir()]}))
 
 

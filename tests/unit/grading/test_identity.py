@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -60,15 +62,22 @@ PEOPLE: dict[str, object] = {
 
 
 async def test_titles_are_told_of_the_course_s_own_people_only() -> None:
+    questions: list[list[str]] = []
+
     def hub_says(request: httpx.Request) -> httpx.Response:
-        name = request.url.path.rsplit("/", 1)[-1]
-        return httpx.Response(200, json=PEOPLE[name]) if name in PEOPLE else httpx.Response(404)
+        assert (request.method, request.url.path) == ("POST", "/hub/api/leerlab/people")
+        questions.append(json.loads(request.content))
+        return httpx.Response(200, json={name: PEOPLE[name] for name in questions[-1] if name in PEOPLE})
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(hub_says), base_url="http://hub/hub/api/")
     hub = Hub(client, "g", frozenset({"alpha", "beta"}))
     asked = [*PEOPLE, "dirk"]
     assert await hub.titles(asked, "alpha", set()) == {"anna": "Anna de Vries"}
     assert await hub.titles(asked, "alpha", {"bram"}) == {"anna": "Anna de Vries", "bram": "Bram Smit"}
+    # All in one question, of which the answer is remembered; the next one is about those who are new.
+    assert questions == [asked]
+    assert await hub.titles(["anna", "eva"], "alpha", set()) == {"anna": "Anna de Vries"}
+    assert questions[1:] == [["eva"]]
     await client.aclose()
 
 

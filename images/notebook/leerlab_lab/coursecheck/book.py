@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import nbgrader.api
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from nbconvert.exporters.exporter import ResourcesDict
@@ -31,11 +29,11 @@ from traitlets.config.loader import PyFileConfigLoader
 import leerlab_lab
 from leerlab_lab.coursecheck.plan import EXECUTED, NOTEBOOK
 from leerlab_lab.execute import NOT_RUN, error_output
+from leerlab_lab.gradebook import do_once
 from leerlab_lab.merge import NotTheSame, outputs_of, put, stripped
 
 _SETTINGS = Path(leerlab_lab.__file__).parents[1] / "config" / "course"
-# nbgrader opens the gradebook eight times for each submission, each time with an engine that compiles all its SQL anew.
-nbgrader.api.create_engine = cache(create_engine)
+do_once()
 # The line of a traceback or of nbgrader's log that names the reason.
 _WHY = re.compile(r"^\s*((?:[\w.]*(?:Error|Exception)): .{1,400}|\[\w+ \| ERROR\] .{1,400})$", re.MULTILINE)
 

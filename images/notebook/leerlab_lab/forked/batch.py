@@ -81,6 +81,8 @@ async def run_all(folder: Path, slots: int, bounds: Bounds) -> None:
     with tempfile.TemporaryDirectory(prefix=".runs-", dir=folder) as scratch:
         common = common_imports(list(notebooks.values()), modules_beside(places))
         async with Zygote(common) as zygote:
+            # No notebook's time begins before what they all import has been imported.
+            await zygote.warm()
 
             async def one(place: Path) -> None:
                 async with free:

@@ -74,6 +74,7 @@ class Zygote:
             )  # fmt: skip
         self._line = ours
         self._said: asyncio.Queue[int] = asyncio.Queue()
+        self._warm = asyncio.Event()
         self._listener = asyncio.create_task(self._listen())
         return self
 
@@ -89,6 +90,16 @@ class Zygote:
             await self._process.wait()
         await self._listener
         self._line.close()
+
+    async def warm(self) -> None:
+        """Wait until it has imported everything; a kernel that is asked for before that waits as long.
+
+        Raises:
+            Lost: it ended before it was.
+        """
+        await self._warm.wait()
+        if self._listener.done():
+            raise Lost("The process that forks kernels has ended.")
 
     async def fork(self, order: Order) -> Kernel:
         """A new kernel; whoever asks closes its pipes.
@@ -123,13 +134,16 @@ class Zygote:
         with suppress(OSError):
             while said := await loop.sock_recv(self._line, LARGEST_ORDER):
                 note: dict[str, Any] = json.loads(said)
-                if "started" in note:
+                if "ready" in note:
+                    self._warm.set()
+                elif "started" in note:
                     self._kernels[note["started"]] = Kernel(note["started"], -1, -1, -1)
                     self._said.put_nowait(note["started"])
                 elif (kernel := self._kernels.pop(note.get("ended", -1), None)) is not None:
                     kernel.memory = note["memory"]
                     kernel.ended.set_result(note["code"])
         self._said.put_nowait(-1)
+        self._warm.set()
         for kernel in self._kernels.values():
             kernel.ended.set_result(-signal.SIGKILL)
         self._kernels.clear()

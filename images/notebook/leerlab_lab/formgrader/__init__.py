@@ -45,6 +45,7 @@ from leerlab_lab.formgrader.hand_in import (
 from leerlab_lab.formgrader.look import PAGES, STATIC, Surroundings
 from leerlab_lab.formgrader.marks import Comment, Grade, WorkPage
 from leerlab_lab.formgrader.names import Names
+from leerlab_lab.gradebook import do_once
 from leerlab_lab.pages import SafePages
 
 EXTENSION = "leerlab_lab.formgrader"
@@ -212,6 +213,7 @@ class CourseFormgrader(FormgradeExtension):
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
     """Jupyter's entry point for an extension: add the course's formgrader to the server."""
+    do_once()
     formgrader = CourseFormgrader(parent=server)
     formgrader.root_dir = server.root_dir
     formgrader.log = server.log
