@@ -117,6 +117,7 @@ class TestHub:
             if not members:
                 return Response(status_code=404)
             return JSONResponse({"kind": "group", "name": name, "users": members})
+
         async def people(request: Request) -> Response:
             if asked(request) != self.service_token:
                 return JSONResponse({"status": 403}, status_code=403)
