@@ -1,7 +1,8 @@
 """What the proof of a wall tries: the same program, started once behind the wall and once without it.
 
-Started as `python3 -I -B attempts.py` with what it is to reach in `$LEERLAB_TARGETS`, as JSON; prints a JSON object of
-attempt and whether it worked. Nothing here does harm: what is reached was put there for it. Standard library only.
+Started as `python3 -I -B attempts.py [nested]` with what it is to reach in `$LEERLAB_TARGETS`, as JSON; prints a JSON
+object of attempt and whether it worked. With `nested` it tries from a wall of its own inside the one that it is in.
+Nothing here does harm: what is reached was put there for it. Standard library only.
 """
 
 from __future__ import annotations
@@ -211,6 +212,24 @@ ATTEMPTS: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
 """What each attempt tries to do, and how. One that raises OSError was held."""
 
 
+def nested() -> int:
+    """Try everything from a wall inside this one."""
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    from confinement.nested import FILTER, HOME, Nest, fork  # noqa: PLC0415  not on the path before
+
+    inner = Path(HOME, "inner")
+    inner.mkdir()
+    few = 2**20
+    nest = Nest(
+        inner, Path(HOME), Path(FILTER).read_bytes(), tmp=few, shm=few, processes=32, open_files=1024, file_size=few,
+        data=2**32,
+    )  # fmt: skip
+    child = fork(nest)
+    if child == 0:
+        os._exit(main())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def main() -> int:
     """Try everything and print what worked."""
     targets = json.loads(os.environ[VARIABLE])
@@ -221,8 +240,9 @@ def main() -> int:
         except OSError:
             reached[name] = False
     sys.stdout.write(json.dumps(reached) + "\n")
+    sys.stdout.flush()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(nested() if sys.argv[1:] == ["nested"] else main())

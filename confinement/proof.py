@@ -53,7 +53,8 @@ def prove(wall: Wall) -> Proof:
     """Attack a wall, and the machine without it.
 
     Args:
-        wall: its command, environment, sizes and limits are replaced by the proof's own.
+        wall: its command, environment, sizes and limits are replaced by the proof's own. Of a `nested` one the wall
+            inside it is attacked; it then has the filter of every wall at `confinement.nested.FILTER`.
 
     Raises:
         WallRefused: the wall cannot be built, or the attempts do not end as they should.
@@ -109,7 +110,7 @@ def _bare(targets: dict[str, Any], folder: Path) -> bytes:
 def _walled(wall: Wall, targets: dict[str, Any]) -> bytes:
     attacked = replace(
         wall,
-        command=(PYTHON, "-I", "-B", f"{CODE}/confinement/{_ATTEMPTS.name}"),
+        command=(PYTHON, "-I", "-B", f"{CODE}/confinement/{_ATTEMPTS.name}", *(["nested"] if wall.nested else [])),
         environment={VARIABLE: json.dumps(targets)},
         **_LIMITS,
     )

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from confinement.errors import WallInvalid, WallRefused
+from confinement.nested import FILTER
 from confinement.proof import prove
-from confinement.wall import Wall
+from confinement.wall import Bind, Wall
 from spawners.node_address import NoAddress, address_in
 
 VARIABLE = "LEERLAB_NODE_CHECK"
@@ -39,7 +40,7 @@ class Wanted:
         folders: folders on shared storage that must be writable.
         shared: a file that the hub's machine has just written to shared storage.
         content: what is in it.
-        seccomp: the wall's system call filter.
+        seccomp, nested_seccomp: the system call filters of every wall, and of one that holds others.
         sockets: unix sockets that must answer.
         publish_on: address, or network in which the node must have one.
         accounts: some of the unix accounts as which jobs of people run, each as `name:number`.
@@ -50,6 +51,7 @@ class Wanted:
     shared: str
     content: str
     seccomp: str
+    nested_seccomp: str
     sockets: tuple[str, ...]
     publish_on: str
     accounts: tuple[str, ...] = ()
@@ -120,16 +122,23 @@ def _accounts(wanted: Wanted) -> Iterator[Lack]:
 
 def _wall(wanted: Wanted) -> Lack | None:
     with tempfile.TemporaryDirectory(prefix="leerlab-") as home:
+        wall = Wall(command=("/usr/bin/true",), home=Path(home), seccomp=Path(wanted.seccomp))
+        outer = replace(
+            wall,
+            nested=True,
+            seccomp=Path(wanted.nested_seccomp),
+            binds=(Bind(Path(wanted.seccomp), Path(FILTER)),),
+        )
         try:
-            proof = prove(Wall(command=("/usr/bin/true",), home=Path(home), seccomp=Path(wanted.seccomp)))
+            found = {sentence for each in (wall, outer) for sentence in prove(each).broken}
         except (WallRefused, WallInvalid, OSError) as error:
             return Lack(
                 f"it cannot be built: {' '.join(str(error).split())}",
-                "install bubblewrap, allow user namespaces, and copy the filter from the hub's machine",
+                "install bubblewrap, allow user namespaces, and copy both filters from the hub's machine",
             )
-    if proof.broken:
+    if found:
         return Lack(
-            f"from inside it one can {'; '.join(proof.broken)}",
+            f"from inside it one can {'; '.join(sorted(found))}",
             "take the node out of the site's partitions, and report this as a security fault",
         )
     return None

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +30,9 @@ from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import EmbeddedCluster, ExistingCluster
 from confinement import seccomp
+from confinement.nested import FILTER
 from confinement.proof import prove
-from confinement.wall import Wall
+from confinement.wall import Bind, Wall
 from hub_config.audit import existing_ledger, open_ledger
 from hub_config.catalogue import entries_of
 from hub_config.images import see_image
@@ -207,19 +208,24 @@ def see_wall(state: State) -> str:
     try:
         home, filter_file = folder / "home", folder / "seccomp.bpf"
         home.mkdir(mode=0o700)
-        seccomp.write_filter(filter_file)
-        proof = prove(Wall(command=("/usr/bin/true",), home=home, seccomp=filter_file))
+        seccomp.write_filters(folder)
+        wall = Wall(command=("/usr/bin/true",), home=home, seccomp=filter_file)
+        outer = replace(
+            wall, nested=True, seccomp=folder / "seccomp-nested.bpf", binds=(Bind(filter_file, Path(FILTER)),)
+        )
+        proof, inner = prove(wall), prove(outer)
     finally:
         shutil.rmtree(folder)
-    if proof.broken:
+    if proof.broken or inner.broken:
         raise LeerlabError(
-            f"From inside the wall one can {'; '.join(proof.broken)}.",
+            f"From inside the wall one can {'; '.join(sorted({*proof.broken, *inner.broken}))}.",
             "People could reach each other's work.",
             "Run ./leerlab down and report this as a security fault.",
         )
     untried = f"; not to be tried here, since it is impossible without a wall too: {', '.join(proof.untried)}"
     return (
-        f"held {len(proof.held)} attempts that work without it, in {proof.seconds * 1000:.0f} ms"
+        f"held {len(proof.held)} attempts that work without it, in {proof.seconds * 1000:.0f} ms; "
+        f"one inside another held {len(inner.held)}"
         f"{untried if proof.untried else ''}"
     )
 

@@ -25,7 +25,7 @@ from cluster.request import JobRequest
 from cluster.script import job_script
 from cluster.settings import ExistingCluster
 from cluster.unix_accounts import MadeAccounts
-from grading.plans import seccomp_of
+from grading.plans import nested_seccomp_of, seccomp_of
 from hub_config.lab_certificates import certificates_of
 from hub_config.site import Site
 from hub_config.slurm import hub_id, slurm_of
@@ -180,6 +180,7 @@ def _wanted(site: Site, state: State, installation: Installation, shared: Path, 
         shared=str(shared),
         content=content,
         seccomp=str(seccomp_of(state)),
+        nested_seccomp=str(nested_seccomp_of(state)),
         sockets=tuple(str(state.run / name) for name in sockets),
         publish_on=site.cluster.publish_on,
         accounts=tuple(f"{one.name}:{one.uid}" for one in known_accounts(site.unix_accounts)),

@@ -106,7 +106,7 @@ def row_of(page: Page, text: str | re.Pattern[str]) -> Locator:
 
 def confirm(page: Page) -> None:
     """Close the message of a grading page, after it said that all went well."""
-    expect(page.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
+    expect(page.get_by_role("dialog").get_by_role("heading", name="Gelukt", exact=True)).to_be_visible(timeout=GRADE)
     with page.expect_navigation():
         page.get_by_role("button", name="OK").click()
 
@@ -132,7 +132,7 @@ def autograde(teacher: Somebody, student: str | re.Pattern[str]) -> None:
     desk.get_by_role("link", name="Bekijken en nakijken").click()
     handed_in = row_of(desk, student)
     handed_in.get_by_role("button", name="Laten nakijken door de tests").click()
-    expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
+    expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt", exact=True)).to_be_visible(timeout=GRADE)
     # Nothing in the log looks as if something were wrong.
     said = desk.locator("dialog pre").text_content() or ""
     assert "WARN" not in said, said

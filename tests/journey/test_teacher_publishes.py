@@ -70,7 +70,7 @@ def student_and_teacher(running_site: Any, person: Any, folder: Path) -> None:
     desk.get_by_role("link", name="Bekijken en nakijken").click()
     handed_in = desk.locator("tbody tr").filter(has_text="Jelmer")
     handed_in.get_by_role("button", name="Laten nakijken door de tests").click()
-    expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt")).to_be_visible(timeout=GRADE)
+    expect(desk.get_by_role("dialog").get_by_role("heading", name="Gelukt", exact=True)).to_be_visible(timeout=GRADE)
     confirm(desk)
     expect(handed_in).to_contain_text(re.compile("Met de hand nakijken|Nagekeken"))
     teacher.shows("sjabloon-nagekeken")

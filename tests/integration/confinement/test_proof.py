@@ -5,14 +5,19 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from confinement import proof
 from confinement.attempts import ATTEMPTS
+from confinement.errors import WallRefused
+from confinement.nested import FILTER
 from confinement.proof import prove
-from confinement.wall import Limits, Wall
+from confinement.seccomp import write_filter
+from confinement.wall import Bind, Limits, Wall
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack]
 ALL = tuple(sentence for sentence, _ in ATTEMPTS.values())
@@ -87,3 +92,20 @@ def no_large_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def outer(plain: Wall, folder: Path) -> Wall:
+    """A wall that holds others."""
+    write_filter(folder / "nested.bpf", nested=True)
+    return replace(plain, nested=True, seccomp=folder / "nested.bpf", binds=(Bind(plain.seccomp, Path(FILTER)),))
+
+
+def test_a_wall_inside_a_wall_holds_every_attempt_too(outer: Wall) -> None:
+    seen = prove(outer)
+    assert (seen.held, seen.broken, seen.untried) == (ALL, (), ())
+
+
+def test_an_inner_wall_that_cannot_be_made_is_no_proof(outer: Wall) -> None:
+    with pytest.raises(WallRefused, match="gave no result"):
+        prove(replace(outer, binds=()))

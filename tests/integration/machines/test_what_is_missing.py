@@ -102,7 +102,7 @@ def beside(school: RealCluster, new_site: NewSite) -> Any:
     """A site that does not run, with all that its nodes need but the sockets."""
     site = new_site(cluster=school.section(accounting=False), sandboxes=None)
     site.state.make()
-    seccomp.write_filter(site.state.generated / "seccomp.bpf")
+    seccomp.write_filters(site.state.generated)
     yield site
     shutil.rmtree(site.state.run)
 
@@ -122,9 +122,10 @@ async def test_a_node_without_the_code_the_wall_or_the_way_to_the_hub(beside: An
     error = await seen(beside, replace(here, notebook_env=Path("/nonexistent")))
     assert "/nonexistent/bin/python is missing" in error.what and "hub-api.sock" in error.what
 
-    (beside.state.generated / "seccomp.bpf").unlink()
-    error = await seen(beside, here)
-    assert "wall: it cannot be built" in error.what and "copy the filter" in error.do
+    for name in ("seccomp-nested.bpf", "seccomp.bpf"):
+        (beside.state.generated / name).unlink()
+        error = await seen(beside, here)
+        assert "wall: it cannot be built" in error.what and name in error.what and "copy both filters" in error.do
     assert sorted(beside.state.jobs.iterdir()) == before, "the doctor leaves nothing behind"
 
 
