@@ -28,9 +28,14 @@ from traitlets.config import Config
 
 Marks = dict[str, dict[str, "float | None"]]
 
-_OK_TEST = """OK_FORMAT = True
-test = {{"name": {name!r}, "points": 1, "suites": [{{"cases": [{{"code": {code!r}, "hidden": False, "locked": False}}],
-"scored": True, "setup": "", "teardown": "", "type": "doctest"}}]}}
+# Not otter's older form, a doctest, in which what a student's code prints makes a check fail.
+_TEST = """OK_FORMAT = False
+from otter.test_files import test_case
+name, points = {name!r}, 1
+
+@test_case()
+def check(env):
+    exec({code!r}, env)
 """
 
 
@@ -43,12 +48,6 @@ def _check_of(cell: Any) -> str:
     return str(about["grade_id"]) if about.get("grade") and cell.cell_type == "code" else ""
 
 
-def _doctest(source: str) -> str:
-    """A check's code as otter's format has it; every line but an indented one begins a statement."""
-    lines = [line for line in source.splitlines() if line and not line.startswith("#")]
-    return "\n".join(("... " if line.startswith((" ", "\t")) else ">>> ") + line for line in lines)
-
-
 def prepare_otter(folder: Path) -> None:
     """Make otter's archive of the checks, and of every submission the version that otter would have handed out."""
     place = folder / "otter"
@@ -56,7 +55,7 @@ def prepare_otter(folder: Path) -> None:
     (source,) = (folder / "source").glob("*/*.ipynb")
     for cell in nbformat.read(source, 4).cells:
         if name := _check_of(cell).replace("-", "_"):
-            text = _OK_TEST.format(name=name, code=_doctest(cell.source))
+            text = _TEST.format(name=name, code=cell.source)
             (place / "tests" / f"{name}.py").write_text(text, "utf-8")
     with zipfile.ZipFile(place / "autograder.zip", "w") as archive:
         for test in sorted((place / "tests").iterdir()):
