@@ -169,7 +169,7 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/api/comment/([^/]+)", Comment),
         (_ASSIGNMENT + "class_run", ClassRuns),
         (_ASSIGNMENT + "again", GradingAgain),
-        (_ASSIGNMENT + "again/([0-9a-f]{16})", Decision),
+        (_ASSIGNMENT + "again/([^/]+)", Decision),
         (_ASSIGNMENT + "deadline", Deadline, around),
         (_STUDENT + "extension", Extensions, around),
         (r"/formgrader/api/hand_in", HandInRules, around),

@@ -80,10 +80,16 @@ def discard(course: Path, assignment: str, report_id: str) -> None:
         NotNow: there are none, they are others, or they are being accepted.
     """
     folder = place(course, Kind.AGAIN, assignment)
+
+    def there() -> bool:
+        plan = waiting(course, assignment)
+        return plan is not None and plan.id == report_id
+
     try:
+        if not there():
+            raise NotNow("other")
         with alone(folder):
-            plan = waiting(course, assignment)
-            if plan is None or plan.id != report_id:
+            if not there():
                 raise NotNow("other")
             if (folder / _ACCEPTED).exists():
                 raise NotNow("accepted")
