@@ -179,9 +179,11 @@ def _begin(nest: Nest, data: int, kept: tuple[int, ...]) -> None:
     signal.set_wakeup_fd(-1)
     _only(kept)
     os.setsid()
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As in every Python: a pipe that nobody reads, or a file that grows too large, is an error that can be caught.
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
     _limit(nest, data)
     os.chdir(nest.folder)
 

@@ -123,6 +123,70 @@ def test_a_display_can_be_changed_later_and_a_widget_takes_in_what_is_shown(runs
     assert kinds.count("display_data") == 1 and "image/png" in str(run.outputs(3))
 
 
+AS_IN_EVERY_KERNEL = {
+    "argparse": (
+        "import argparse\nreader = argparse.ArgumentParser()\nreader.add_argument('-f')\n"
+        "reader.parse_args()\nprint('ok')"
+    ),
+    "a notebook is told from a terminal": "print('ok' if 'IPKernelApp' in get_ipython().config else 'a terminal')",
+    "a pipe that nobody reads": (
+        "import os\nreading, writing = os.pipe()\nos.close(reading)\n"
+        "try: os.write(writing, b'x')\nexcept BrokenPipeError: print('ok')"
+    ),
+    "a program that does not read all": (
+        "import subprocess\n"
+        "subprocess.run(['head', '-c', '1'], input=b'x' * 10**6, stdout=subprocess.DEVNULL)\nprint('ok')"
+    ),
+    "a file that grows too large": (
+        "try: open('large', 'wb').write(bytes(2**24))\nexcept OSError: print('ok')"
+    ),
+    "%matplotlib": "%matplotlib inline\nprint('ok')",
+    "%gui": "%gui\nprint('ok')",
+    "%store": (
+        "kept = 1\n%store kept\n%store -r kept\n"
+        "from IPython.display import clear_output\nclear_output()\nprint('ok')"
+    ),
+    "logging": (
+        "import logging, sys\nlogging.basicConfig(level=logging.DEBUG, stream=sys.stdout)\n"
+        "get_ipython().kernel.log.error('of the kernel itself')\nprint('ok')"
+    ),
+    "exit": "print('ok')\nexit()",
+    "quit": "print('ok')\nquit()",
+    "a fork that goes on": "import os\nprint('ok')\nif os.fork(): os.wait()",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", AS_IN_EVERY_KERNEL.values(), ids=AS_IN_EVERY_KERNEL)
+def test_code_finds_what_it_finds_in_every_kernel(runs: Runs, code: str) -> None:
+    # Longer than the moment in which an `exit` would take effect.
+    (run,) = runs(["kept = 1", code, "import time; time.sleep(0.5)\nkept + 1"])
+    assert (run.errors(1), run.text(1)) == ([], "ok\n")
+    # Nothing was run again for it.
+    assert run.errors(2) == [] and run.outputs(2)[-1]["execution_count"] == 3
+
+
+PROCESSES = """
+import multiprocessing
+print('before')
+def talk(number):
+    for _ in range(300):
+        print(str(number) * 120)
+    display('not shown')
+with multiprocessing.get_context('fork').Pool(3) as pool:
+    pool.map(talk, range(3), chunksize=1)
+print('after')
+"""
+
+
+def test_what_processes_print_at_once_is_all_shown_once(runs: Runs) -> None:
+    (run,) = runs([PROCESSES, "2"])
+    assert (run.errors(0), run.text(1)) == ([], "2"), run.told
+    lines = run.text(0).splitlines()
+    assert lines.count("before") == lines.count("after") == 1
+    assert [sum(line == str(number) * 120 for line in lines) for number in range(3)] == [300] * 3
+    assert all(one["output_type"] == "stream" for one in run.outputs(0))
+
+
 ENDS = {
     "leaves": "import os; os._exit(3)",
     "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",

@@ -15,7 +15,7 @@ import logging
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -31,19 +31,34 @@ SIZES = {
     "tmp": 256 * 2**20, "shm": 64 * 2**20, "processes": 256, "open_files": 4096, "file_size": 2**30,
 }  # fmt: skip
 
+_MODULES = (".py", ".pyc", ".so")
+
 log = logging.getLogger("leerlab.batch")
 
 
-def common_imports(notebooks: Sequence[NotebookNode]) -> list[str]:
+def common_imports(notebooks: Sequence[NotebookNode], beside: Collection[str] = ()) -> list[str]:
     """What at least half of the notebooks import, in the order in which it is first seen.
 
     So what is imported for all is what the assignment needs, and not what one of its authors thinks of.
+
+    Args:
+        notebooks: all that run.
+        beside: names of modules that lie beside one of them. Those come before a package of the same name, so none of
+            that name is imported for all.
     """
     counted: Counter[str] = Counter()
     for notebook in notebooks:
         sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
         counted.update(list(dict.fromkeys(name for source in sources for name in imported(source))))
-    return [name for name, count in counted.items() if 2 * count >= len(notebooks)]
+    return [
+        name for name, count in counted.items() if 2 * count >= len(notebooks) and name.partition(".")[0] not in beside
+    ]
+
+
+def modules_beside(places: Iterable[Path]) -> set[str]:
+    """Names of modules and packages in the files of notebooks."""
+    found = (file for place in places for file in (place / FILES).glob("*"))
+    return {file.name.partition(".")[0] for file in found if file.suffix in _MODULES or file.is_dir()}
 
 
 def waiting(folder: Path) -> dict[Path, NotebookNode]:
@@ -64,13 +79,21 @@ async def run_all(folder: Path, slots: int, bounds: Bounds) -> None:
     places = sorted(notebooks, key=lambda place: int(place.name))
     free = asyncio.Semaphore(slots)
     with tempfile.TemporaryDirectory(prefix=".runs-", dir=folder) as scratch:
-        async with Zygote(common_imports(list(notebooks.values()))) as zygote:
+        common = common_imports(list(notebooks.values()), modules_beside(places))
+        async with Zygote(common) as zygote:
 
             async def one(place: Path) -> None:
                 async with free:
                     notebook = notebooks.pop(place)
-                    ran = await run(zygote, notebook, place / FILES, Path(scratch), bounds)
-                    _write(place / EXECUTED, nbformat.writes(notebook))
+                    try:
+                        ran = await run(zygote, notebook, place / FILES, Path(scratch), bounds)
+                        _write(place / EXECUTED, nbformat.writes(notebook))
+                    except Lost:
+                        raise
+                    except Exception:
+                        # It has no outcome, so that it is graded again; the others of its class go on.
+                        log.exception("The notebook of %s came to no result", place.name)
+                        return
                     said = {"outcome": ran.ended, "seconds": ran.seconds, "memory": ran.memory}
                     _write(place / OUTCOME, json.dumps(said))
 
@@ -81,7 +104,8 @@ async def run_all(folder: Path, slots: int, bounds: Bounds) -> None:
 
 def _write(path: Path, text: str) -> None:
     fresh = path.with_suffix(".fresh")
-    fresh.write_text(text, encoding="utf-8")
+    # Code can show half a letter (a lone surrogate), which no file can hold.
+    fresh.write_text(text, encoding="utf-8", errors="replace")
     fresh.replace(path)
 
 
@@ -103,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     except* Lost as lost:
         log.error("%s", lost.exceptions[0])
         code = 1
-    return code
+    return code or int(bool(waiting(given.folder)))
 
 
 if __name__ == "__main__":
