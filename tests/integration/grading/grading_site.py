@@ -154,8 +154,9 @@ class Site:
         return httpx.Client(transport=transport, base_url="http://grading", headers=headers, timeout=60)
 
     def lab(
-        self, name: str, token: str, script: str, role: Role = Role.STUDENT, home: Path | None = None, **variables: str
-    ) -> str:
+        self, name: str, token: str, script: str, role: Role = Role.STUDENT, home: Path | None = None,
+        seconds: float = 240, **variables: str,
+    ) -> str:  # fmt: skip
         """Run a Python script as somebody's lab would: behind a wall, with their token; returns what it printed."""
         folder = home or self.state.homes / name
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -182,17 +183,18 @@ class Site:
             **ConfinementSettings().sizes(),
         )
         with start(wall) as walled:
-            code = walled.wait(240)
+            code = walled.wait(seconds)
             output = walled.output.decode(errors="replace")
         assert code == 0, output
         return output
 
-    def course(self, course: str, script: str) -> str:
+    def course(self, course: str, script: str, seconds: float = 240) -> str:
         """Run a Python script as the course's server would, with the course folder as home."""
         home = self.state.courses / course
         (home / "nbgrader_config.py").write_text(f"c = get_config()\nc.CourseDirectory.course_id = {course!r}\n")
         token = self.hub.token(f"course-{course}")
-        return self.lab(f"course-{course}", token, script, home=home, JUPYTER_CONFIG_PATH="/opt/leerlab/config/course")
+        settings = "/opt/leerlab/config/course"
+        return self.lab(f"course-{course}", token, script, home=home, seconds=seconds, JUPYTER_CONFIG_PATH=settings)
 
 
 def last_json(output: str) -> Any:

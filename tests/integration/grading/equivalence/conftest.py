@@ -1,0 +1,8 @@
+"""The comparison's own modules lie beside its tests; pytest's importlib mode puts no test folder on the path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
