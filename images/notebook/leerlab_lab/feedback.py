@@ -11,14 +11,13 @@ from typing import Any
 from babel.numbers import format_decimal
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
-from nbgrader.utils import is_grade, is_solution
+from nbgrader.utils import is_locked
 
 from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
+from leerlab_lab.lesson import language_of
 from leerlab_lab.pages import SafePages
 
 NOTEBOOKS = Path(__file__).parent / "formgrader" / "notebooks"
-# The first code cell of an English notebook says so (see leerlab_lab.lesson).
-_ENGLISH = re.compile(r"""^\s*lesson\.language\(\s*["']en["']\s*\)""", re.MULTILINE)
 # A heading, or a paragraph that begins with a numbered name in bold: "**Taak 3 (2 punten).** Maak ...".
 _NAME = re.compile(r"^(?:#{1,4}\s+(?P<heading>.+?)\s*#*|\*\*(?P<task>[^*\n]*\d[^*\n]*)\*\*.*)$", re.MULTILINE)
 _POINTS = re.compile(r"\s*\([^()]*\)\s*$")
@@ -35,8 +34,9 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
         self, cell: NotebookNode, resources: dict[str, Any], cell_index: int
     ) -> tuple[NotebookNode, dict[str, Any]]:
         """Clear one test cell; other cells stay as they are."""
-        # Not in cells that a student writes: what stands there is the student's own, whatever it looks like.
-        if not is_grade(cell) or is_solution(cell) or cell.cell_type != "code":
+        # Not in cells that a student writes: what stands there is the student's own, whatever it looks like. A test that
+        # a student made no test any more is locked all the same, and nbgrader has put its hidden tests back.
+        if cell.cell_type != "code" or not is_locked(cell):
             return cell, resources
         if not self._remove_hidden_test_region(cell):
             return cell, resources
@@ -44,12 +44,6 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
-
-
-def language_of(cells: Sequence[NotebookNode]) -> str:
-    """The language that a notebook's first code cell chooses: `en`, else `nl`."""
-    first = next((cell.source for cell in cells if cell.cell_type == "code"), "")
-    return "en" if _ENGLISH.search(first) else "nl"
 
 
 def labels_of(cells: Sequence[NotebookNode]) -> dict[str, str]:
