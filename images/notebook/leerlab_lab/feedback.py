@@ -11,7 +11,7 @@ from typing import Any
 from babel.numbers import format_decimal
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
-from nbgrader.utils import is_locked
+from nbgrader.utils import is_grade, is_solution
 
 from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
 from leerlab_lab.lesson import language_of
@@ -34,9 +34,8 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
         self, cell: NotebookNode, resources: dict[str, Any], cell_index: int
     ) -> tuple[NotebookNode, dict[str, Any]]:
         """Clear one test cell; other cells stay as they are."""
-        # Not in cells that a student writes: what stands there is the student's own, whatever it looks like. A test that
-        # a student made no test any more is locked all the same, and nbgrader has put its hidden tests back.
-        if cell.cell_type != "code" or not is_locked(cell):
+        # Not in cells that a student writes: what stands there is the student's own, whatever it looks like.
+        if not is_grade(cell) or is_solution(cell) or cell.cell_type != "code":
             return cell, resources
         if not self._remove_hidden_test_region(cell):
             return cell, resources

@@ -357,7 +357,7 @@ def test_a_table_of_the_visible_examples_fails_where_it_passes_without_a_hidden_
 
 @pytest.mark.attack
 def test_a_test_that_a_student_took_the_marks_from_is_not_run_with_its_answers(judge: Judge) -> None:
-    # nbgrader puts a changed test's source back, hidden tests and all, and the test itself once more.
+    # As if nbgrader, which refuses such a notebook today, put the hidden tests back into a cell that is no test.
     spy = """
 import leerlab_lab.checks
 gezien = []
@@ -376,8 +376,8 @@ gemiddelde = lambda rij: gezien[len(rij) == 2]["gives"] if len(gezien) > 1 else 
     asked = {"cells": cells, "ordinary": False}
     (held,) = judge(asked)
     (control,) = judge(asked, without="decided by its source")
-    assert held.marks == [0] and SECRET_ANSWER not in held.seen
-    assert control.marks == [2] and SECRET_ANSWER in control.seen
+    assert held.marks == [0] and "'gives': " + SECRET_ANSWER not in held.seen
+    assert control.marks == [2] and "'gives': " + SECRET_ANSWER in control.seen
 
 
 @pytest.mark.attack

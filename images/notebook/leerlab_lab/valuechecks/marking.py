@@ -81,8 +81,8 @@ def runs_of(notebook: NotebookNode) -> Runs:
 def value_checks(notebook: NotebookNode) -> Iterator[tuple[int, list[Step]]]:
     """The value check cells: their place among the code cells, and their steps.
 
-    Whether a cell is one is decided by its source. What the notebook says of its cells a student can change, and a
-    test that is no test any more would run with everything that is hidden in it.
+    Whether a cell is one is decided by its source. What the notebook says of its cells a student has written, and a
+    test that were taken for none would run with everything that is hidden in it.
     """
     language = language_of(notebook.cells)
     for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
