@@ -36,7 +36,7 @@ ANSWERS = {
 MARKS = {"anna": 3.0, "bram": 1.0, "cas": 0.0, "daan": 1.0}
 SAID = {
     "anna": "Alle 2 controles kloppen.", "bram": "Je telt op in plaats van te vermenigvuldigen.",
-    "cas": "Je code stopt hier met een fout (ValueError).", "daan": "Je code gaf hier geen antwoord",
+    "cas": "Je code stopt hier met een fout.", "daan": "Je code gaf hier geen antwoord",
 }  # fmt: skip
 RUN = "formgrader/api/assignment/week-1/class_run"
 
@@ -99,4 +99,4 @@ def test_a_class_is_marked_by_value_checks_and_nothing_hidden_comes_back(teacher
     for name in ANSWERS:
         html = (course / "feedback" / name / "week-1" / "kwadraten.html").read_text()
         assert "8191" not in html and "67092481" not in html, name
-        assert SAID[name].split(" (")[0] in html
+        assert SAID[name] in html

@@ -246,7 +246,11 @@ def test_where_marks_are_given_no_sentence_tells_the_answer_and_of_a_hidden_chec
     assert complaint(Raised("ZeroDivisionError"), expected, Manner("en", hidden=True, marking=True)) == (
         "In a hidden check your code stops with an error."
     )
-    assert "ZeroDivisionError" in complaint(Raised("ZeroDivisionError"), expected, Manner("en", marking=True))
+    assert complaint(Raised("ZeroDivisionError"), expected, Manner("en", marking=True)) == (
+        "Your code stops with an error here."
+    )
+    assert complaint("ja", expected, Manner("nl", marking=True)) == "Hier hoort een getal."
+    assert complaint("ja", expected, Manner("nl")) == "Hier hoort een getal. Er komt tekst uit."
 
 
 @pytest.mark.parametrize(

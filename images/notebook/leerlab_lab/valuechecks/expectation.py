@@ -134,7 +134,7 @@ class Expectation:
             raise WrongCheck("a check needs gives, one_of, at_least, at_most, kind or wrong")
         if self.gives is not UNSET and self.one_of is not UNSET:
             raise WrongCheck("gives and one_of exclude each other")
-        if self.one_of is not UNSET and not isinstance(self.one_of, list):
+        if self.one_of is not UNSET and not (isinstance(self.one_of, list) and self.one_of):
             raise WrongCheck("one_of is a list of values")
         if self.right is not None and (not isinstance(self.gives, list) or not 0 < self.right <= 1):
             raise WrongCheck("right is a part between 0 and 1, of a list in gives")

@@ -20,6 +20,8 @@ MOST_VALUES = 20_000
 """Values in one answer, those inside lists and dictionaries included."""
 DEEPEST = 20
 LONGEST_TEXT = 100_000
+_TEXT_OF_A_VALUE = 10
+"""So many characters count as one more value."""
 _LARGEST = 2**1000
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -114,7 +116,10 @@ class _Encoder(_Counting):
             return float(value) if math.isfinite(value) else {"number": _not_finite(value)}
         if abs(value) > _LARGEST if isinstance(value, int) else len(value) > LONGEST_TEXT:
             raise TooMuch
-        return int(value) if isinstance(value, int) else str(value)
+        if isinstance(value, str):
+            self._count(0, len(value) // _TEXT_OF_A_VALUE)
+            return str(value)
+        return int(value)
 
     def _room(self, length: int) -> None:
         """Refuse what is too long before it is copied."""

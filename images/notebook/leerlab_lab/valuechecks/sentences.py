@@ -1,13 +1,12 @@
 """What a check says: of its own accord, or in the teacher's words; in Dutch and English.
 
 Two manners. In a lab a student sees everything: the check stands in the notebook, and the answer is the student's own.
-Where work is marked, code has seen hidden inputs; whatever it gave back could be one. Then a sentence names the
-expectation of a check that students can read, and never the answer; of a hidden check not even that.
+Where work is marked, code has seen hidden inputs, and whatever it gave back could tell of them. Then a sentence names
+what is expected by a check that students can read, and nothing of the answer; of a hidden check not even that.
 """
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,7 @@ _NO_NAME = (
     "Een naam die deze controle nodig heeft, bestaat niet. Vul de cellen hierboven in.",
     "A name that this check needs does not exist. Fill in the cells above.",
 )
-_ERROR = ("Je code stopt hier met een fout ({name}).", "Your code stops with an error here ({name}).")
+_ERROR = ("Je code stopt hier met een fout.", "Your code stops with an error here.")
 _HIDDEN_ERROR = (
     "Bij een verborgen controle stopt je code met een fout.", "In a hidden check your code stops with an error.",
 )  # fmt: skip
@@ -42,7 +41,8 @@ _NOTHING = (
     "Er komt niets uit. Vul je antwoord in, en zet in een functie return voor je antwoord.",
     "Nothing comes out. Fill in your answer, and in a function put return before it.",
 )
-_OTHER_KIND = ("Hier hoort {asked}. Er komt {kind} uit.", "Here {asked} belongs. What comes out is {kind}.")
+_OTHER_KIND = ("Hier hoort {asked}.", "Here {asked} belongs.")
+_THIS_KIND = (" Er komt {kind} uit.", " What comes out is {kind}.")
 _TOO_MUCH = ("Er komt te veel uit om te vergelijken.", "Too much comes out to compare.")
 _NO_ANSWER = (
     "Je code gaf hier geen antwoord: zij duurde te lang, of Python stopte.",
@@ -111,11 +111,7 @@ def _of_error(answer: Raised, manner: Manner) -> str:
         return manner.say(_NOT_FILLED_IN)
     if manner.hidden:
         return manner.say(_HIDDEN_ERROR)
-    if answer.name == "NameError":
-        return manner.say(_NO_NAME)
-    # A name of the student's own could tell what is hidden.
-    known = isinstance(getattr(builtins, answer.name, None), type) and answer.name.isidentifier()
-    return manner.say(_ERROR, name=answer.name if known else "Error")
+    return manner.say(_NO_NAME if answer.name == "NameError" else _ERROR)
 
 
 def _of_kind(answer: Any, expected: Expectation, manner: Manner) -> str:
@@ -127,8 +123,8 @@ def _of_kind(answer: Any, expected: Expectation, manner: Manner) -> str:
         return manner.say(_NOTHING)
     if asked is None or asked.takes(kind):
         return ""
-    shown = {name: manner.say(_KINDS[each]) for name, each in (("asked", asked), ("kind", kind))}
-    return manner.say(_OTHER_KIND, **shown)
+    said = manner.say(_OTHER_KIND, asked=manner.say(_KINDS[asked]))
+    return said if manner.marking else said + manner.say(_THIS_KIND, kind=manner.say(_KINDS[kind]))
 
 
 def _of_value(answer: Any, expected: Expectation, manner: Manner) -> str:
