@@ -19,7 +19,7 @@ from leerlab_lab import lesson
 from leerlab_lab.checks import CheckFailed, check
 from leerlab_lab.valuechecks.expectation import Expectation, WrongCheck
 from leerlab_lab.valuechecks.plain import MOST_VALUES, NoPlainValue, NotPlain, Raised, decoded, encoded, plain
-from leerlab_lab.valuechecks.reading import Mixed, Why, calls_without_import, is_meant, read
+from leerlab_lab.valuechecks.reading import Mixed, Why, calls_without_import, hidden_statements, is_meant, read
 from leerlab_lab.valuechecks.sentences import Manner, complaint
 
 IMPORT = "from leerlab_lab.checks import check\n"
@@ -102,6 +102,13 @@ def test_a_cell_is_meant_as_one_when_it_imports_check() -> None:
     assert is_meant(CELL) and is_meant("x = 1\n  " + IMPORT) and is_meant("import leerlab_lab.checks")
     assert not is_meant("# from leerlab_lab.checks import check") and not is_meant("check(x, gives=1)")
     assert calls_without_import("check(x, gives=1)") and not calls_without_import(CELL)
+
+
+def test_what_is_hidden_is_told_without_what_it_says() -> None:
+    assert hidden_statements(CELL) == ['check(table["a"].iloc[1:3], gives=[float("nan"), -1]']
+    spread = "### BEGIN HIDDEN TESTS\ncheck(\n    'é', wrong={1: 'x'}, gives=[\n1],\n    otherwise='y',\n)\n_a = f(1)"
+    assert hidden_statements(spread) == ["check(\n    'é', wrong={1: 'x'}, gives=[\n1]", "_a = f(1)"]
+    assert hidden_statements("### BEGIN HIDDEN TESTS\n%time x\n### END HIDDEN TESTS\ny") == ["%time x"]
 
 
 PLAIN = st.recursive(

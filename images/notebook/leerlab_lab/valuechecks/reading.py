@@ -112,6 +112,31 @@ def read(source: str, language: str = "nl") -> list[Step]:
     return steps
 
 
+def hidden_statements(source: str) -> list[str]:
+    """The text of each statement among a cell's hidden tests; of a check from its beginning to what it expects.
+
+    Where the cell is not Python, its hidden lines.
+    """
+    hidden = _hidden_lines(source)
+    lines = source.splitlines()
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [lines[number - 1] for number in sorted(hidden) if lines[number - 1].lstrip()[:1] not in ("#", "")]
+    found = []
+    for one in body:
+        if one.lineno not in hidden:
+            continue
+        end: ast.stmt | ast.expr = one
+        if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+            given = {keyword.arg: keyword.value for keyword in one.value.keywords}
+            end = next((given[name] for name in ("gives", "one_of") if name in given), one)
+        part = ast.Constant(0, lineno=one.lineno, col_offset=one.col_offset)
+        part.end_lineno, part.end_col_offset = end.end_lineno, end.end_col_offset
+        found.append(ast.get_source_segment(source, part) or "")
+    return found
+
+
 class _Reader:
     def __init__(self, language: str, says: set[str]) -> None:
         self._language, self._says = language, says
