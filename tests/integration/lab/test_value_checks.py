@@ -192,10 +192,9 @@ FORGERIES = {
         "gemiddelde = lambda rij: float(re.findall(r'gives=([0-9.]+)', In[-1])[next(nummer)])\n", CHECKS,
     ),
     "reads the frames": (
-        "import sys\nnummer = iter(range(9))\n"
+        "import sys\n"
         "def gemiddelde(rij):\n"
-        "    getallen = [c for c in sys._getframe(1).f_code.co_consts if isinstance(c, float)]\n"
-        "    return getallen[next(nummer)]\n", CHECKS,
+        "    return [one for one in sys._getframe(1).f_code.co_consts if isinstance(one, float)][0]\n", CHECKS,
     ),
     "reads its memory": (
         "import re\nnummer = iter(range(9))\n"
