@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from grading.plans import (
     NOTEBOOK,
     NOTEBOOK_ENV,
     OFFLINE,
+    OUTCOME,
     RunBounds,
     execution_wall,
     nesting,
@@ -50,8 +51,10 @@ _STEP_SECONDS = 300.0
 _MARGIN_SECONDS = 60.0
 _RAN = Path("/srv/ran")
 _REAL = "reference-real"
-_ONE = "0"
-"""Folder of the only notebook of an execution."""
+_ONE, _TWO = "0", "1"
+"""Folders of an execution's notebooks: the one that is shown, and with value checks the one that is asked."""
+_ASKED, _ANSWERED = "asked.ipynb", "answered.ipynb"
+"""As leerlab_lab.coursecheck.plan has them."""
 _LAST_WORDS = 400
 _RAN_LINE = re.compile(rb"^ran [\w.-]+$", re.MULTILINE)
 
@@ -188,7 +191,7 @@ class Check:
                     with collect.open_folder(opened, name) as inner:
                         for file in collect.walk(inner, ASSIGNMENT):
                             self._place(name, file.name, file.content)
-                for place in (self._floor, self._real / _ONE):
+                for place in (self._floor, self._real / _ONE, self._real / _TWO):
                     (place / FILES).mkdir(parents=True, exist_ok=True)
         except (CollectRefused, ValueError, KeyError, TypeError) as error:
             raise _failed("prepare", str(error)) from error
@@ -198,7 +201,10 @@ class Check:
         real = f"{_REAL}/"
         if kind == FILES:
             _put(self._floor, f"{FILES}/{name}", content)
-            _put(self._real / _ONE, f"{FILES}/{name}", content)
+            for number in (_ONE, _TWO):
+                _put(self._real / number, f"{FILES}/{name}", content)
+        elif name == real + _ASKED:
+            _put(self._real / _TWO, NOTEBOOK, content)
         elif name.startswith(real):
             _put(self._real / _ONE, name.removeprefix(real), content)
         else:
@@ -217,12 +223,19 @@ class Check:
                         figures[case]["ended"] = "lost" if figures[case]["ended"] == "done" else figures[case]["ended"]
                         continue
                     _put(self._ran, f"{case}/{EXECUTED}", content)
+                    # Not every notebook has value checks.
+                    with suppress(CollectRefused):
+                        answered = collect.read_file(opened, f"runs/{case}/{_ANSWERED}", _NOTEBOOK)
+                        _put(self._ran, f"{case}/{_ANSWERED}", answered)
         except (CollectRefused, ValueError, KeyError, TypeError) as error:
             raise _failed("run", str(error)) from error
         return figures
 
     def _run_real(self, bounds: Mapping[str, Any]) -> dict[str, Any]:
-        allowance = Allowance(bounds["case_seconds"] + _MARGIN_SECONDS, 2 * int(bounds["memory"]), ASSIGNMENT.total)
+        count = sum((self._real / number / NOTEBOOK).exists() for number in (_ONE, _TWO))
+        allowance = Allowance(
+            count * bounds["case_seconds"] + _MARGIN_SECONDS, 2 * int(bounds["memory"]), ASSIGNMENT.total
+        )
         began = time.monotonic()
         ended = "done"
         with start(self._walls.real(self._real, bounds)) as walled:
@@ -233,10 +246,15 @@ class Check:
                 ended = "lost" if str(error) == "disk" else str(error)
         seconds = time.monotonic() - began
         with _opened(self._real) as opened:
+            if count > 1:
+                # A learner waits for the first alone.
+                seconds -= _own_seconds(opened, f"{_TWO}/{OUTCOME}")
             try:
                 _put(self._ran, f"{_REAL}/{EXECUTED}", collect.read_file(opened, f"{_ONE}/{EXECUTED}", _NOTEBOOK))
             except CollectRefused:
                 ended = "lost" if ended == "done" else ended
+            with suppress(CollectRefused):
+                _put(self._ran, f"{_REAL}/{_ANSWERED}", collect.read_file(opened, f"{_TWO}/{EXECUTED}", _NOTEBOOK))
         return {"seconds": round(seconds, 2), "memory": 0, "ended": ended}
 
 
@@ -275,6 +293,14 @@ def _outcome(said: Any) -> Outcome:
 def _figures(said: Mapping[str, Any]) -> dict[str, Any]:
     ended = said["ended"] if said["ended"] in {"done", "time", "lost"} else "lost"
     return {"seconds": float(said["seconds"]), "memory": int(said["memory"]), "ended": ended}
+
+
+def _own_seconds(opened: int, name: str) -> float:
+    """How long one of several notebooks took; 0 where nothing says so."""
+    try:
+        return max(0.0, float(json.loads(collect.read_file(opened, name, _SMALL))["seconds"]))
+    except (CollectRefused, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _put(folder: Path, name: str, content: bytes) -> None:

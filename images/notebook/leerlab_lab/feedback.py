@@ -14,11 +14,10 @@ from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
 
 from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
+from leerlab_lab.lesson import language_of
 from leerlab_lab.pages import SafePages
 
 NOTEBOOKS = Path(__file__).parent / "formgrader" / "notebooks"
-# The first code cell of an English notebook says so (see leerlab_lab.lesson).
-_ENGLISH = re.compile(r"""^\s*lesson\.language\(\s*["']en["']\s*\)""", re.MULTILINE)
 # A heading, or a paragraph that begins with a numbered name in bold: "**Taak 3 (2 punten).** Maak ...".
 _NAME = re.compile(r"^(?:#{1,4}\s+(?P<heading>.+?)\s*#*|\*\*(?P<task>[^*\n]*\d[^*\n]*)\*\*.*)$", re.MULTILINE)
 _POINTS = re.compile(r"\s*\([^()]*\)\s*$")
@@ -44,12 +43,6 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
-
-
-def language_of(cells: Sequence[NotebookNode]) -> str:
-    """The language that a notebook's first code cell chooses: `en`, else `nl`."""
-    first = next((cell.source for cell in cells if cell.cell_type == "code"), "")
-    return "en" if _ENGLISH.search(first) else "nl"
 
 
 def labels_of(cells: Sequence[NotebookNode]) -> dict[str, str]:

@@ -20,9 +20,13 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import find_all_files, setenv
 
 from leerlab_lab.merge import put
+from leerlab_lab.valuechecks.marking import Answers, judge
 
 BEGUN = ".begun"
 """Folder in the course's, with `<student>/<assignment>/`."""
+
+ASKED = "/asked"
+"""Behind a notebook's name, which holds no such sign: its run of which only the answers are kept."""
 
 Results = list[tuple[list[NotebookNode], int | None]]
 
@@ -30,14 +34,16 @@ Results = list[tuple[list[NotebookNode], int | None]]
 class TakeOver(NbGraderPreprocessor):
     """In the place of running a notebook: what came of a run elsewhere."""
 
-    results: ClassVar[dict[tuple[str, str], Results]] = {}
-    """By student and notebook."""
+    results: ClassVar[dict[tuple[str, str], Results | Answers]] = {}
+    """By student and notebook; the answers to its value checks beside it, under its name with `ASKED`."""
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         about = resources["nbgrader"]
-        results = self.results.get((about["student"], about["notebook"]))
-        if results is not None:
+        student, notebook = about["student"], about["notebook"]
+        results, answers = (self.results.get((student, name)) for name in (notebook, notebook + ASKED))
+        if isinstance(results, list):
             put(nb, results)
+            judge(nb, answers if isinstance(answers, Answers) else None, self.log)
         return nb, resources
 
 

@@ -5,8 +5,11 @@ The first code cell of an English notebook says `lesson.language("en")`; without
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
+_ENGLISH = re.compile(r"""^\s*lesson\.language\(\s*["']en["']\s*\)""", re.MULTILINE)
 _chosen: list[str] = ["nl"]
 
 
@@ -37,3 +40,13 @@ def say(nl: str, en: str) -> str:
         en: in English.
     """
     return en if _chosen[0] == "en" else nl
+
+
+def language_of(cells: Iterable[Mapping[str, Any]]) -> str:
+    """The language that a notebook's first code cell chooses, read and not run: `en`, else `nl`.
+
+    Args:
+        cells: of the notebook.
+    """
+    first = next((str(cell["source"]) for cell in cells if cell["cell_type"] == "code"), "")
+    return "en" if _ENGLISH.search(first) else "nl"

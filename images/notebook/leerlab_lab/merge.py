@@ -40,8 +40,8 @@ def stripped(notebook: NotebookNode) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": kernel, "display_name": kernel}})
 
 
-def outputs_of(executed: bytes, sent: NotebookNode) -> list[tuple[list[NotebookNode], int | None]]:
-    """The outputs and execution counts of an executed notebook, cleaned, one pair per cell that was sent.
+def returned(executed: bytes, sent: NotebookNode) -> NotebookNode:
+    """The executed notebook, which is the one that was sent; its outputs are as they came.
 
     Raises:
         NotTheSame: not a valid notebook, or other cells, ids or sources than were sent.
@@ -57,7 +57,16 @@ def outputs_of(executed: bytes, sent: NotebookNode) -> list[tuple[list[NotebookN
     )
     if not same:
         raise NotTheSame("Other cells came back than were sent.")
-    return [(cleaned(cell.outputs), _count(cell.execution_count)) for cell in notebook.cells]
+    return notebook
+
+
+def outputs_of(executed: bytes, sent: NotebookNode) -> list[tuple[list[NotebookNode], int | None]]:
+    """The outputs and execution counts of an executed notebook, cleaned, one pair per cell that was sent.
+
+    Raises:
+        NotTheSame: not a valid notebook, or other cells, ids or sources than were sent.
+    """
+    return [(cleaned(cell.outputs), _count(cell.execution_count)) for cell in returned(executed, sent).cells]
 
 
 def put(notebook: NotebookNode, results: Sequence[tuple[list[NotebookNode], int | None]]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nbformat
 from nbconvert.exporters.exporter import ResourcesDict
@@ -16,16 +16,16 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float
 
 from leerlab_lab.execute import NOT_RUN, error_output
-from leerlab_lab.merge import NotTheSame, outputs_of, put, stripped
+from leerlab_lab.merge import NotTheSame, outputs_of, put
 from leerlab_lab.service import Service, ServiceError
 from leerlab_lab.tree import PlainFile, collect
+from leerlab_lab.valuechecks.marking import Answers, answers_of, judge, runs_of
 
+T = TypeVar("T")
 NOTEBOOK = "notebook.ipynb"
 FILES = "files"
 _WAIT_SECONDS = 20.0
 _NOT_FOUND = 404
-# The folder of the only notebook of an execution.
-ONE = "0"
 # What the student's code did to itself; everything else that goes wrong is not the student's doing, gives no marks and
 # leaves the submission to be graded again.
 _OWN_DOING = {"time", "memory", "unusable"}
@@ -56,42 +56,51 @@ class WalledExecute(NbGraderPreprocessor):
         Raises:
             NbGraderException: it could not be run for a reason that is not the student's; nothing was graded.
         """
-        sent = stripped(nb)
-        if not sent.cells:
+        runs = runs_of(nb)
+        if not runs.shown.cells:
             return nb, resources
+        sent = [run for run in (runs.shown, runs.asked) if run is not None]
         folder = Path(resources["metadata"]["path"])
         try:
-            outcome, executed = self._run(sent, folder)
+            (outcome, executed), *asked = self._run(sent, folder)
         except ServiceError as error:
             raise NbGraderException(f"Not graded: {error} Grade this submission again later.") from error
         try:
-            put(nb, results_of(sent, outcome, executed, self.log))
+            put(nb, results_of(sent[0], outcome, executed, self.log))
+            answers = [answers_from(sent[1], *came, self.log) for came in asked]
         except NotGraded as error:
             raise NbGraderException(str(error)) from error
+        judge(nb, answers[0] if answers else None, self.log)
         return nb, resources
 
-    def _run(self, sent: NotebookNode, folder: Path) -> tuple[dict[str, Any], bytes]:
+    def _run(self, sent: Sequence[NotebookNode], folder: Path) -> list[tuple[dict[str, Any], bytes]]:
+        """Run notebooks elsewhere; how each ended, and what came back of it."""
         service = Service()
         with tempfile.TemporaryDirectory(prefix="leerlab-") as scratch:
-            notebook = Path(scratch, NOTEBOOK)
-            nbformat.write(sent, notebook)
-            files = [PlainFile(f"{ONE}/{NOTEBOOK}", notebook)]
-            files += [
-                PlainFile(f"{ONE}/{FILES}/{file.path}", file.local)
-                for file in collect(folder).files
-                if not file.path.endswith(".ipynb")
-            ]
+            files = []
+            for number, one in enumerate(sent):
+                notebook = Path(scratch, f"{number}.ipynb")
+                nbformat.write(one, notebook)
+                files.append(PlainFile(f"{number}/{NOTEBOOK}", notebook))
+                files += [
+                    PlainFile(f"{number}/{FILES}/{file.path}", file.local)
+                    for file in collect(folder).files
+                    if not file.path.endswith(".ipynb")
+                ]
             started = service.send("POST", "/executions", files)
         execution = f"/executions/{started['id']}"
         outcome = self._ended(service, execution)
         if outcome["state"] != "ended":
             service.ask("DELETE", execution)
             raise ServiceError(f"The cluster did not run this notebook within {self.longest_wait:.0f} seconds.")
-        why = outcome["outcomes"][ONE]
-        self.log.info("Ran as %s: %s", started["id"], why)
-        executed = fetched(service, f"{execution}/{ONE}")
+        self.log.info("Ran as %s: %s", started["id"], outcome["outcomes"])
+        came = []
+        for number in range(len(sent)):
+            why = outcome["outcomes"][str(number)]
+            told = {**outcome, "outcome": why, "sentence": outcome["sentences"][why]}
+            came.append((told, fetched(service, f"{execution}/{number}")))
         service.ask("DELETE", execution)
-        return {**outcome, "outcome": why, "sentence": outcome["sentences"][why]}, executed
+        return came
 
     def _ended(self, service: Service, execution: str) -> dict[str, Any]:
         outcome: dict[str, Any] = {"state": "waiting"}
@@ -116,23 +125,51 @@ def results_of(
     Raises:
         NotGraded: the run came to no result for a reason that is not the student's.
     """
-    why = outcome["outcome"]
-    if why != "done" and why not in _OWN_DOING:
-        raise NotGraded(f"Not graded: {outcome['sentence']} Grade this submission again later.")
-    try:
-        results = outputs_of(executed, sent) if executed else None
-    except NotTheSame as error:
-        log.warning("%s", error)
-        results, why = None, "unusable"
-    if why == "done" and results is not None:
+    results, sentence = _came_back(outputs_of, sent, outcome, executed, log)
+    if results is not None and not sentence:
         return results
-    sentence = _SENTENCES[why if why in _SENTENCES else "unusable"].format(**outcome["params"])
-    log.warning("%s", sentence)
     missing = [error_output(NOT_RUN, _STILL_MISSING + sentence)]
     if results is None:
         return [(missing, None) for _ in sent.cells]
     # A cell whose turn never came has no execution count; the cells before it keep what they showed.
     return [(outputs, count) if count is not None else (missing, None) for outputs, count in results]
+
+
+def answers_from(sent: NotebookNode, outcome: Mapping[str, Any], executed: bytes, log: logging.Logger) -> Answers:
+    """What a run answered to the questions of value checks.
+
+    Args:
+        sent, outcome, executed, log: as `results_of`.
+
+    Raises:
+        NotGraded: the run came to no result for a reason that is not the student's.
+    """
+    answers, sentence = _came_back(answers_of, sent, outcome, executed, log)
+    return Answers(answers.cells if answers is not None else [], sentence)
+
+
+def _came_back(
+    read: Callable[[bytes, NotebookNode], T],
+    sent: NotebookNode,
+    outcome: Mapping[str, Any],
+    executed: bytes,
+    log: logging.Logger,
+) -> tuple[T | None, str]:
+    """What could be read of a run, and a sentence where that is not all of it."""
+    why = outcome["outcome"]
+    if why != "done" and why not in _OWN_DOING:
+        raise NotGraded(f"Not graded: {outcome['sentence']} Grade this submission again later.")
+    came = None
+    try:
+        came = read(executed, sent) if executed else None
+    except NotTheSame as error:
+        log.warning("%s", error)
+        why = "unusable"
+    if why == "done" and came is not None:
+        return came, ""
+    sentence = _SENTENCES[why if why in _SENTENCES else "unusable"].format(**outcome["params"])
+    log.warning("%s", sentence)
+    return came, sentence
 
 
 def fetched(service: Service, path: str) -> bytes:

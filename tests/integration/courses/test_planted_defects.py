@@ -105,6 +105,22 @@ DEFECTS = {
     "hidden test visible": Defect(
         lambda c: c.append("verken", "# assert kwadraat(-4) == 16"), "leak.hidden", "controle-kwadraat", "kwadraat(-4)",
     ),
+    "a value check beside an assert": Defect(
+        lambda c: c.append("controle-som", "from leerlab_lab.checks import check\ncheck(som, gives=29)"),
+        "checks.statement", "controle-som", "regel 1 andere code", alone=True,
+    ),
+    "a value check that compares in its question": Defect(
+        lambda c: c.edit("controle-som", lambda one: one.update(
+            source="from leerlab_lab.checks import check\ncheck(som == 29, gives=True)")),
+        "checks.question", "controle-som", "De vraag op regel 2", alone=True,
+    ),
+    "a hidden value check, spread over lines, in a learner's cell": Defect(
+        lambda c: (c.edit("controle-kwadraat", lambda one: one.update(source=(
+            "from leerlab_lab.checks import check\ncheck(kwadraat(3), gives=9)\n### BEGIN HIDDEN TESTS\n"
+            "check(\n    kwadraat(-4),\n    gives=16,\n    otherwise='Nee.',\n)\n### END HIDDEN TESTS\n"))),
+            c.append("verken", "# check(kwadraat(-4), gives=16)"))[0],
+        "leak.hidden", "controle-kwadraat", "kwadraat(-4)", alone=True,
+    ),
     "hidden tests behind a misspelt mark": Defect(
         lambda c: (c.replace("controle-kwadraat", "BEGIN HIDDEN TESTS", "BEGIN VERBORGEN TESTS"),
                    c.replace("controle-kwadraat", "END HIDDEN TESTS", "END VERBORGEN TESTS"))[0],

@@ -50,4 +50,5 @@ async def main(folder: Path) -> None:
     (folder / "said.json").write_text(json.dumps({"runs": said, "left": [one.name for one in scratch.iterdir()]}))
 
 
-asyncio.run(main(Path(sys.argv[1])))
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

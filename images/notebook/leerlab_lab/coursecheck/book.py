@@ -27,10 +27,11 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 import leerlab_lab
-from leerlab_lab.coursecheck.plan import EXECUTED, NOTEBOOK
+from leerlab_lab.coursecheck.plan import ANSWERED, ASKED, EXECUTED, NOTEBOOK
 from leerlab_lab.execute import NOT_RUN, error_output
 from leerlab_lab.gradebook import do_once
-from leerlab_lab.merge import NotTheSame, outputs_of, put, stripped
+from leerlab_lab.merge import NotTheSame, outputs_of, put
+from leerlab_lab.valuechecks.marking import Answers, Runs, answers_of, judge, runs_of
 
 _SETTINGS = Path(leerlab_lab.__file__).parents[1] / "config" / "course"
 do_once()
@@ -46,7 +47,10 @@ class Park(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         place = Path(self.runs, resources["nbgrader"]["student"])
         place.mkdir(parents=True)
-        nbformat.write(stripped(nb), place / NOTEBOOK)
+        runs = runs_of(nb)
+        nbformat.write(runs.shown, place / NOTEBOOK)
+        if runs.asked is not None:
+            nbformat.write(runs.asked, place / ASKED)
         return nb, resources
 
 
@@ -56,11 +60,12 @@ class TakeOver(NbGraderPreprocessor):
     runs = Unicode(help="Folder with one folder a learner.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
-        executed = Path(self.runs, resources["nbgrader"]["student"], EXECUTED)
-        sent = stripped(nb)
+        place = Path(self.runs, resources["nbgrader"]["student"])
+        runs = runs_of(nb)
+        sent = runs.shown
         missing = [error_output(NOT_RUN, "This cell was not run.")]
         try:
-            results = outputs_of(executed.read_bytes(), sent)
+            results = outputs_of((place / EXECUTED).read_bytes(), sent)
         except (FileNotFoundError, NotTheSame):
             results = [(missing, None) for _ in sent.cells]
         # A cell whose turn never came has no count and no output; an empty cell has none either.
@@ -68,7 +73,16 @@ class TakeOver(NbGraderPreprocessor):
             (outputs, count) if outputs or count is not None or not cell.source.strip() else (missing, None)
             for cell, (outputs, count) in zip(sent.cells, results, strict=True)
         ])  # fmt: skip
+        judge(nb, _answers(place / ANSWERED, runs), self.log)
         return nb, resources
+
+
+def _answers(answered: Path, runs: Runs) -> Answers | None:
+    """What came back of the second run; None where there was none, or nothing."""
+    try:
+        return answers_of(answered.read_bytes(), runs.asked) if runs.asked is not None else None
+    except (FileNotFoundError, NotTheSame):
+        return None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from leerlab_lab.coursecheck.plan import (
 from leerlab_lab.coursecheck.prepare import EN
 
 # How a check tells a learner something: an assertion's sentence, or the one that stands where the answer must come.
-_TELLS = {"AssertionError", "NotImplementedError"}
+_TELLS = {"AssertionError", "CheckFailed", "NotImplementedError"}
 _NO_NETWORK = re.compile(
     r"name resolution|Name or service not known|getaddrinfo|Network is unreachable|Max retries exceeded"
     r"|Connection refused|ConnectionError|URLError|No address associated|OfflineModeIsEnabled|LocalEntryNotFound",

@@ -12,11 +12,13 @@ from nbformat import NotebookNode
 
 from leerlab_lab.coursecheck.book import named
 from leerlab_lab.coursecheck.plan import Finding
+from leerlab_lab.valuechecks.reading import hidden_statements, is_meant
 
 _REGION = re.compile(r"#{3} BEGIN (SOLUTION|HIDDEN TESTS)[^\n]*\n(.*?)[ \t]*#{3} END \1", re.DOTALL)
 # Also what was meant as one: nbgrader leaves alone whatever it does not know.
 _MARKER = re.compile(r"#{2,}\s*(?:BEGIN|END|EINDE?|START)\b[^\n]{0,40}(?:SOL|HID|VERB|TEST|OPLOS|ANTW)", re.IGNORECASE)
 _MESSAGE = re.compile(r"""(?<=.),\s*f?(?:"[^"]*"|'[^']*'|say\(.*\))\s*$""")
+_SPACE = re.compile(r"\s+")
 # Shorter lines, such as `return x`, say nothing by themselves.
 _TELLING = 9
 _SHOWN = 120
@@ -27,15 +29,34 @@ def regions(notebook: NotebookNode) -> list[tuple[str, str, list[str]]]:
     found = []
     for cell in notebook.cells:
         for kind, text in _REGION.findall(cell.source):
+            if kind != "SOLUTION" and is_meant(cell.source):
+                # Parts of a check look like parts of any other; see `asked_in_secret`.
+                continue
             # Of a test, what it asks counts; its message may be left out where it is copied to.
             lines = [_MESSAGE.sub("", line.strip()) for line in text.splitlines()]
             found.append((named(cell), kind, [line for line in lines if len(line) >= _TELLING and line[0] != "#"]))
     return found
 
 
+def asked_in_secret(notebook: NotebookNode) -> list[tuple[str, str, str]]:
+    """Every hidden statement of the value check cells: its cell, its question or expectation, and how it begins.
+
+    A check may be written on one line or on many. It is compared without spaces, from its beginning to what it expects;
+    what it says may be left out where it is copied to.
+    """
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or not is_meant(cell.source):
+            continue
+        for text in hidden_statements(cell.source):
+            if len(squeezed := _SPACE.sub("", text)) >= _TELLING:
+                found.append((named(cell), text, squeezed))
+    return found
+
+
 def problems(notebook: NotebookNode, released: Path, assignment: str, file: str) -> Iterator[Finding]:
     """What students get that they should not."""
-    secret = regions(notebook)
+    secret, asked = regions(notebook), asked_in_secret(notebook)
     for place, cell, text in _places(released, assignment, notebook):
         if marker := _MARKER.search(text):
             line = next(line for line in text[marker.start() :].splitlines())
@@ -48,6 +69,11 @@ def problems(notebook: NotebookNode, released: Path, assignment: str, file: str)
                 code = "leak.answer" if kind == "SOLUTION" else "leak.hidden"
                 params = {"place": place, "line": seen[0][:_SHOWN]}
                 yield Finding(code, owner, file=file, params=params)
+        squeezed = _SPACE.sub("", text)
+        for owner, statement, passage in asked:
+            if passage in squeezed:
+                params = {"place": place, "line": " ".join(statement.split())[:_SHOWN]}
+                yield Finding("leak.hidden", owner, file=file, params=params)
     yield from _files(released)
 
 

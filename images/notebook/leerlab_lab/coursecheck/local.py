@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import leerlab_lab
-from leerlab_lab.coursecheck.plan import EXECUTED, FIGURES, NOTEBOOK, RAN, REAL, RESULT, RUNS, Plan
+from leerlab_lab.coursecheck.plan import ANSWERED, ASKED, EXECUTED, FIGURES, NOTEBOOK, RAN, REAL, RESULT, RUNS, Plan
 
 _LAB = Path(leerlab_lab.__file__).parents[1]
 _TOLD = ("JUPYTERHUB_", "LEERLAB_GRADING", "LEERLAB_COURSE")
@@ -58,17 +58,23 @@ def _steps(folder: Path, jobs: int) -> None:
 def _real(folder: Path, plan: Plan) -> dict[str, object]:
     """The reference in a kernel that was started anew, as graded work is."""
     place = folder / RUNS / REAL
-    work = folder / "real"
-    shutil.copytree(folder / "files", work)
-    began = time.monotonic()
-    limit = plan.bounds.case_seconds + _MARGIN_SECONDS
-    arguments = (str(place / NOTEBOOK), str(place / EXECUTED), "--cell-time", str(plan.bounds.cell_seconds))
-    try:
-        _step(work, "leerlab_lab.execute", *arguments, seconds=limit)
-        ended = "done"
-    except StepFailed:
-        ended = "lost" if time.monotonic() - began < limit else "time"
-    return {"seconds": round(time.monotonic() - began, 2), "memory": 0, "ended": ended}
+    took: list[tuple[float, str]] = []
+    for source, target in ((NOTEBOOK, EXECUTED), (ASKED, ANSWERED)):
+        if not (place / source).exists():
+            continue
+        work = folder / f"real-{source}"
+        shutil.copytree(folder / "files", work)
+        began = time.monotonic()
+        limit = plan.bounds.case_seconds + _MARGIN_SECONDS
+        arguments = (str(place / source), str(place / target), "--cell-time", str(plan.bounds.cell_seconds))
+        try:
+            _step(work, "leerlab_lab.execute", *arguments, seconds=limit)
+            ended = "done"
+        except StepFailed:
+            ended = "lost" if time.monotonic() - began < limit else "time"
+        took.append((round(time.monotonic() - began, 2), ended))
+    ended = next((one for _, one in took if one != "done"), "done")
+    return {"seconds": took[0][0], "memory": 0, "ended": ended}
 
 
 def _step(folder: Path, module: str, *arguments: str, seconds: float) -> None:

@@ -14,6 +14,8 @@ PLAN = "check.json"
 COURSE, ENGLISH = "course", "english"
 RUNS, RAN = "runs", "ran"
 NOTEBOOK, EXECUTED, FIGURES = "notebook.ipynb", "executed.ipynb", "figures.json"
+ASKED, ANSWERED = "asked.ipynb", "answered.ipynb"
+"""The second run of a notebook with value checks, of which only the answers are kept, and what came of it."""
 PREPARED, RESULT = "prepared.json", "result.json"
 
 # Learners that every check imagines, by their name in the gradebook.

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import nbformat
 
-from leerlab_lab.coursecheck.plan import AGAIN, EXECUTED, FIGURES, NOTEBOOK, PREPARED, RUNS, Plan
+from leerlab_lab.coursecheck.plan import AGAIN, ANSWERED, ASKED, EXECUTED, FIGURES, NOTEBOOK, PREPARED, RUNS, Plan
 from leerlab_lab.forked.notebook import Bounds, run
 from leerlab_lab.forked.zygotes import Lost, Zygote
 
@@ -48,16 +48,25 @@ class Figures:
 
 
 async def run_case(zygote: Zygote, folder: Path, case: str, scratch: Path, bounds: Bounds) -> Figures:
-    """Run one case; its executed notebook is in its folder, whatever came of it."""
+    """Run one case, a second time where value checks ask; what was executed is in its folder, whatever came of it.
+
+    A learner waits for the first run alone, so its figures count; the second must come to its end as well.
+    """
     place = folder / RUNS / case
-    notebook = nbformat.read(place / NOTEBOOK, as_version=4)
-    try:
-        ran = await run(zygote, notebook, folder / FILES, scratch, bounds)
-    except (Lost, OSError) as error:
-        log.warning("%s: %s", case, error)
-        return Figures(0.0, 0, "lost")
-    nbformat.write(notebook, place / EXECUTED)
-    return Figures(ran.seconds, ran.memory, ran.ended)
+    figures: list[Figures] = []
+    for source, target in ((NOTEBOOK, EXECUTED), (ASKED, ANSWERED)):
+        if not (place / source).exists():
+            continue
+        notebook = nbformat.read(place / source, as_version=4)
+        try:
+            ran = await run(zygote, notebook, folder / FILES, scratch, bounds)
+        except (Lost, OSError) as error:
+            log.warning("%s: %s", case, error)
+            return Figures(0.0, 0, "lost")
+        nbformat.write(notebook, place / target)
+        figures.append(Figures(ran.seconds, ran.memory, ran.ended))
+    ended = next((one.ended for one in figures if one.ended != "done"), "done")
+    return Figures(figures[0].seconds, max(one.memory for one in figures), ended)
 
 
 async def run_all(folder: Path, jobs: int, scratch: Path, *, walled: bool) -> dict[str, Figures]:
@@ -75,8 +84,9 @@ async def run_all(folder: Path, jobs: int, scratch: Path, *, walled: bool) -> di
                 figures[case] = await run_case(zygote, folder, case, scratch, bounds)
             for other in same:
                 figures[other] = figures[case]
-                with suppress(FileNotFoundError):
-                    shutil.copyfile(folder / RUNS / case / EXECUTED, folder / RUNS / other / EXECUTED)
+                for name in (EXECUTED, ANSWERED):
+                    with suppress(FileNotFoundError):
+                        shutil.copyfile(folder / RUNS / case / name, folder / RUNS / other / name)
             for each in (case, *same):
                 print(f"ran {each}", flush=True)  # noqa: T201 - whoever started this counts
 
@@ -93,7 +103,8 @@ def alike(folder: Path, cases: Sequence[str]) -> list[list[str]]:
     """
     groups: dict[bytes, list[str]] = {}
     for case in cases:
-        code = (folder / RUNS / case / NOTEBOOK).read_bytes()
+        place = folder / RUNS / case
+        code = b"".join((place / name).read_bytes() for name in (NOTEBOOK, ASKED) if (place / name).exists())
         groups.setdefault(code if case != AGAIN else b"", []).append(case)
     return list(groups.values())
 

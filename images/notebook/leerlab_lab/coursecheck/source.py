@@ -12,10 +12,16 @@ from nbformat import NotebookNode
 from leerlab_lab.coursecheck.book import graded_as, is_graded, is_solution, named
 from leerlab_lab.coursecheck.plan import Finding, Kind, Plan
 from leerlab_lab.forked.imports import imported
+from leerlab_lab.valuechecks.marking import mixed
+from leerlab_lab.valuechecks.reading import Why
 
 BEGIN_SOLUTION = "### BEGIN SOLUTION"
 # With these nothing can be released; nbgrader's own words would say the same less clearly.
 FATAL = {"source.duplicate"}
+_MIXED = {
+    Why.SYNTAX: "checks.syntax", Why.IMPORT: "checks.import", Why.STATEMENT: "checks.statement",
+    Why.QUESTION: "checks.question", Why.EXPECTED: "checks.expected", Why.NONE: "checks.none",
+}  # fmt: skip
 _SAME = ("grade_id", "grade", "solution", "locked", "points", "task")
 
 
@@ -31,6 +37,9 @@ def problems(notebook: NotebookNode, file: str) -> Iterator[Finding]:
             yield Finding("source.outputs", named(cell), file=file)
         if is_solution(cell) and BEGIN_SOLUTION not in cell.source:
             yield Finding("source.no_markers", name, file=file)
+    for cell, error in mixed(notebook):
+        params: dict[str, str | int | float] = {"line": error.line, "about": error.about}
+        yield Finding(_MIXED[error.why], graded_as(cell), file=file, params=params)
     if not any(is_graded(cell) for cell in notebook.cells):
         yield Finding("source.no_points", file=file)
     first = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)

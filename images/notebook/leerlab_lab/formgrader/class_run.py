@@ -32,8 +32,9 @@ from leerlab_lab.formgrader.plan import Kind, Plan, Sending, Stage, Taken, alone
 from leerlab_lab.formgrader.sending import WITHOUT_END, Item, executed, items_in, send, standing
 from leerlab_lab.formgrader.steps import ServerEnds, in_steps, patiently
 from leerlab_lab.halves import FirstHalf, Results, SecondHalf, TakeOver, begun
-from leerlab_lab.preprocessors import NotGraded, results_of
+from leerlab_lab.preprocessors import NotGraded
 from leerlab_lab.service import Service, ServiceError
+from leerlab_lab.valuechecks.marking import Answers
 
 MOST = 50
 """Notebooks in one job."""
@@ -69,7 +70,7 @@ class ClassRun:
         self.folder = place(self._course, plan.kind, plan.assignment)
         self._stopped, self._writing = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"class run of {plan.assignment}", daemon=True)
-        self._results: dict[tuple[str, str], Results] = {}
+        self._results: dict[tuple[str, str], Results | Answers] = {}
         self._arrived: set[tuple[str, str]] = set()
         self._heard = time.monotonic()
 
@@ -250,7 +251,7 @@ class ClassRun:
                 continue
             result = executed(service, sending.execution, number)
             try:
-                self._results[key] = results_of(known[key].sent, outcome, result, log)
+                self._results[key] = known[key].came(outcome, result, log)
             except NotGraded as error:
                 self.plan.failed[key[0]] = str(error)
             self._arrived.add(key)
@@ -307,7 +308,7 @@ class ClassRun:
         return said
 
     def _in_thread(
-        self, half: type[FirstHalf] | type[SecondHalf], student: str, results: dict[tuple[str, str], Results]
+        self, half: type[FirstHalf] | type[SecondHalf], student: str, results: dict[tuple[str, str], Results | Answers]
     ) -> dict[str, Any]:
         coursedir = self._coursedir()
         coursedir.db_url = self._draft.url

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leerlab_lab.merge import stripped
-from leerlab_lab.preprocessors import FILES, NOTEBOOK, fetched
+from leerlab_lab.halves import ASKED, Results
+from leerlab_lab.preprocessors import FILES, NOTEBOOK, answers_from, fetched, results_of
 from leerlab_lab.service import Service, ServiceError
 from leerlab_lab.tree import PlainFile, collect
+from leerlab_lab.valuechecks.marking import Answers, runs_of
 
 LOST = "lost"
 WITHOUT_END = frozenset({LOST, "cancelled", "not_started"})
@@ -25,11 +27,11 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True)
 class Item:
-    """One notebook of one student.
+    """One run of one notebook of one student.
 
     Args:
         student: whose.
-        notebook: its name in nbgrader.
+        notebook: its name in nbgrader, with `ASKED` where only the answers to its value checks are kept.
         sent: the code that runs.
         folder: with the files that go along.
     """
@@ -44,12 +46,21 @@ class Item:
         """What it is known by in a plan."""
         return self.student, self.notebook
 
+    def came(self, outcome: Mapping[str, Any], result: bytes, log: logging.Logger) -> Results | Answers:
+        """What a run of it gave; arguments and errors as of `results_of`."""
+        read = answers_from if self.notebook.endswith(ASKED) else results_of
+        return read(self.sent, outcome, result, log)
+
 
 def items_in(folder: Path, student: str) -> list[Item]:
     """The notebooks that the first half has left of a student's work."""
-    return [
-        Item(student, file.stem, stripped(nbformat.read(file, 4)), folder) for file in sorted(folder.glob("*.ipynb"))
-    ]
+    items = []
+    for file in sorted(folder.glob("*.ipynb")):
+        runs = runs_of(nbformat.read(file, 4))
+        items.append(Item(student, file.stem, runs.shown, folder))
+        if runs.asked is not None:
+            items.append(Item(student, file.stem + ASKED, runs.asked, folder))
+    return items
 
 
 def send(service: Service, key: str, items: Sequence[Item]) -> str:
