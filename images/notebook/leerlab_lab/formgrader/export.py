@@ -42,7 +42,7 @@ class ExportPage(CoursePage):
 
     @web.authenticated
     async def get(self) -> None:
-        """The page; `?table=` chooses an assignment beforehand."""
+        """The page."""
         await self.choices()
 
     async def choices(self, failed: bool = False) -> None:
@@ -52,9 +52,8 @@ class ExportPage(CoursePage):
             failed: whether to say that no file could be made.
         """
         book = await asyncio.to_thread(read, self.gradebook.engine)
-        chosen = self.get_query_argument("table", TOTALS)
         names = [part.name for part in book.parts]
-        self.show("export.html", assignments=names, chosen=chosen, forms=list(Form), failed=failed)
+        self.show("export.html", assignments=names, forms=list(Form), failed=failed)
 
 
 class ExportFile(ExportPage):
