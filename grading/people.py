@@ -1,4 +1,4 @@
-"""What students of a course are called, for its grading pages; the gradebook itself keeps pseudonyms."""
+"""What students of a course are called and who handed in, for its grading pages; the gradebook keeps pseudonyms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_BODY = 100_000
 
 
 class PeopleRoutes:
-    """Tells a course's own account what the course's students are called.
+    """Tells a course's own account what the course's students are called and what they handed in.
 
     Args:
         store: the exchange: who handed something in belongs to the course, also after leaving it.
@@ -31,8 +31,19 @@ class PeopleRoutes:
         self._hub = hub
 
     def routes(self) -> list[Route]:
-        """The one route."""
-        return [Route("/people/{course}", self.titles, methods=["POST"])]
+        """Both routes."""
+        return [
+            Route("/people/{course}", self.titles, methods=["POST"]),
+            Route("/people/{course}/handed-in", self.handed_in, methods=["GET"]),
+        ]
+
+    async def handed_in(self, request: Request) -> Response:
+        """Everybody's hand-ins, each `[assignment, student, stamp, feedback]`; with `?assignment=` only of that one."""
+        caller = await self._hub.caller(request.headers.get("authorization"))
+        course = identifier("course", request.path_params["course"])
+        caller.must_be_account(course)
+        work = await asyncio.to_thread(self._store.handed_in, course, request.query_params.get("assignment", ""))
+        return JSONResponse([[one.assignment, one.student, one.stamp, one.feedback] for one in work])
 
     async def titles(self, request: Request) -> Response:
         """For a list of names, what those of them who are of this course are called; of others nothing is said."""
@@ -40,9 +51,8 @@ class PeopleRoutes:
         course = identifier("course", request.path_params["course"])
         caller.must_be_account(course)
         names = _names(await _body(request))
-        work = await asyncio.to_thread(self._store.submissions, course)
-        handed_in = {deposit.manifest.student for deposit in work}
-        titles = await self._hub.titles(names, course, handed_in)
+        work = await asyncio.to_thread(self._store.handed_in, course)
+        titles = await self._hub.titles(names, course, {one.student for one in work})
         return JSONResponse(titles)
 
 

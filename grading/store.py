@@ -54,6 +54,16 @@ class Deposit:
         return self.folder / "files"
 
 
+@dataclass(frozen=True)
+class HandedIn:
+    """That something was handed in: when, by its stamp, and whether there is feedback on it."""
+
+    assignment: str
+    student: str
+    stamp: str
+    feedback: bool
+
+
 class Incoming:
     """A tree on its way in: fed piece by piece, then kept by one of the store's methods, or given up."""
 
@@ -254,6 +264,22 @@ class Store:
             students = [person(student)] if student else _names(place / one)
             for name in students:
                 found += self._deposits(place / one / name)
+        return found
+
+    def handed_in(self, course: str, assignment: str = "") -> list[HandedIn]:
+        """Who handed in what and when, by the names of folders alone: no manifest of a whole class is read.
+
+        Args:
+            assignment: only of this one; empty for all.
+        """
+        given, about = self._place(course, "submissions"), self._place(course, "feedback")
+        found = []
+        for one in [identifier("assignment", assignment)] if assignment else _names(given):
+            answered = set(_names(about / one))
+            for student in _names(given / one):
+                place = about / one / student
+                on = {name for name in _names(place) if _names(place / name)} if student in answered else set()
+                found += [HandedIn(one, student, moment, moment in on) for moment in _names(given / one / student)]
         return found
 
     def submission(self, course: str, assignment: str, student: str, moment: str) -> Deposit:

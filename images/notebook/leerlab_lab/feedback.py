@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,11 @@ from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
 
 from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
+from leerlab_lab.labels import labels_of
 from leerlab_lab.lesson import language_of
 from leerlab_lab.pages import SafePages
 
 NOTEBOOKS = Path(__file__).parent / "formgrader" / "notebooks"
-# A heading, or a paragraph that begins with a numbered name in bold: "**Taak 3 (2 punten).** Maak ...".
-_NAME = re.compile(r"^(?:#{1,4}\s+(?P<heading>.+?)\s*#*|\*\*(?P<task>[^*\n]*\d[^*\n]*)\*\*.*)$", re.MULTILINE)
-_POINTS = re.compile(r"\s*\([^()]*\)\s*$")
 
 
 class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has no types
@@ -43,27 +39,6 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
-
-
-def labels_of(cells: Sequence[NotebookNode]) -> dict[str, str]:
-    """What each graded cell is called: the task or heading above it that the course wrote.
-
-    Args:
-        cells: of the notebook.
-
-    Returns:
-        Name by grade_id; empty for a cell with no name above it.
-    """
-    labels: dict[str, str] = {}
-    name = ""
-    for cell in cells:
-        about = cell.metadata.get("nbgrader", {})
-        if cell.cell_type == "markdown" and not about.get("solution"):
-            for found in _NAME.finditer(cell.source):
-                name = _POINTS.sub("", (found["heading"] or found["task"]).rstrip(" .:")).rstrip(" .:")
-        if about.get("grade_id") and (about.get("grade") or about.get("task")):
-            labels[about["grade_id"]] = name
-    return labels
 
 
 class FeedbackPages(SafePages):

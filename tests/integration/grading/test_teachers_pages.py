@@ -169,8 +169,11 @@ def test_only_a_course_s_own_account_is_told_what_its_students_are_called(site: 
     for name in ("anna", "docent", "buiten", "course-beta"):
         with site.client(site.hub.token(name)) as client:
             assert client.post("/people/alpha", json=everybody).status_code == 403, name
+            assert client.get("/people/alpha/handed-in").status_code == 403, name
     with site.client(site.hub.token("course-alpha")) as client:
         assert client.post("/people/alpha", json=everybody).json() == {"anna": "Anna de Vries"}
+        assert client.get("/people/alpha/handed-in").json() == []
+        assert client.get("/people/beta/handed-in").status_code == 403
         assert client.post("/people/alpha", json=["../anna"]).status_code == 400
         assert client.post("/people/alpha", json=["anna"] * 1001).status_code == 413
         assert client.post("/people/beta", json=everybody).status_code == 403

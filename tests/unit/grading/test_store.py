@@ -115,6 +115,26 @@ def test_feedback_belongs_to_one_submission(store: Store) -> None:
         store.give_feedback("alpha", "week-1", "bram", about.stamp, sent(store, tree(werk_html="c")), by="course-alpha")
 
 
+def test_who_handed_in_is_told_without_a_manifest_as_the_manifests_have_it(store: Store, tmp_path: Path) -> None:
+    assert store.handed_in("alpha") == []
+    store.release("alpha", "week-2", sent(store, tree(werk_ipynb="0")), by="course-alpha")
+    work = (("week-1", "anna", "1"), ("week-1", "anna", "2"), ("week-1", "bram", "1"), ("week-2", "anna", "1"))
+    for assignment, student, text in work:
+        store.submit("alpha", assignment, student, sent(store, tree(werk_ipynb=text)))
+    answered = store.submissions("alpha", "week-1", "anna")[0].manifest
+    store.give_feedback("alpha", "week-1", "anna", answered.stamp, sent(store, tree(werk_html="a")), by="course-alpha")
+    manifests = [deposit.manifest for deposit in store.submissions("alpha")]
+    for manifest in tmp_path.rglob("manifest.json"):
+        manifest.unlink()
+    found = store.handed_in("alpha")
+    assert [(one.assignment, one.student, one.stamp) for one in found] == [
+        (one.assignment, one.student, one.stamp) for one in manifests
+    ]
+    assert [datetime.fromisoformat(one.stamp) for one in found] == [one.time for one in manifests]
+    assert [one.feedback for one in found] == [True, False, False, False]
+    assert store.handed_in("alpha", "week-2") == found[3:] and store.handed_in("beta") == []
+
+
 def test_many_who_hand_in_at_once_all_succeed(store: Store) -> None:
     def hand_in(number: int) -> None:
         store.submit("alpha", "week-1", f"student-{number % 4}", sent(store, tree(werk_ipynb=str(number))))

@@ -22,6 +22,7 @@ from leerlab_lab.formgrader.access import REFUSED, ROLE_SECONDS, Guard
 from leerlab_lab.formgrader.actions import Assignment, ClassRuns, Grading
 from leerlab_lab.formgrader.again import gone_on
 from leerlab_lab.formgrader.again_routes import Decision, DifferencesFile, DifferencesPage, GradingAgain
+from leerlab_lab.formgrader.comments import Comments, CommentUse, OneComment
 from leerlab_lab.formgrader.course_pages import (
     AssignmentsPage,
     HandedInPage,
@@ -34,6 +35,7 @@ from leerlab_lab.formgrader.course_pages import (
     StudentPage,
     StudentsPage,
 )
+from leerlab_lab.formgrader.export import ExportFile, ExportPage
 from leerlab_lab.formgrader.hand_in import (
     Deadline,
     Extensions,
@@ -45,6 +47,7 @@ from leerlab_lab.formgrader.hand_in import (
 from leerlab_lab.formgrader.look import PAGES, STATIC, Surroundings
 from leerlab_lab.formgrader.marks import Comment, Grade, WorkPage
 from leerlab_lab.formgrader.names import Names
+from leerlab_lab.formgrader.overview import AssignmentOverviewPage, OverviewPage
 from leerlab_lab.gradebook import do_once
 from leerlab_lab.pages import SafePages
 
@@ -115,8 +118,8 @@ class Kept(web.StaticFileHandler):
     """A style, script or picture; its address changes with it."""
 
     def get_cache_time(self, path: str, modified: Any, mime_type: str) -> int:
-        """Browsers keep it for a day."""
-        return 86_400
+        """A day for an address that changes with the file; a module that a script imports is asked for anew."""
+        return 86_400 if "v" in self.request.arguments else 0
 
 
 class Submissions(handlers.SubmissionFilesHandler):
@@ -162,11 +165,18 @@ def own_handlers(surroundings: Surroundings) -> list[Any]:
         (r"/formgrader/manage_students/?", StudentsPage, page),
         (r"/formgrader/manage_students/([^/]+)/?", StudentPage, page),
         (r"/formgrader/manage_students/([^/]+)/([^/]+)/?", StudentPage, page),
+        (r"/formgrader/overview/?", OverviewPage, page),
+        (r"/formgrader/overview/([^/]+)/?", AssignmentOverviewPage, page),
+        (r"/formgrader/export/?", ExportPage, page),
+        (r"/formgrader/export/file", ExportFile, page),
         (r"/formgrader/submissions/([^/]+)/?", WorkPage, page),
         (r"/formgrader/submissions/(.*)", Submissions),
         (r"/formgrader/api/assignment/([^/]+)", Assignment),
         (r"/formgrader/api/grade/([^/]+)", Grade),
         (r"/formgrader/api/comment/([^/]+)", Comment),
+        (r"/formgrader/api/comment_library", Comments),
+        (r"/formgrader/api/comment_library/([0-9a-f]+)", OneComment),
+        (r"/formgrader/api/comment_library/([0-9a-f]+)/used", CommentUse),
         (_ASSIGNMENT + "class_run", ClassRuns),
         (_ASSIGNMENT + "again", GradingAgain),
         (_ASSIGNMENT + "again/([^/]+)", Decision),

@@ -62,6 +62,10 @@ CHANGES = (
     Change("PUT", r"/formgrader/api/grade/[^/]+", Role.GRADER),
     Change("PUT", r"/formgrader/api/comment/[^/]+", Role.GRADER),
     Change("POST", r"/formgrader/api/submitted_notebook/[^/]+/flag", Role.GRADER),
+    Change("POST", r"/formgrader/api/comment_library", Role.GRADER),
+    Change("PUT", r"/formgrader/api/comment_library/[^/]+", Role.GRADER),
+    Change("DELETE", r"/formgrader/api/comment_library/[^/]+", Role.GRADER),
+    Change("POST", r"/formgrader/api/comment_library/[^/]+/used", Role.GRADER),
     # Collecting, grading, giving back.
     Change("POST", _ASSIGNMENT + "collect", Role.GRADER),
     Change("POST", _ASSIGNMENT + "class_run", Role.GRADER),

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader
 
@@ -102,9 +102,17 @@ class Words:
         local = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(self.zone)
         return str(format_datetime(local, "EEE d MMM y, HH:mm", locale=self.language))
 
+    def day(self, when: datetime) -> str:
+        """The day on the site's clock, as 2026-12-01, of a time in UTC that does not say so."""
+        return when.replace(tzinfo=UTC).astimezone(self.zone).date().isoformat()
+
     def number(self, value: float) -> str:
         """A number as people write it: 4, or 1,5 in Dutch."""
         return str(format_decimal(round(float(value), 2), "0.##", locale=self.language))
+
+    def share(self, value: float) -> str:
+        """A share in whole percents: 40%."""
+        return str(format_percent(value, "0%", locale=self.language))
 
 
 def local_input(when: str | None, zone: ZoneInfo) -> str:

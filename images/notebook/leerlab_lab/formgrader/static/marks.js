@@ -1,4 +1,5 @@
 // Scores and comments at a student's work: kept as soon as a field is left. A score that cannot be is refused, in words.
+import { attachLibraries } from "./comments.js";
 import { call } from "./grading.js";
 
 const work = document.getElementById("work");
@@ -93,5 +94,6 @@ if (work) {
   const [grades, comments] = await Promise.all([call("GET", `${api}/grades${about}`), call("GET", `${api}/comments${about}`)]);
   grades.found.forEach((grade) => attachGrade(grade, grades.found));
   comments.found.forEach(attachComment);
+  await attachLibraries(work);
   document.documentElement.dataset.ready = "";
 }
