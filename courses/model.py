@@ -64,7 +64,7 @@ class CourseDescription(Section):
     grade: GradeRule = Field(
         BY_HAND,
         description="When what was handed in is graded by the tests without a teacher's click: `by_hand`, `on_submit`, "
-        "or once a day, such as `daily at 03:00`.",
+        "`after_deadline`, or once a day, such as `daily at 03:00`.",
     )
     badge: BothLanguages | None = Field(None, description="What a learner may show afterwards.")
 

@@ -26,5 +26,6 @@ class CourseSettings(Section):
     grade: GradeRule | None = Field(
         None,
         description="When what was handed in is graded by the tests without a teacher's click, for all assignments: "
-        "`by_hand` (never), `on_submit`, or once a day on the site's clock; without it, as course.yaml says.",
+        "`by_hand` (never), `on_submit`, `after_deadline`, or once a day, such as `daily at 03:00`; without it, as "
+        "course.yaml says.",
     )

@@ -78,6 +78,7 @@ class ClassRuns:
         records: what is remembered of runs.
         rules: when what is graded.
         server: makes a course's server known by the course's id.
+        deadline: of a course's assignment; None: it has none.
         journal: what the ledger remembers.
         now: the time, with the site's time zone.
         paces: how fast things go.
@@ -85,10 +86,10 @@ class ClassRuns:
 
     def __init__(
         self, store: Store, records: Records, rules: GradeRules, *, server: Callable[[str], CourseServer],
-        journal: Journal, now: Callable[[], datetime], paces: Paces,
+        deadline: Callable[[str, str], datetime | None], journal: Journal, now: Callable[[], datetime], paces: Paces,
     ) -> None:  # fmt: skip
         self._store, self._records, self._rules, self._journal = store, records, rules, journal
-        self._server, self._now, self._paces = server, now, paces
+        self._server, self._deadline, self._now, self._paces = server, deadline, now, paces
         self._fresh: set[tuple[str, str]] = set()
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,8 +140,15 @@ class ClassRuns:
                 record, rule = self._records.of(course, assignment), self._rules.of(course, assignment)
                 if record.asked > record.answered:
                     self._put(course, assignment, OPERATOR)
-                elif self._may_be_due(rule, record, fresh=(course, assignment) in self._fresh):
+                elif not self._may_be_due(rule, record, fresh=(course, assignment) in self._fresh):
+                    continue
+                elif rule.kind is not Kind.AFTER_DEADLINE or await self._is_over(course, assignment):
                     await self._look_at(course, assignment, rule, record)
+
+    async def _is_over(self, course: str, assignment: str) -> bool:
+        """Whether an assignment has a deadline, and it has passed for who has no extension."""
+        due = await asyncio.to_thread(self._deadline, course, assignment)
+        return due is not None and due <= self._now()
 
     def _may_be_due(self, rule: GradeRule, record: Record, *, fresh: bool) -> bool:
         """Whether a run is due if something was handed in that no run covers.

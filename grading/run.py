@@ -54,10 +54,10 @@ async def one_run(server: CourseServer, wanted: Wanted) -> None:
     """
     await server.ready(wanted.stop)
     assignment = wanted.assignment
-    # A teacher's own run began before what is collected now.
+    # A run that goes on began before what is collected now.
     earlier = await server.progress(assignment)
     if earlier is not None and earlier.running:
-        await _followed(server, wanted, earlier)
+        await (_waited_for if earlier.again else _followed)(server, wanted, earlier)
     wanted.stage = Stage.COLLECTING
     wanted.incomplete = await server.collect(assignment)
     for _ in range(MOST_BEGINNINGS):
@@ -66,6 +66,17 @@ async def one_run(server: CourseServer, wanted: Wanted) -> None:
         wanted.stage = Stage.GRADING
         if await _followed(server, wanted, await server.begin(assignment)):
             return
+
+
+async def _waited_for(server: CourseServer, wanted: Wanted, told: Told) -> bool:
+    """Look until a teacher's run has ended, which is not the service's to stop."""
+    seen: Told | None = told
+    while seen is not None and seen.running:
+        if wanted.stop.is_set():
+            raise Stopped("The run was stopped before it began.")
+        await _pause(wanted.stop, stopped=False)
+        seen = await server.progress(wanted.assignment)
+    return True
 
 
 async def _followed(server: CourseServer, wanted: Wanted, told: Told) -> bool:

@@ -28,6 +28,7 @@ class Told(BaseModel):
         total: students whose work was newer than their marks when it began.
         failed: by student, why they were not marked.
         cancelled: whether somebody stopped it.
+        again: whether it is a teacher's, who grades everything again and decides afterwards whether it counts.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -37,6 +38,7 @@ class Told(BaseModel):
     total: int = Field(ge=0)
     failed: dict[str, str] = {}
     cancelled: bool = False
+    again: bool = False
 
 
 class Record(BaseModel):

@@ -88,7 +88,8 @@ def grading_service(
         configuration.host, https=configuration.https,
     )  # fmt: skip
     runs = ClassRuns(
-        store, Records(folders.class_runs), rules, server=lambda course: CourseServer(course, ways), journal=journal,
+        store, Records(folders.class_runs), rules, server=lambda course: CourseServer(course, ways),
+        deadline=lambda course, assignment: terms.rules(course, assignment, "").due, journal=journal,
         now=partial(datetime.now, ZoneInfo(configuration.time_zone)), paces=paces,
     )  # fmt: skip
     receipts = key_from(folders.secrets / "receipts")

@@ -1,4 +1,4 @@
-"""When what was handed in is graded without a teacher's click: at once, once a day, or only by hand."""
+"""When what was handed in is graded without a teacher's click: at once, after its deadline, once a day, or by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 _DAILY = re.compile(r"^daily at ([01][0-9]|2[0-3]):([0-5][0-9])$")
-_PATTERN = r"^(by_hand|on_submit|daily at ([01][0-9]|2[0-3]):[0-5][0-9])$"
+_PATTERN = r"^(by_hand|on_submit|after_deadline|daily at ([01][0-9]|2[0-3]):[0-5][0-9])$"
 
 
 class Kind(StrEnum):
@@ -21,12 +21,16 @@ class Kind(StrEnum):
 
     BY_HAND = "by_hand"
     ON_SUBMIT = "on_submit"
+    AFTER_DEADLINE = "after_deadline"
     DAILY = "daily"
+
+
+_WORDS = (Kind.BY_HAND, Kind.ON_SUBMIT, Kind.AFTER_DEADLINE)
 
 
 @dataclass(frozen=True)
 class GradeRule:
-    """When an assignment is graded, written `by_hand`, `on_submit` or `daily at 03:00`.
+    """When an assignment is graded, written `by_hand`, `on_submit`, `after_deadline` or `daily at 03:00`.
 
     Args:
         kind: what makes a run begin.
@@ -45,13 +49,12 @@ class GradeRule:
         """
         if isinstance(text, GradeRule):
             return text
-        if text in (Kind.BY_HAND, Kind.ON_SUBMIT):
+        if text in _WORDS:
             return cls(Kind(str(text)))
         match = _DAILY.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(
-                f"{text!r:.80} is no time to grade (allowed: by_hand, on_submit, or such as daily at 03:00)"
-            )
+            allowed = f"{', '.join(_WORDS)}, or such as daily at 03:00"
+            raise ValueError(f"{text!r:.80} is no time to grade (allowed: {allowed})")
         return cls(Kind.DAILY, time(int(match[1]), int(match[2])))
 
     def last(self, now: datetime) -> datetime:
@@ -77,7 +80,7 @@ class GradeRule:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "pattern": _PATTERN, "examples": ["by_hand", "on_submit", "daily at 03:00"]}
+        return {"type": "string", "pattern": _PATTERN, "examples": [*_WORDS, "daily at 03:00"]}
 
 
 BY_HAND = GradeRule()

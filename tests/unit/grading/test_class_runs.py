@@ -99,6 +99,8 @@ class Site:
     course: Course = field(default_factory=Course)
     clock: Clock = field(default_factory=Clock)
     rule: str = "on_submit"
+    deadline: datetime | None = None
+    handed_in: int = 0
     recorded: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,6 +112,9 @@ class Site:
         self.store.release("les", "week-1", self.store.incoming_copy(self.work), by="course-les")
 
     def hand_in(self, name: str = "sanne") -> None:
+        self.handed_in += 1
+        # The same once more, as by a double click, would be no other hand-in.
+        (self.work / "les.ipynb").write_text(f'{{"number": {self.handed_in}}}')
         self.store.submit("les", "week-1", name, self.store.incoming_copy(self.work))
 
     def record(self) -> Record:
@@ -128,7 +133,7 @@ class Site:
             journal = Journal(lambda _who, action, _what, details: self.recorded.append((action, details)))
             runs = ClassRuns(
                 self.store, Records(self.folder / "runs"), rules, server=lambda name: CourseServer(name, ways),
-                journal=journal, now=self.clock, paces=FAST,
+                deadline=lambda _course, _assignment: self.deadline, journal=journal, now=self.clock, paces=FAST,
             )  # fmt: skip
             task = asyncio.create_task(runs.run())
             try:
@@ -298,6 +303,23 @@ async def test_a_stop_answers_what_was_asked_for_behind_the_run_too(site: Site) 
     assert site.course.begun == 2
 
 
+async def test_a_teacher_who_grades_everything_again_is_waited_for_and_not_stopped(site: Site) -> None:
+    site.course.going.clear()
+    site.course.run = {"total": 2, "failed": {}, "again": True}
+    site.hand_in()
+    async with site.service() as runs:
+        await until(lambda: runs.stage("les", "week-1") is Stage.STARTING)
+        assert await runs.stop("les", "week-1")
+        await until(lambda: site.record().ended)
+        assert not site.course.cancelled and not site.course.collected
+        number = await runs.ask("les", "week-1")
+        await until(lambda: runs.stage("les", "week-1") is Stage.STARTING)
+        assert site.course.begun == 0
+        site.course.going.set()
+        await until(lambda: site.record().answered == number)
+    assert (site.course.begun, site.course.collected) == (1, 1)
+
+
 async def test_an_operators_run_is_kept_until_it_was_made(site: Site) -> None:
     site.rule = "by_hand"
     site.hand_in()
@@ -342,6 +364,25 @@ async def test_a_schedule_is_kept_once_a_day_and_a_missed_one_is_made_up_for_onc
         await until(lambda: (site.record().scheduled or site.clock.now) >= site.clock.now)
         await looked_again(site, runs)
     assert site.course.begun == 2, "nothing new came in"
+
+
+async def test_after_its_deadline_and_not_before_everything_is_graded_and_then_what_comes_late(site: Site) -> None:
+    site.rule = "after_deadline"
+    site.hand_in()
+    async with site.service() as runs:
+        await looked_again(site, runs)
+        assert site.course.begun == 0, "there is no deadline"
+        site.deadline = site.clock.now + timedelta(hours=1)
+        await looked_again(site, runs)
+        assert site.course.begun == 0
+        site.clock.now = site.deadline
+        await until(lambda: site.course.begun == 1)
+        await until(lambda: site.record().covered)
+        await looked_again(site, runs)
+        assert site.course.begun == 1
+        site.hand_in("jelmer")
+        runs.handed_in("les", "week-1")
+        await until(lambda: site.course.begun == 2)
 
 
 @pytest.mark.fault

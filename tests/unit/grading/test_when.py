@@ -16,7 +16,7 @@ ZONE = ZoneInfo("Europe/Amsterdam")
 NIGHT = GradeRule(Kind.DAILY, time(3))
 
 
-@pytest.mark.parametrize("text", ["by_hand", "on_submit", "daily at 03:00", "daily at 23:59"])
+@pytest.mark.parametrize("text", ["by_hand", "on_submit", "after_deadline", "daily at 03:00", "daily at 23:59"])
 def test_a_rule_is_written_as_it_is_read(text: str) -> None:
     assert str(GradeRule.parse(text)) == text
 
