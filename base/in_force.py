@@ -28,6 +28,7 @@ class Publication(BaseModel):
         released: assignments that are handed out.
         teachers: demo people who teach it, besides what site.yaml says.
         students: demo people who take it, besides what site.yaml says.
+        grade: when assignments are graded that are not graded by hand, by assignment (`grading.when.GradeRule`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +38,7 @@ class Publication(BaseModel):
     released: tuple[Identifier, ...] = ()
     teachers: tuple[Identifier, ...] = ()
     students: tuple[Identifier, ...] = ()
+    grade: dict[Identifier, str] = {}
 
 
 class _File(BaseModel):

@@ -88,6 +88,11 @@ class State:
         return self.root / "exchange"
 
     @property
+    def class_runs(self) -> Path:
+        """What is remembered of runs that no teacher began: `class-runs/<course>/<assignment>.json`."""
+        return self.root / "class-runs"
+
+    @property
     def sandboxes(self) -> Path:
         """One folder per sandbox: `sandboxes/<id>`; see `sandboxes.folders`."""
         return self.root / "sandboxes"
@@ -129,8 +134,8 @@ class State:
         passable = {self.root: 0o710, self.run: 0o710, self.generated: 0o710, self.images: 0o710, self.catalogue: 0o750}
         for folder in (
             self.root, self.run, self.secrets, self.logs, self.generated, self.slurm,
-            self.homes, self.jobs, self.use, self.courses, self.exchange, self.sandboxes, self.catalogue,
-            self.published, self.images,
+            self.homes, self.jobs, self.use, self.courses, self.exchange, self.class_runs, self.sandboxes,
+            self.catalogue, self.published, self.images,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             mode = passable.get(folder, 0o700) if people is not None else 0o700

@@ -10,7 +10,7 @@ import typer
 
 from base.errors import LeerlabError
 from base.paths import Installation, State
-from cli import accounts, bundle, course, data, development, image, inventory, ledger, output, sandbox
+from cli import accounts, bundle, course, data, development, grade, image, inventory, ledger, output, sandbox
 from cli.site import JsonOption, SiteOption, read_site, readable
 from hub_config import check as checks
 from hub_config.login import keys as login_keys
@@ -34,6 +34,7 @@ app.add_typer(development.app)
 app.add_typer(sandbox.app)
 app.add_typer(ledger.app)
 app.add_typer(course.app)
+app.add_typer(grade.app)
 app.add_typer(data.app)
 app.add_typer(bundle.app)
 app.add_typer(image.app)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from base.settings import BothLanguages, Section
 from grading.terms import HandIn
+from grading.when import BY_HAND, GradeRule
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
@@ -40,6 +41,7 @@ class Assignment(Section):
         {}, description="Which graded cells measure each outcome, by grade_id."
     )
     explorables: tuple[str, ...] = Field((), description="Cells that show something to explore, by grade_id or id.")
+    grade: GradeRule | None = Field(None, description="As the course's `grade`, for this assignment alone.")
 
 
 class CourseDescription(Section):
@@ -59,7 +61,17 @@ class CourseDescription(Section):
     hand_in: HandIn = Field(
         HandIn(), description="How work is taken in: late, and how often. The course's owner may choose otherwise."
     )
+    grade: GradeRule = Field(
+        BY_HAND,
+        description="When what was handed in is graded by the tests without a teacher's click: `by_hand`, `on_submit`, "
+        "`after_deadline`, or once a day, such as `daily at 03:00`.",
+    )
     badge: BothLanguages | None = Field(None, description="What a learner may show afterwards.")
+
+    def graded(self) -> dict[str, GradeRule]:
+        """When each assignment is graded that is not graded by hand, by its id."""
+        rules = {one.id: self.grade if one.grade is None else one.grade for one in self.assignments}
+        return {name: rule for name, rule in rules.items() if rule != BY_HAND}
 
     @model_validator(mode="after")
     def _outcomes_fit(self) -> CourseDescription:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from base.settings import Section
+from grading.when import GradeRule
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
@@ -21,4 +22,10 @@ class CourseSettings(Section):
     profile: str = Field(description="Profile with which a student's server starts from this course.")
     released: tuple[Identifier, ...] = Field(
         (), description="Assignments that are handed out at the start of the site."
+    )
+    grade: GradeRule | None = Field(
+        None,
+        description="When what was handed in is graded by the tests without a teacher's click, for all assignments: "
+        "`by_hand` (never), `on_submit`, `after_deadline`, or once a day, such as `daily at 03:00`; without it, as "
+        "course.yaml says.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import uvicorn
@@ -22,6 +23,8 @@ STOP_SECONDS = 10
 def main() -> int:
     """Serve until SIGTERM."""
     log = configure("grading")
+    # A line for each look at a class run would hide all others.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         configuration = ServiceConfiguration.current()
         app = grading_service(

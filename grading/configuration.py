@@ -13,6 +13,7 @@ from cluster.command import COMMANDS
 from confinement.settings import ConfinementSettings
 from grading.settings import GradingSettings
 from grading.tree import TreeLimits
+from grading.when import GradeRule
 from spawners.settings import Profile
 
 VARIABLE = "LEERLAB_GRADING"
@@ -27,6 +28,12 @@ class ServiceConfiguration(BaseModel):
         hub: the hub's API, `unix:/path` or a URL; it must serve `/hub/api/users/<name>`.
         token_file: file with the service's own token for the hub (scope `read:users:groups`).
         courses: ids of the site's courses.
+        grade: when everything of a course is graded, by course: `courses[].grade` of site.yaml.
+        grade_of: when assignments are graded, by course and assignment: what each course's own course.yaml says.
+        time_zone: whose clock `grade` means.
+        proxy: where the site's proxy listens, through which courses' servers are reached.
+        host: the site's host as browsers name it.
+        https: whether a TLS proxy of the site's own stands in front.
         grading: the section of site.yaml.
         profile: resources of one graded notebook's job.
         confinement: the section of site.yaml.
@@ -46,6 +53,12 @@ class ServiceConfiguration(BaseModel):
     hub: str = Field(pattern=r"^(unix:/|http://|https://).+")
     token_file: Path
     courses: tuple[str, ...]
+    grade: dict[str, GradeRule] = {}
+    grade_of: dict[str, dict[str, GradeRule]] = {}
+    time_zone: str = "Europe/Amsterdam"
+    proxy: str = "http://127.0.0.1:8000"
+    host: str = "leerlab.localhost:8000"
+    https: bool = False
     grading: GradingSettings
     profile: Profile
     confinement: ConfinementSettings = ConfinementSettings()

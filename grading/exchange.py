@@ -134,14 +134,25 @@ class ExchangeRoutes:
         hub: who a token belongs to.
         journal: what is remembered.
         receipt_key: signs receipts.
+        handed_in: told of the course and assignment of each hand-in that is kept; waits for nothing and cannot fail.
     """
 
-    def __init__(self, store: Store, terms: TermsShelf, hub: Hub, journal: Journal, receipt_key: bytes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        terms: TermsShelf,
+        hub: Hub,
+        journal: Journal,
+        receipt_key: bytes,
+        *,
+        handed_in: Callable[[str, str], None] = lambda _course, _assignment: None,
+    ) -> None:
         self._store = store
         self._terms = terms
         self._hub = hub
         self._journal = journal
         self._receipt_key = receipt_key
+        self._handed_in = handed_in
 
     def routes(self) -> list[Route]:
         """The routes, all below `/exchange`."""
@@ -283,6 +294,7 @@ class ExchangeRoutes:
 
         deposit = await self._kept(incoming, keep)
         await self._written(caller, "exchange.submit", deposit)
+        self._handed_in(course, assignment)
         return JSONResponse(receipt(deposit.manifest, self._receipt_key), status_code=201)
 
     async def submission(self, request: Request) -> Response:

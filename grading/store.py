@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -290,6 +291,16 @@ class Store:
         """
         place = self._place(course, "submissions", identifier("assignment", assignment), person(student))
         return self._deposit(place / stamp(moment))
+
+    def handed_in(self, course: str) -> list[str]:
+        """Assignments for which anything was handed in."""
+        return _names(self._place(course, "submissions"))
+
+    def stands(self, course: str, assignment: str) -> str:
+        """A digest of what was handed in for an assignment: another one as soon as anything was added."""
+        place = self._place(course, "submissions", identifier("assignment", assignment))
+        newest = ((student, *_names(place / student)[-1:]) for student in _names(place))
+        return hashlib.sha256(repr(list(newest)).encode()).hexdigest()
 
     def give_feedback(
         self, course: str, assignment: str, student: str, moment: str, incoming: Incoming, *, by: str

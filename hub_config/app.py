@@ -25,6 +25,7 @@ from base.log import JsonFormatter, known_names, redact
 from hub_config.charging import Charging
 from hub_config.course_accounts import HANDLERS as COURSE_HANDLERS
 from hub_config.course_accounts import CourseAccounts
+from hub_config.course_servers import HANDLERS as COURSE_SERVER_HANDLERS
 from hub_config.lessons import HANDLERS as LESSON_HANDLERS
 from hub_config.lessons import Lessons
 from hub_config.login.gate import GuardedHub
@@ -151,7 +152,7 @@ class LeerlabHub(GuardedHub):
     def init_handlers(self) -> None:
         """What Leerlab's own services tell the hub and ask it, beside JupyterHub's API."""
         super().init_handlers()
-        own = [*HANDLERS, *COURSE_HANDLERS, *LESSON_HANDLERS, *PEOPLE_HANDLERS]
+        own = [*HANDLERS, *COURSE_HANDLERS, *COURSE_SERVER_HANDLERS, *LESSON_HANDLERS, *PEOPLE_HANDLERS]
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, own)
 
     async def init_users(self) -> None:

@@ -36,7 +36,7 @@ class CourseAccounts:
     """
 
     def __init__(self, courses: Courses) -> None:
-        self._courses = courses
+        self.courses = courses
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,7 +77,7 @@ class CourseAccounts:
             HTTPError, TimeoutError: a server could not be stopped; nobody reaches it any more.
         """
         async with self._one_at_a_time:
-            offered = self._courses.now()
+            offered = self.courses.now()
             for course in offered:
                 self._make(hub, course)
             self._follow_people(hub)
@@ -104,7 +104,7 @@ class CourseAccounts:
             if made not in group.roles:
                 roles.grant_role(hub.db, entity=group, role=made)
         # The server is Leerlab's own: its teachers are not asked whether to trust it.
-        hub.tornado_settings["oauth_no_confirm_list"].add(_client(account))
+        hub.tornado_settings["oauth_no_confirm_list"].add(client_of(account))
 
     def _follow_people(self, hub: Any) -> None:
         """Demo people are in a course from the moment it is published; those of a provider by its own claims."""
@@ -121,14 +121,15 @@ class CourseAccounts:
         name = course_role(account.removeprefix(COURSE_ACCOUNT))["name"]
         if orm.Role.find(hub.db, name) is not None:
             roles.delete_role(hub.db, name)
-        hub.tornado_settings["oauth_no_confirm_list"].discard(_client(account))
+        hub.tornado_settings["oauth_no_confirm_list"].discard(client_of(account))
         user = hub.users[account]
         for server, spawner in list(user.spawners.items()):
             if spawner.active or spawner.pending:
                 await asyncio.wait_for(stop_without_request(hub, user, server), timeout=STOP_SECONDS)
 
 
-def _client(account: str) -> str:
+def client_of(account: str) -> str:
+    """The OAuth client that browsers' tokens for a course's server are of."""
     return f"jupyterhub-user-{account}"
 
 

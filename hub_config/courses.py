@@ -16,6 +16,7 @@ from courses.settings import CourseSettings
 from grading.release import BY, Result, release
 from grading.terms_shelf import TermsShelf
 from grading.tree import TreeLimits
+from grading.when import GradeRule
 from hub_config.site import Site
 
 log = logging.getLogger("leerlab.courses")
@@ -24,6 +25,16 @@ log = logging.getLogger("leerlab.courses")
 def course_folder(course: CourseSettings, code: Path) -> Path:
     """Where a course's catalogue folder is: absolute in site.yaml, or below the installed catalogue."""
     return code / "courses" / course.folder
+
+
+def graded_of(folder: Path) -> dict[str, GradeRule]:
+    """When a course's assignments are graded that are not graded by hand, as its course.yaml says.
+
+    Raises:
+        InputError: course.yaml is wrong.
+    """
+    file = folder / DESCRIPTION
+    return read_described(file, CourseDescription).graded() if file.is_file() else {}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from courses.packages import PackageRefused, Packages, read_course
 from courses.toolkit.check import CourseReport
 from grading.plans import seccomp_of
 from grading.release import Result
-from hub_config.courses import Courses, Offered, bring_in
+from hub_config.courses import Courses, Offered, bring_in, graded_of
 from hub_config.run.keys import secret
 from hub_config.run.ports import listening_sockets
 from hub_config.settings import DemoLoginSettings
@@ -157,6 +157,9 @@ class Press:
 
     def _put(self, name: str, publication: Publication, left_out: tuple[str, ...], step: Step) -> Published:
         in_force = InForce(self.state.published)
+        rules = graded_of(in_force.folder(name, publication.version))
+        grade = {assignment: str(rule) for assignment, rule in rules.items()}
+        publication = publication.model_copy(update={"grade": grade})
         in_force.replace({**in_force.now(), name: publication})
         step("bringing its assignments")
         offered = Offered(

@@ -34,7 +34,7 @@ from spawners.options import SERVER_NAME, form_options, requested_profile
 from spawners.orphans import Sweep, ended_starts
 from spawners.plan import ServerPlan
 from spawners.starts import Start, utcnow
-from spawners.submission import AHEAD, OWNER, handing_over, inside_environment, job_folder, task_of
+from spawners.submission import AHEAD, FOR_GRADING, OWNER, handing_over, inside_environment, job_folder, task_of
 from spawners.use import submitted
 
 NO_LIMIT = 10**9
@@ -75,6 +75,8 @@ class LeerlabSpawner(LastingSpawner):
     _departed: Departed | None = None
     ahead = False
     """Set by who starts the server ahead of a lesson; holds for one start."""
+    for_grading = False
+    """Set by who starts a course's server to grade without a teacher; holds for one start."""
 
     # -- the hub's start and end
 
@@ -157,6 +159,7 @@ class LeerlabSpawner(LastingSpawner):
     async def _submit(self, plan: ServerPlan) -> None:
         """Hand the job to Slurm; while Slurm does not answer, wait and try again until somebody cancels."""
         ahead, self.ahead = self.ahead, False
+        for_grading, self.for_grading = self.for_grading, False
         token = server_token.token_id(self._session, self.api_token)
         requested, uid = utcnow(), await self._uid(plan)
         while True:
@@ -167,6 +170,8 @@ class LeerlabSpawner(LastingSpawner):
             (folder / OWNER).write_text(self.user.name)
             if ahead:
                 (folder / AHEAD).touch()
+            if for_grading:
+                (folder / FOR_GRADING).touch()
             self._keep(start)
             self._expect_report()
             # Not cancelled with the start: `stop` must learn the job's id.

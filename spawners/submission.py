@@ -21,6 +21,8 @@ from spawners.starts import Start
 LOG, SLURM_LOG = launcher.LOG, launcher.SLURM_LOG
 AHEAD = "ahead"
 """File in a job's folder that says that somebody else started the server, ahead of a lesson."""
+FOR_GRADING = "for-grading"
+"""File in a job's folder that says that the site started a course's server, to grade without a teacher."""
 OWNER = "owner"
 """File in a job\'s folder with the name of the hub account whose server it runs."""
 
@@ -54,6 +56,11 @@ def job_folder(facility: Facility, start_id: str) -> Path:
 def is_ahead(state: State, start_id: str) -> bool:
     """Whether a start was made ahead of a lesson, by somebody else than the server's owner."""
     return (state.jobs / start_id / AHEAD).exists()
+
+
+def is_for_grading(state: State, start_id: str) -> bool:
+    """Whether a start of a course's server was made to grade without a teacher."""
+    return (state.jobs / start_id / FOR_GRADING).exists()
 
 
 def task_of(

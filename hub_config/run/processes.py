@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from assistant.configuration import VARIABLE as ASSISTANT_VARIABLE
@@ -18,7 +19,7 @@ from cluster.settings import EmbeddedCluster
 from grading.configuration import VARIABLE, ServiceConfiguration
 from hub_config.assistant import gateway_configuration, shown_in, shown_in_sandboxes
 from hub_config.audit import LEDGER_KEY, ledger_url
-from hub_config.courses import course_folder
+from hub_config.courses import course_folder, graded_of
 from hub_config.idle_token import TOKEN_FILE as IDLE_TOKEN
 from hub_config.lab_certificates import proxy_options
 from hub_config.run.keys import secret
@@ -90,6 +91,12 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
         hub=f"unix:{state.run / 'hub.sock'}",
         token_file=state.secrets / "grading-token",
         courses=tuple(course.id for course in site.courses),
+        grade={course.id: course.grade for course in site.courses if course.grade is not None},
+        grade_of={course.id: graded_of(course_folder(course, installation.code)) for course in site.courses},
+        time_zone=site.site.time_zone,
+        proxy=f"http://{_within(site.hub.bind)}:{site.hub.port}",
+        host=site.hub.host,
+        https=site.hub.https,
         grading=site.grading,
         profile=site.profile(site.grading.profile),
         confinement=site.confinement,
@@ -105,6 +112,13 @@ def grading_daemon(site: Site, state: State, installation: Installation, environ
     file.write_text(configuration.model_dump_json())
     python = str(installation.hub_env / "bin/python")
     return Daemon("grading", (python, "-m", "grading"), {**environment, VARIABLE: str(file)}, priority=400)
+
+
+def _within(bind: IPv4Address | IPv6Address) -> str:
+    """Where this machine reaches its own proxy, as a URL has it."""
+    if bind.is_unspecified:
+        return LOOPBACK if bind.version == 4 else "[::1]"
+    return f"[{bind}]" if bind.version == 6 else str(bind)
 
 
 def portal_daemon(

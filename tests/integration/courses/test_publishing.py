@@ -88,6 +88,17 @@ def test_what_a_teacher_changed_on_the_site_stays(desk: Office) -> None:
     assert "van de docent" in source.read_text() and "Een nieuwe zin" not in source.read_text()
 
 
+def test_when_it_is_graded_follows_the_version_that_is_in_force(desk: Office) -> None:
+    desk.publish()
+    assert desk.in_force()["klein"].grade == {}
+    description = desk.course.folder / "course.yaml"
+    description.write_text(description.read_text() + "grade: daily at 03:00\n")
+    assert desk.publish().version == 2
+    assert desk.in_force()["klein"].grade == {"rekenen": "daily at 03:00"}
+    desk.press.withdraw("klein", 1, nothing)
+    assert desk.in_force()["klein"].grade == {}
+
+
 def test_an_earlier_version_can_be_put_back_and_a_course_withdrawn(desk: Office) -> None:
     desk.publish()
     first = desk.released()

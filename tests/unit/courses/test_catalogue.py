@@ -10,6 +10,7 @@ import pytest
 from base.errors import InputError
 from courses.catalogue import Course
 from courses.model import Track
+from grading.when import GradeRule
 
 CODE = Path(__file__).parents[3]
 SMALL = CODE / "tests" / "data" / "courses" / "klein"
@@ -94,4 +95,15 @@ def test_an_assignment_without_a_folder_or_without_a_notebook_is_refused(copy: P
         Course.load(copy)
     notebook.parent.rmdir()
     with pytest.raises(InputError, match="optellen is missing"):
+        Course.load(copy)
+
+
+def test_an_assignment_is_graded_as_it_says_itself_else_as_its_course_says(copy: Path) -> None:
+    assert Course.load(copy).description.graded() == {}
+    (copy / "course.yaml").write_text((copy / "course.yaml").read_text() + "grade: on_submit\n")
+    assert Course.load(copy).description.graded() == {"optellen": GradeRule.parse("on_submit")}
+    change(copy, "    minutes: 5\n", "    minutes: 5\n    grade: by_hand\n")
+    assert Course.load(copy).description.graded() == {}
+    change(copy, "    grade: by_hand\n", "    grade: at night\n")
+    with pytest.raises(InputError, match="'at night' is no time to grade"):
         Course.load(copy)
