@@ -45,7 +45,7 @@ class ClassRunRoutes:
     async def of_course(self, request: Request) -> Response:
         """Every assignment for which anything was handed in."""
         course = self._course(request)
-        assignments = await asyncio.to_thread(self._store.handed_in, course)
+        assignments = await asyncio.to_thread(self._store.assignments, course)
         return JSONResponse([self._runs.told(course, one) for one in assignments])
 
     async def standing(self, request: Request) -> Response:
@@ -82,6 +82,6 @@ class ClassRunRoutes:
     async def _place(self, request: Request) -> tuple[str, str]:
         course = self._course(request)
         assignment = identifier("assignment", request.path_params["assignment"])
-        if assignment not in await asyncio.to_thread(self._store.handed_in, course):
+        if assignment not in await asyncio.to_thread(self._store.assignments, course):
             raise NotFound(f"Nothing was handed in for an assignment {assignment} of {course}.")
         return course, assignment

@@ -128,7 +128,7 @@ class ClassRuns:
     async def _begin(self) -> None:
         """What came in while nobody looked counts as new; servers that were started for runs before are left."""
         for course in self._rules.courses():
-            for assignment in await asyncio.to_thread(self._store.handed_in, course):
+            for assignment in await asyncio.to_thread(self._store.assignments, course):
                 self._fresh.add((course, assignment))
         for course in set(await asyncio.to_thread(self._records.courses)) & set(self._rules.courses()):
             self._lane(course)
@@ -136,7 +136,7 @@ class ClassRuns:
     async def look(self) -> None:
         """Put into lanes what is due now."""
         for course in self._rules.courses():
-            for assignment in await asyncio.to_thread(self._store.handed_in, course):
+            for assignment in await asyncio.to_thread(self._store.assignments, course):
                 record, rule = self._records.of(course, assignment), self._rules.of(course, assignment)
                 if record.asked > record.answered:
                     self._put(course, assignment, OPERATOR)

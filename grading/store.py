@@ -292,7 +292,7 @@ class Store:
         place = self._place(course, "submissions", identifier("assignment", assignment), person(student))
         return self._deposit(place / stamp(moment))
 
-    def handed_in(self, course: str) -> list[str]:
+    def assignments(self, course: str) -> list[str]:
         """Assignments for which anything was handed in."""
         return _names(self._place(course, "submissions"))
 
