@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,17 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
 
+from leerlab_lab.execute import KERNEL_LOST, NOT_RUN, TAKES_TOO_LONG
+from leerlab_lab.flags import KEY
 from leerlab_lab.formgrader.look import VARIABLE, Surroundings, catalogue
 from leerlab_lab.labels import labels_of
 from leerlab_lab.lesson import language_of
 from leerlab_lab.pages import SafePages
 
 NOTEBOOKS = Path(__file__).parent / "formgrader" / "notebooks"
+_SECONDS = re.compile(r"longer than (\d+) seconds")
+_LOST = {TAKES_TOO_LONG: "time", KERNEL_LOST: "ended", "MemoryError": "memory"}
+_NOT_RUN = {"took longer": "not-run-time", "more memory": "not-run-memory", "Python ended": "not-run-ended"}
 
 
 class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has no types
@@ -41,6 +47,24 @@ class HideHiddenTests(ClearHiddenTests):  # type: ignore[misc]  # nbgrader has n
         return cell, resources
 
 
+def lost(cell: NotebookNode) -> tuple[str, str]:
+    """Why a cell came to no result of its own, and how many seconds were too many; empty when it did.
+
+    What a run says of it in its own English (`leerlab_lab.execute`) is taken out of the cell's outputs.
+    """
+    for output in cell.get("outputs", []):
+        if output.output_type != "error" or output.ename not in (TAKES_TOO_LONG, KERNEL_LOST, NOT_RUN, "MemoryError"):
+            continue
+        seconds = _SECONDS.search(output.evalue)
+        if output.ename != "MemoryError" or "Python was stopped" in output.evalue:
+            cell.outputs = [one for one in cell.outputs if one is not output]
+        why = _LOST.get(output.ename, "")
+        if output.ename == NOT_RUN:
+            why = next((why for words, why in _NOT_RUN.items() if words in output.evalue), "not-run")
+        return why, seconds[1] if seconds else ""
+    return "", ""
+
+
 class FeedbackPages(SafePages):
     """One student's marked notebook as one page that needs no other file."""
 
@@ -56,6 +80,11 @@ class FeedbackPages(SafePages):
         resources = resources if resources is not None else {}
         language = language_of(nb.cells)
         name = str(resources.get("nbgrader", {}).get("notebook", ""))
+        for cell in nb.cells:
+            cell.metadata.pop(KEY, None)
+            why, seconds = lost(cell)
+            if why:
+                cell.metadata[KEY] = {"lost": why, "seconds": seconds}
         resources |= {
             "_": catalogue(language).gettext,
             "language": language,

@@ -19,7 +19,7 @@ from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import find_all_files, setenv
 
-from leerlab_lab.merge import put
+from leerlab_lab.came_back import CameBack
 from leerlab_lab.valuechecks.marking import Answers, judge
 
 BEGUN = ".begun"
@@ -28,21 +28,19 @@ BEGUN = ".begun"
 ASKED = "/asked"
 """Behind a notebook's name, which holds no such sign: its run of which only the answers are kept."""
 
-Results = list[tuple[list[NotebookNode], int | None]]
-
 
 class TakeOver(NbGraderPreprocessor):
     """In the place of running a notebook: what came of a run elsewhere."""
 
-    results: ClassVar[dict[tuple[str, str], Results | Answers]] = {}
+    results: ClassVar[dict[tuple[str, str], CameBack | Answers]] = {}
     """By student and notebook; the answers to its value checks beside it, under its name with `ASKED`."""
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         about = resources["nbgrader"]
         student, notebook = about["student"], about["notebook"]
-        results, answers = (self.results.get((student, name)) for name in (notebook, notebook + ASKED))
-        if isinstance(results, list):
-            put(nb, results)
+        came, answers = (self.results.get((student, name)) for name in (notebook, notebook + ASKED))
+        if isinstance(came, CameBack):
+            came.put_into(nb)
             judge(nb, answers if isinstance(answers, Answers) else None, self.log)
         return nb, resources
 

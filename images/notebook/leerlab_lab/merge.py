@@ -10,6 +10,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade
 
+from leerlab_lab.asserts import ends_in_value
 from leerlab_lab.pages import clean
 
 # What a page may show of what a student's code made. Everything else is left out; scripts cannot be in these, and
@@ -73,19 +74,24 @@ def put(notebook: NotebookNode, results: Sequence[tuple[list[NotebookNode], int 
     """Give a notebook's code cells the outputs and counts of `outputs_of`; nothing else of it changes."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell, (outputs, count) in zip(cells, results, strict=True):
-        cell.outputs = for_marks(outputs) if is_grade(cell) else outputs
+        cell.outputs = for_marks(outputs, cell.source) if is_grade(cell) else outputs
         cell.execution_count = count
 
 
-def for_marks(outputs: list[NotebookNode]) -> list[NotebookNode]:
+def for_marks(outputs: list[NotebookNode], source: str) -> list[NotebookNode]:
     """The outputs of a test cell in an order in which nbgrader 0.9.6 cannot be misled.
 
     `nbgrader.utils.determine_grade` decides by the first error, message on standard error or result that it meets: a
     result that the code under test shows before an error would count as points, and a mere warning as failure. So
-    errors come first, of the results only the last stays, and messages are shown as ordinary text.
+    errors come first, of the results only the last stays, and that only where the cell's last line can show one, and
+    messages are shown as ordinary text.
+
+    Args:
+        outputs: of a test cell.
+        source: its code.
     """
     errors = [output for output in outputs if output.output_type == "error"]
-    results = [output for output in outputs if output.output_type == "execute_result"]
+    results = [output for output in outputs if output.output_type == "execute_result" and ends_in_value(source)]
     rest = []
     for output in outputs:
         if output.output_type == "stream":

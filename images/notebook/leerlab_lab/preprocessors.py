@@ -15,8 +15,10 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float
 
+from leerlab_lab.came_back import CameBack, Results
+from leerlab_lab.canaries import made_for, with_canaries
 from leerlab_lab.execute import NOT_RUN, error_output
-from leerlab_lab.merge import NotTheSame, outputs_of, put
+from leerlab_lab.merge import NotTheSame, outputs_of
 from leerlab_lab.service import Service, ServiceError
 from leerlab_lab.tree import PlainFile, collect
 from leerlab_lab.valuechecks.marking import Answers, answers_of, judge, runs_of
@@ -59,17 +61,19 @@ class WalledExecute(NbGraderPreprocessor):
         runs = runs_of(nb)
         if not runs.shown.cells:
             return nb, resources
-        sent = [run for run in (runs.shown, runs.asked) if run is not None]
+        canaries = tuple(made_for(nb))
+        sent = [run for run in (with_canaries(runs.shown, canaries), runs.asked) if run is not None]
         folder = Path(resources["metadata"]["path"])
         try:
             (outcome, executed), *asked = self._run(sent, folder)
         except ServiceError as error:
             raise NbGraderException(f"Not graded: {error} Grade this submission again later.") from error
         try:
-            put(nb, results_of(sent[0], outcome, executed, self.log))
+            results = results_of(sent[0], outcome, executed, self.log)
             answers = [answers_from(sent[1], *came, self.log) for came in asked]
         except NotGraded as error:
             raise NbGraderException(str(error)) from error
+        CameBack(canaries, results, executed, outcome["outcome"]).put_into(nb)
         judge(nb, answers[0] if answers else None, self.log)
         return nb, resources
 
@@ -111,9 +115,7 @@ class WalledExecute(NbGraderPreprocessor):
         return outcome
 
 
-def results_of(
-    sent: NotebookNode, outcome: Mapping[str, Any], executed: bytes, log: logging.Logger
-) -> list[tuple[list[NotebookNode], int | None]]:
+def results_of(sent: NotebookNode, outcome: Mapping[str, Any], executed: bytes, log: logging.Logger) -> Results:
     """What a run gave each cell that was sent.
 
     Args:

@@ -12,7 +12,7 @@ from leerlab_lab.exchange import (
 from leerlab_lab.feedback import NOTEBOOKS, FeedbackPages, HideHiddenTests
 from leerlab_lab.late import LatePenalties
 from leerlab_lab.preprocessors import WalledExecute
-from leerlab_lab.restoring import RestoreCells
+from leerlab_lab.restoring import OneOfEach, RestoreCells
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     CheckCellMetadata,
@@ -21,7 +21,6 @@ from nbgrader.preprocessors import (
     ClearOutput,
     ClearSolutions,
     ComputeChecksums,
-    DeduplicateIds,
     GetGrades,
     IgnorePattern,
     IncludeHeaderFooter,
@@ -41,8 +40,8 @@ c.ExchangeFactory.submit = ServiceSubmit
 c.ExchangeFactory.collect = ServiceCollect
 c.ExchangeFactory.release_assignment = ServiceReleaseAssignment
 c.ExchangeFactory.release_feedback = ServiceReleaseFeedback
-# As nbgrader's own, but silent about the hidden tests that it puts back itself.
-c.Autograde.sanitize_preprocessors = [ClearOutput, DeduplicateIds, OverwriteKernelspec, RestoreCells, CheckCellMetadata]
+# In the place of nbgrader's DeduplicateIds and OverwriteCells: see leerlab_lab.restoring.
+c.Autograde.sanitize_preprocessors = [ClearOutput, OneOfEach, OverwriteKernelspec, RestoreCells, CheckCellMetadata]
 # The student's code runs in a job behind a wall; the trusted steps stay here.
 c.Autograde.autograde_preprocessors = [
     WalledExecute,
@@ -67,8 +66,6 @@ c.GenerateAssignment.preprocessors = [
     ComputeChecksums,
     CheckCellMetadata,
 ]
-# A student who removed a test gets it back.
-c.OverwriteCells.add_missing_cells = True
 # Texts and outputs that students wrote are shown without scripts.
 c.HTMLExporter.sanitize_html = True
 # No sign for a link behind each heading.

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from leerlab_lab.execute import KERNEL_LOST, NOT_RUN, TAKES_TOO_LONG, error_output, too_long
+from leerlab_lab.forked.afterwards import ABOUT, Afterwards, parted
 from leerlab_lab.forked.memory import watch
 from leerlab_lab.forked.order import Order
 from leerlab_lab.forked.shown import Shown
@@ -89,7 +91,7 @@ async def run(zygote: Zygote, notebook: NotebookNode, files: Path, scratch: Path
         async with asyncio.timeout(bounds.notebook_seconds):
             await one.all_cells()
     except TimeoutError:
-        ended = "time"
+        ended = "done" if one.finished else "time"
     one.write_down()
     return Ran(ended, round(loop.time() - begun, 3), one.memory)
 
@@ -97,17 +99,23 @@ async def run(zygote: Zygote, notebook: NotebookNode, files: Path, scratch: Path
 class _Run:
     def __init__(self, zygote: Zygote, notebook: NotebookNode, files: Path, scratch: Path, bounds: Bounds) -> None:
         self._zygote, self._files, self._scratch, self._bounds = zygote, files, scratch, bounds
-        self._all = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        self._all, self._canaries = parted(list(enumerate(code, 1)))
         # As nbclient does: a cell without code is not run, and has no count.
-        self._cells = [(number, cell) for number, cell in enumerate(self._all, 1) if cell.source.strip()]
+        self._cells = [(number, cell) for number, cell in self._all if cell.source.strip()]
         self._shown = Shown()
         self._run: set[int] = set()
         self._lost: set[int] = set()
+        self._took: dict[int, float] = {}
+        # What happened to a cell, for whoever gives the marks: seen from outside the kernel's wall.
+        self._happened: dict[int, set[str]] = defaultdict(set)
         self.memory = 0
+        self.finished = False
 
     async def all_cells(self) -> None:
         """Give every cell its turn."""
         done = 0
+        after: Afterwards | None = None
         for _ in range(AGAIN + 1):
             async with self._kernel() as kernel:
                 if not await self._again(kernel, done):
@@ -119,36 +127,63 @@ class _Run:
                         await self._one(kernel, number, cell.source)
                     except KernelDied:
                         self._lost.add(number)
+                        self._note_strange(kernel)
                         break
                 else:
-                    return
+                    self.finished = True
+                    after = await self._afterwards(kernel)
+                    break
+        if after is not None and not self._lost:
+            with suppress(TimeoutError):
+                await after.ask_in_their_places(self._kernel)
         for number, _ in self._cells[done:]:
+            self._happened[number].add("not-run")
             self._shown.of(number)[:] = [
                 error_output(NOT_RUN, "This cell was not run, because Python ended in earlier cells.")
             ]
 
     def write_down(self) -> None:
         """Put into the notebook what was seen."""
-        for number, cell in enumerate(self._all, 1):
+        for number, cell in self._all:
             cell.outputs, cell.execution_count = self._shown.of(number), number if number in self._run else None
+            if self._happened[number]:
+                cell.metadata[ABOUT] = {"happened": sorted(self._happened[number])}
+
+    async def _afterwards(self, kernel: Talk) -> Afterwards:
+        after = Afterwards(self._cells, self._canaries, self._took, self._shown)
+        await after.ask(kernel)
+        self._note_strange(kernel)
+        return after
+
+    def _note_strange(self, kernel: Talk) -> None:
+        last = self._all[-1][0]
+        for number in kernel.strange:
+            # Numbers of canaries are nobody's but the code's that sent them.
+            self._happened[min(max(number, 1), last)].add("strange")
+        kernel.strange.clear()
 
     async def _one(self, kernel: Talk, number: int, source: str) -> None:
         """Run one cell."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         try:
             reply = await kernel.run(number, source, self._bounds.cell_seconds, self._shown.take)
         except KernelDied as died:
             name, sentence = _TOO_MUCH if isinstance(died, TookTooMuch) else _LOST
+            self._happened[number].add("memory" if isinstance(died, TookTooMuch) else "ended")
             self._shown.of(number).append(error_output(name, sentence))
             self._run.add(number)
             raise
         except TimeoutError:
             self._lost.add(number)
+            self._happened[number].add("time")
             self._too_long(number)
             if not await kernel.interrupted():
                 raise KernelDied from None
             # It may have shown more while it was interrupted.
             self._too_long(number)
             return
+        self._took[number] = loop.time() - begun
         self._run.add(number)
         if reply.get("status") == "error" and not any(one.output_type == "error" for one in self._shown.of(number)):
             self._shown.of(number).append(error_output(str(reply.get("ename")), str(reply.get("evalue"))))

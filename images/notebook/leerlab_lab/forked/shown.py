@@ -1,6 +1,7 @@
 """What the cells of a notebook have shown, taken from a kernel's messages: bounded, in nbformat's own form.
 
-The rules are those of nbclient 0.11 (`NotebookClient.process_message`), whose results nbgrader knows.
+The rules are those of nbclient 0.11 (`NotebookClient.process_message`), whose results nbgrader knows; but a result is
+neither cleared nor taken in by a widget, since a test without one has full marks.
 """
 
 from __future__ import annotations
@@ -51,18 +52,18 @@ class Shown:
             if content.get("wait"):
                 self._clear.add(cell)
             else:
-                self._outputs[cell].clear()
+                self._cleared(cell)
         elif kind == "update_display_data":
             for output in self._displays.get(str(content["transient"]["display_id"]), ()):
                 output.data, output.metadata = _bundle(content["data"]), _bundle(content.get("metadata") or {})
-        elif kind in _PLAIN and str(cell) not in self._captured.values():
+        elif kind in _PLAIN and (kind == "execute_result" or str(cell) not in self._captured.values()):
             self._show(cell, kind, content)
 
     def _show(self, cell: int, kind: str, content: Mapping[str, Any]) -> None:
         outputs = self._outputs[cell]
         if cell in self._clear:
             self._clear.discard(cell)
-            outputs.clear()
+            self._cleared(cell)
         output = _output(kind, content)
         if kind not in ("error", "execute_result"):
             # Errors and results are always kept, since marks depend on them.
@@ -79,6 +80,11 @@ class Shown:
         if display is not None:
             self._displays[str(display)].append(output)
         outputs.append(output if kind == "stream" else cut(output))
+
+    def _cleared(self, cell: int) -> None:
+        """Nothing stays but a result: it is a cell's last word, and one that is taken back would be full marks."""
+        outputs = self._outputs[cell]
+        outputs[:] = [one for one in outputs if one.output_type == "execute_result"]
 
     def _comm(self, kind: str, content: Mapping[str, Any]) -> None:
         comm, state = str(content["comm_id"]), content.get("data", {}).get("state", {})

@@ -19,6 +19,8 @@ LARGEST_TALK = 256 * 2**20
 """Bytes that one kernel may send in all; no more of it is kept than what a cell may show."""
 _PIECE = 2**16
 
+_OF_MARKS = {"done", "error", "execute_result"}
+
 Take = Callable[[int, str, Mapping[str, Any]], None]
 """Takes in what a cell shows: its number, the kind of message, and the message's content."""
 
@@ -45,6 +47,8 @@ class Talk:
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self._heard = 0
         self._cell = -1
+        self.strange: set[int] = set()
+        """Cells of which something came that marks depend on, before their turn or after their end."""
         self._take: Take = _ignored
         self._reply: asyncio.Future[Mapping[str, Any]] | None = None
         self._loop = asyncio.get_running_loop()
@@ -95,6 +99,8 @@ class Talk:
 
     async def close(self) -> None:
         """End the kernel and everything behind its wall."""
+        if self._reply is not None:
+            self._reply.cancel()
         self._kernel.signal(signal.SIGKILL)
         await asyncio.shield(self._kernel.ended)
         self._closed = True
@@ -128,7 +134,11 @@ class Talk:
         try:
             for message in self._frames.whole(piece):
                 kind, content = message.get("type"), message.get("content")
-                if message.get("cell") != self._cell or not isinstance(kind, str) or not isinstance(content, dict):
+                cell = message.get("cell")
+                over = self._reply is None or self._reply.done()
+                if kind in _OF_MARKS and isinstance(cell, int) and (cell != self._cell or over):
+                    self.strange.add(cell)
+                if cell != self._cell or not isinstance(kind, str) or not isinstance(content, dict):
                     continue
                 if kind == "done":
                     # What programs wrote before the cell's end is the cell's.

@@ -26,12 +26,13 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log, temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
 
+from leerlab_lab.came_back import CameBack
 from leerlab_lab.formgrader.draft import Draft, NotTheSameTests, Sheet
 from leerlab_lab.formgrader.outcome import MARKED, clear, keep_outcome, replace_work
 from leerlab_lab.formgrader.plan import Kind, Plan, Sending, Stage, Taken, alone, broken_off, keep, place
 from leerlab_lab.formgrader.sending import WITHOUT_END, Item, executed, items_in, send, standing
 from leerlab_lab.formgrader.steps import ServerEnds, in_steps, patiently
-from leerlab_lab.halves import FirstHalf, Results, SecondHalf, TakeOver, begun
+from leerlab_lab.halves import FirstHalf, SecondHalf, TakeOver, begun
 from leerlab_lab.preprocessors import NotGraded
 from leerlab_lab.service import Service, ServiceError
 from leerlab_lab.valuechecks.marking import Answers
@@ -70,7 +71,7 @@ class ClassRun:
         self.folder = place(self._course, plan.kind, plan.assignment)
         self._stopped, self._writing = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"class run of {plan.assignment}", daemon=True)
-        self._results: dict[tuple[str, str], Results | Answers] = {}
+        self._results: dict[tuple[str, str], CameBack | Answers] = {}
         self._arrived: set[tuple[str, str]] = set()
         self._heard = time.monotonic()
 
@@ -308,7 +309,7 @@ class ClassRun:
         return said
 
     def _in_thread(
-        self, half: type[FirstHalf] | type[SecondHalf], student: str, results: dict[tuple[str, str], Results | Answers]
+        self, half: type[FirstHalf] | type[SecondHalf], student: str, results: dict[tuple[str, str], CameBack | Answers]
     ) -> dict[str, Any]:
         coursedir = self._coursedir()
         coursedir.db_url = self._draft.url

@@ -14,6 +14,7 @@ from nbgrader.api import MissingEntry
 from nbgrader.server_extensions.formgrader.base import BaseHandler
 from tornado import web
 
+from leerlab_lab.flags import Seen, in_files
 from leerlab_lab.formgrader import again
 from leerlab_lab.formgrader.access import Role, role_here
 from leerlab_lab.formgrader.actions import ClassRuns
@@ -158,7 +159,12 @@ class HandedInPage(CoursePage):
             report=again.waiting(course, assignment),
             records=again.records(course, assignment),
             graded=any(one["autograded"] for one in handed_in),
+            flags={one["student"]: self._flags(assignment, one["student"]) for one in handed_in},
         )
+
+    def _flags(self, assignment: str, student: str) -> list[Seen]:
+        folder = self.coursedir.format_path(self.coursedir.autograded_directory, student, assignment)
+        return in_files(Path(folder).glob("*.ipynb"))
 
 
 class MarkingPage(CoursePage):

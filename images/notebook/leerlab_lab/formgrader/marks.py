@@ -14,6 +14,7 @@ from nbgrader.api import MissingEntry
 from nbgrader.server_extensions.formgrader import apihandlers
 from tornado import web
 
+from leerlab_lab.flags import in_files
 from leerlab_lab.formgrader.course_pages import CoursePage
 from leerlab_lab.formgrader.look import catalogue
 from leerlab_lab.late import settle, standings_of
@@ -61,6 +62,7 @@ class WorkPage(CoursePage):
             max_score=found.max_score,
             late=found.late_submission_penalty or 0,
             cells=self._cells(file),
+            flags=in_files([file]),
         )
 
     def _cells(self, file: Path) -> Markup | None:

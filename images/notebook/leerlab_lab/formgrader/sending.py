@@ -12,7 +12,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leerlab_lab.halves import ASKED, Results
+from leerlab_lab.came_back import CameBack
+from leerlab_lab.canaries import Canary, made_for, with_canaries
+from leerlab_lab.halves import ASKED
 from leerlab_lab.preprocessors import FILES, NOTEBOOK, answers_from, fetched, results_of
 from leerlab_lab.service import Service, ServiceError
 from leerlab_lab.tree import PlainFile, collect
@@ -34,30 +36,34 @@ class Item:
         notebook: its name in nbgrader, with `ASKED` where only the answers to its value checks are kept.
         sent: the code that runs.
         folder: with the files that go along.
+        canaries: the last cells of what runs.
     """
 
     student: str
     notebook: str
     sent: NotebookNode
     folder: Path
+    canaries: tuple[Canary, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """What it is known by in a plan."""
         return self.student, self.notebook
 
-    def came(self, outcome: Mapping[str, Any], result: bytes, log: logging.Logger) -> Results | Answers:
+    def came(self, outcome: Mapping[str, Any], result: bytes, log: logging.Logger) -> CameBack | Answers:
         """What a run of it gave; arguments and errors as of `results_of`."""
-        read = answers_from if self.notebook.endswith(ASKED) else results_of
-        return read(self.sent, outcome, result, log)
+        if self.notebook.endswith(ASKED):
+            return answers_from(self.sent, outcome, result, log)
+        return CameBack(self.canaries, results_of(self.sent, outcome, result, log), result, outcome["outcome"])
 
 
 def items_in(folder: Path, student: str) -> list[Item]:
     """The notebooks that the first half has left of a student's work."""
     items = []
     for file in sorted(folder.glob("*.ipynb")):
-        runs = runs_of(nbformat.read(file, 4))
-        items.append(Item(student, file.stem, runs.shown, folder))
+        notebook = nbformat.read(file, 4)
+        runs, canaries = runs_of(notebook), tuple(made_for(notebook))
+        items.append(Item(student, file.stem, with_canaries(runs.shown, canaries), folder, canaries))
         if runs.asked is not None:
             items.append(Item(student, file.stem + ASKED, runs.asked, folder))
     return items
