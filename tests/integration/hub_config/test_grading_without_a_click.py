@@ -36,8 +36,8 @@ from hub_config.run.keys import secret
 from hub_config.run.ready import hub_ready
 from hub_config.run.supervisor_client import Supervisor
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
-GRADED = 240.0
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+GRADED = 600.0
 RUNS = f"/class-runs/{COURSE}/{ASSIGNMENT}"
 
 
@@ -98,7 +98,7 @@ def other_work(site: Any, tokens: dict[str, str], place: Path, full: float) -> C
 
 def test_work_that_comes_in_is_graded_by_itself(site: Any, full: float) -> None:
     assert full > 0
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     told = standing(site)
     assert (told["rule"], told["by"], told["trouble"]) == ("on_submit", "on_submit", "")
     assert told["result"]["done"] == told["result"]["total"] == 1
@@ -106,13 +106,13 @@ def test_work_that_comes_in_is_graded_by_itself(site: Any, full: float) -> None:
 
 
 def test_many_hand_ins_cost_one_run_at_a_time(site: Any, full: float, tokens: dict[str, str], place: Path) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     before = len(trail(site, "class-run.begin"))
     for number in range(12):
         hand_in(site, tokens["noor"], place / "work", right=False, more=f"# {number}")
     hand_in(site, tokens["noor"], place / "work", right=True)
     wait_for("noor's last work to be graded", lambda: marks(site).get("noor") == full, GRADED)
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     assert 1 <= len(trail(site, "class-run.begin")) - before <= 4
 
 
@@ -120,7 +120,7 @@ def test_many_hand_ins_cost_one_run_at_a_time(site: Any, full: float, tokens: di
 def test_a_service_that_is_killed_after_the_receipt_grades_when_it_is_back(
     site: Any, full: float, tokens: dict[str, str], place: Path
 ) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     process, before = daemon(site, "grading"), len(trail(site, "class-run.begin"))
     graded = other_work(site, tokens, place, full)
     process.kill()
@@ -132,7 +132,7 @@ def test_a_service_that_is_killed_after_the_receipt_grades_when_it_is_back(
 def test_a_hub_that_is_away_is_told_to_operators_and_waited_for(
     site: Any, full: float, tokens: dict[str, str], place: Path
 ) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     # The service knows the course's server no more, and must ask the hub.
     process, socket = daemon(site, "grading"), site.state.run / "grading.sock"
     process.kill()
@@ -141,7 +141,7 @@ def test_a_hub_that_is_away_is_told_to_operators_and_waited_for(
     supervisor = Supervisor(site.state)
     supervisor.stop(["hub"])
     try:
-        wait_for("the trouble", lambda: "hub does not answer" in standing(site)["trouble"], 60)
+        wait_for("the trouble", lambda: "hub does not answer" in standing(site)["trouble"], GRADED)
         told = standing(site)
         assert told["tries"] == 1 and told["again"]
         assert marks(site) == before
@@ -151,7 +151,7 @@ def test_a_hub_that_is_away_is_told_to_operators_and_waited_for(
         supervisor.start_stopped()
     wait_for("the hub", lambda: hub_ready(site.site), 90)
     wait_for("jelmer's newest work to be graded", graded, GRADED)
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     assert standing(site)["trouble"] == "" and standing(site)["tries"] == 0
 
 
@@ -159,7 +159,7 @@ def test_a_hub_that_is_away_is_told_to_operators_and_waited_for(
 def test_slurm_that_is_away_costs_no_mark_and_is_waited_for(
     site: Any, full: float, tokens: dict[str, str], place: Path
 ) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     before = marks(site)
     supervisor = Supervisor(site.state)
     supervisor.stop(["slurmctld"])
@@ -176,9 +176,9 @@ def test_slurm_that_is_away_costs_no_mark_and_is_waited_for(
 def test_a_course_whose_server_cannot_start_is_told_and_tried_again(
     site: Any, full: float, tokens: dict[str, str], place: Path
 ) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     # It was started for this, and nobody has opened it.
-    wait_for("the server to be left", lambda: server(site)["standing"] == "stopped", 300)
+    wait_for("the server to be left", lambda: server(site)["standing"] == "stopped", GRADED)
     folder = site.state.courses / COURSE
     aside = folder.with_name("aside")
     graded = other_work(site, tokens, place, full)
@@ -191,7 +191,7 @@ def test_a_course_whose_server_cannot_start_is_told_and_tried_again(
 
 
 def test_an_operator_grades_a_class_and_stops_it(site: Any, full: float, tokens: dict[str, str], place: Path) -> None:
-    wait_for("the end of the run", lambda: ended(site), 60)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     assert site.leerlab("grade", "geen-cursus", check=False).returncode == 2
     assert site.leerlab("grade", COURSE, "geen-opdracht", check=False).returncode == 2
     done = json.loads(site.leerlab("grade", COURSE, "--json").stdout)
@@ -203,9 +203,9 @@ def test_an_operator_grades_a_class_and_stops_it(site: Any, full: float, tokens:
     command = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for("the run", lambda: standing(site)["stage"] == "grading", GRADED)
     command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=120)
+    _, said = command.communicate(timeout=GRADED)
     assert command.returncode == 1 and "Marks that were given so far stay" in said
-    wait_for("the end of the run", lambda: ended(site), 120)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
     assert standing(site)["result"]["cancelled"] and marks(site) == before
     # What was stopped begins again only when somebody asks for it, or hands in again.
     asked = json.loads(site.leerlab("grade", COURSE, ASSIGNMENT, "--no-wait", "--json").stdout)
@@ -250,7 +250,7 @@ def test_the_token_that_one_courses_server_gets_opens_no_other(site: Any, full: 
     """The control is the other course's own token."""
     own = {}
     for course in (COURSE, OTHER):
-        wait_for(f"the server of {course}", lambda course=course: ready(site, course), 120)
+        wait_for(f"the server of {course}", lambda course=course: ready(site, course), GRADED)
         own[course] = server(site, "POST", course)["token"]
 
     def asked(course: str, token: str) -> int:
@@ -271,8 +271,8 @@ def ready(site: Any, course: str) -> bool:
 
 
 def test_a_server_that_a_teacher_has_opened_is_left_to_them(site: Any, full: float) -> None:
-    wait_for("the end of the run", lambda: ended(site), 120)
-    wait_for("the server", lambda: ready(site, COURSE), 120)
+    wait_for("the end of the run", lambda: ended(site), GRADED)
+    wait_for("the server", lambda: ready(site, COURSE), GRADED)
     with closing(Visitor(site, "docent")) as teacher:
         page = f"http://course-{COURSE}.{site.site.hub.host}/user/course-{COURSE}/formgrader/manage_assignments"
         assert teacher.browser.get(page, follow_redirects=True).status_code == 200
