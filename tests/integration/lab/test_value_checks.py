@@ -356,7 +356,7 @@ def test_a_table_of_the_visible_examples_fails_where_it_passes_without_a_hidden_
 
 @pytest.mark.attack
 def test_a_test_that_a_student_took_the_marks_from_is_not_run_with_its_answers(judge: Judge) -> None:
-    # As if nbgrader, which refuses such a notebook today, put the hidden tests back into a cell that is no test.
+    # A test that its student marked as none, with the hidden tests put back into it, and the test itself once more.
     spy = """
 import leerlab_lab.checks
 gezien = []
