@@ -23,6 +23,7 @@ pytestmark = pytest.mark.integration
 CONFIG = """
 import json, os
 from pathlib import Path
+from hub_config.people import HANDLERS
 from jupyterhub.proxy import Proxy
 
 class NoProxy(Proxy):
@@ -36,6 +37,7 @@ c = get_config()
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ['HUB_PORT']}"
 c.JupyterHub.db_url = "sqlite://"
+c.JupyterHub.extra_handlers = HANDLERS
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.load_groups = {"nbgrader-alpha": {"users": ["anna"]}, "formgrade-beta": {"users": ["anna"]}}

@@ -30,6 +30,7 @@ import leerlab_lab
 from leerlab_lab.coursecheck.plan import ANSWERED, ASKED, EXECUTED, NOTEBOOK
 from leerlab_lab.execute import NOT_RUN, error_output
 from leerlab_lab.gradebook import do_once
+from leerlab_lab.late import LatePenalties
 from leerlab_lab.merge import NotTheSame, outputs_of, put
 from leerlab_lab.valuechecks.marking import Answers, Runs, answers_of, judge, runs_of
 
@@ -164,7 +165,8 @@ class Book:
     def _autograde(self, student: str, runner: type[NbGraderPreprocessor], runs: Path) -> str:
         changes: dict[str, Any] = {runner.__name__: {"runs": str(runs)}}
         api = self._api(changes)
-        steps = api.config.Autograde.autograde_preprocessors
+        # In a check nothing is handed in, so nothing is late: the exchange, which knows of deadlines, is not there.
+        steps = [step for step in api.config.Autograde.autograde_preprocessors if step is not LatePenalties]
         # After parking nothing is graded yet: the steps that follow would only cost time.
         api.config.Autograde.autograde_preprocessors = [runner] if runner is Park else [runner, *steps[1:]]
         done = api.autograde(self.assignment, student, force=True, create=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
+from leerlab_lab import flags
 from leerlab_lab.coursecheck.book import Mark, graded_as, is_graded, named
 from leerlab_lab.coursecheck.plan import (
     AGAIN,
@@ -23,6 +24,7 @@ from leerlab_lab.coursecheck.plan import (
     Plan,
 )
 from leerlab_lab.coursecheck.prepare import EN
+from leerlab_lab.flags import Code
 
 # How a check tells a learner something: an assertion's sentence, or the one that stands where the answer must come.
 _TELLS = {"AssertionError", "CheckFailed", "NotImplementedError"}
@@ -277,9 +279,9 @@ def _tampered(graded: Graded, student: str, run: Run) -> Iterator[Finding]:
     mark = run.marks.get(name)
     if mark is None or mark.got:
         yield Finding("tampered.marks", name, student, graded.file)
-    cell = run.cell(name)
-    told = bool(run.changed) or (cell is not None and "missing from the submission" in cell.source)
-    if not told:
+    # The learner, who validates before handing in, or else the teacher.
+    told = {flag.code for flag in flags.of(run.notebook)} if run.notebook is not None else set()
+    if not run.changed and not told & {Code.TEST_CHANGED, Code.TEST_DELETED}:
         yield Finding("tampered.untold", name, student, graded.file)
 
 
