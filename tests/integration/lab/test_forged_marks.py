@@ -110,7 +110,7 @@ FORGERIES = {
     "the kernel's own method replaced": Forgery(WRONG + TAKES_OVER + "kernel.run = run\n"),
     "a child process that goes on as the kernel": Forgery(
         WRONG + TAKES_OVER + "import os, signal\nif os.fork():\n    while True:\n        signal.pause()\n"
-        "kernel.run = run\n"
+        "kernel.run, kernel.line.owner = run, os.getpid()\n"
     ),
     "a module that is imported is another": Forgery(
         WRONG + "import sys, types\nother = types.ModuleType('controle')\n"
