@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from leerlab_lab import flags
+from leerlab_lab import canaries, flags
 from leerlab_lab.came_back import CameBack
-from leerlab_lab.canaries import made_for, with_canaries
 from leerlab_lab.forked import shown, talk
 from leerlab_lab.forked.notebook import Bounds, run
 from leerlab_lab.forked.zygotes import Zygote
-from leerlab_lab.merge import outputs_of, stripped
+from leerlab_lab.merge import outputs_of
+from leerlab_lab.valuechecks.marking import runs_of
 from nbgrader.utils import determine_grade
 
 SIZES = {
@@ -48,19 +48,21 @@ def take_away(defence: str) -> None:
         talk._OF_MARKS = set()
     elif defence == "results-stay":
         shown.Shown._cleared = lambda self, cell: self._outputs[cell].clear()
+    elif defence == "value-checks-stay":
+        canaries.value_checks = lambda notebook: ()
 
 
 async def graded(zygote: Zygote, asked: dict[str, Any], place: Path) -> dict[str, Any]:
     await asyncio.to_thread((place / "files").mkdir, parents=True)
     work = notebook(asked)
     flags.reset(work)
-    canaries = () if asked["without"] == "canaries" else tuple(made_for(work))
-    sent = with_canaries(stripped(work), canaries)
+    asked_after = () if asked["without"] == "canaries" else tuple(canaries.made_for(work))
+    sent = canaries.with_canaries(runs_of(work).shown, asked_after)
     running = nbformat.reads(nbformat.writes(sent), as_version=4)
     ran = await run(zygote, running, place / "files", place, Bounds(CELL_SECONDS, 60, SIZES))
     executed = nbformat.writes(running).encode()
     came = [cell.outputs for cell in running.cells]
-    CameBack(canaries, outputs_of(executed, sent), executed, ran.ended).put_into(work)
+    CameBack(asked_after, outputs_of(executed, sent), executed, ran.ended).put_into(work)
     points = [determine_grade(cell)[0] for cell in work.cells if cell.metadata.nbgrader.grade]
     told = [{"code": flag.code, "cell": flag.cell, "number": flag.number, "what": flag.what} for flag in flags.of(work)]
     # What an outer side says of a cell's end that the cell's own outputs do not is left out.
@@ -68,7 +70,8 @@ async def graded(zygote: Zygote, asked: dict[str, Any], place: Path) -> dict[str
         cell.outputs = [one for one in outputs if one.get("traceback") != [f"{one.get('ename')}: {one.get('evalue')}"]]
     stock = [determine_grade(cell)[0] for cell in work.cells if cell.metadata.nbgrader.grade]
     text = ["".join(one.get("text", "") for one in cell.outputs) for cell in work.cells]
-    return {"points": points, "flags": told, "stock": stock, "text": text, "seconds": ran.seconds}
+    went = "\n".join(cell.source for cell in sent.cells)
+    return {"points": points, "flags": told, "stock": stock, "text": text, "went": went}
 
 
 async def main(folder: Path) -> None:
@@ -81,7 +84,7 @@ async def main(folder: Path) -> None:
             async with side_by_side:
                 said[name] = await graded(zygote, run, folder / f"run-{len(said)}-{name}")
 
-        for defence in ("", "canaries", "moments", "results-stay"):
+        for defence in ("", "canaries", "moments", "results-stay", "value-checks-stay"):
             take_away(defence)
             runs = [(name, run) for name, run in asked.items() if run["without"] == defence]
             await asyncio.gather(*(one(name, run) for name, run in runs))

@@ -221,6 +221,9 @@ HONEST = {
     ),
     "warnings": (["import warnings\ndef kwadraat(x):\n    warnings.warn('let op'); return x * x\n"], [TEST], [2]),
 }  # fmt: skip
+VALUE_CHECK = (
+    "from leerlab_lab.checks import check\n### BEGIN HIDDEN TESTS\ncheck(kwadraat(12), gives=144)\n### END HIDDEN TESTS"
+)
 LOOKS_AHEAD = (
     "import gc, os\ndef seen():\n    word = ''.join(['geheim', 'getal'])\n"
     "    texts = [one for one in gc.get_objects() if isinstance(one, (list, dict, tuple))]\n"
@@ -243,6 +246,8 @@ def all_runs() -> dict[str, dict[str, Any]]:
         runs[f"control: {name}"] = asked_of([one.answer], [one.test], one.without)
     runs |= {name: asked_of([answer], [test]) for name, (answer, test) in OUTPUTS.items()}
     runs |= {name: asked_of(answers, tests) for name, (answers, tests, _) in HONEST.items()}
+    for name, without in (("value check", ""), ("control: value check", "value-checks-stay")):
+        runs[name] = asked_of([RIGHT], [TEST, VALUE_CHECK], without)
     runs["ahead"] = asked_of([LOOKS_AHEAD], ["geheimgetal = 3", "print(seen())"])
     return runs
 
@@ -304,3 +309,10 @@ def test_honest_work_has_its_points_and_nobody_is_told_of_a_forgery(graded: dict
 def test_a_test_is_nowhere_before_its_turn(graded: dict[str, Any]) -> None:
     before, _, after = graded["ahead"]["text"]
     assert (before, after) == ("False\n", "True\n"), "the control: once it has run, the same search finds it"
+
+
+@pytest.mark.attack
+def test_no_canary_takes_along_what_a_value_check_expects(graded: dict[str, Any]) -> None:
+    went, control = graded["value check"]["went"], graded["control: value check"]["went"]
+    assert "gives=144" in control, "the control: made of every test, canaries would"
+    assert "gives=144" not in went and "kwadraat(12)" not in went and went.count("kwadraat(3)") > 1
