@@ -41,15 +41,15 @@ data = {"text/html": evil, "application/javascript": "fout()", "image/svg+xml": 
 shown = [output("display_data", data=data),
          output("execute_result", data={"text/plain": "2.0"}), output("stream", name="stderr", text="pas op"),
          output("error", ename="AssertionError", evalue="", traceback=["AssertionError"])]
-found["outputs"] = [one.output_type for one in for_marks(cleaned(shown))]
+found["outputs"] = [one.output_type for one in for_marks(cleaned(shown), "punten")]
 found["types"] = [sorted(one.data) for one in cleaned(shown) if one.output_type == "display_data"]
 found["html"] = cleaned(shown)[0].data["text/html"]
-without = for_marks(cleaned(shown[:-1] + [output("execute_result", data={"text/plain": "1.0"})]))
+without = for_marks(cleaned(shown[:-1] + [output("execute_result", data={"text/plain": "1.0"})]), "punten")
 found["partial"] = [one.data["text/plain"] for one in without if one.output_type == "execute_result"]
 found["streams"] = [one.name for one in without if one.output_type == "stream"]
 flood = [output("execute_result", data={"text/plain": f"2.{number}"}) for number in range(1000)]
-found["flood"] = [one.output_type for one in for_marks(cleaned([*flood, shown[-1]]))]
-found["last"] = [one.data["text/plain"] for one in for_marks(cleaned(flood))]
+found["flood"] = [one.output_type for one in for_marks(cleaned([*flood, shown[-1]]), "punten")]
+found["last"] = [one.data["text/plain"] for one in for_marks(cleaned(flood), "punten")]
 print(json.dumps(found))
 """
 
