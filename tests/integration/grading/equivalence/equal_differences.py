@@ -16,7 +16,10 @@ class Fault(Enum):
     NOISE = "A message on standard error in a test counts as a failed test (utils.py, determine_grade)."
     FIRST_RESULT = "The first result that a test shows counts, even before an error: displayhook(2.0) is two points."
     DEATH = "A kernel that ends, or that cannot be interrupted, costs the whole submission its marks."
-    DELETED = "A test that was deleted has no mark; nbgrader's own add_missing_cells is off."
+    DELETED = (
+        "A test or an answer that was deleted has no mark; nbgrader's own add_missing_cells is off. An answer that is"
+        " put back is one that nobody has begun, for which nbgrader itself gives nothing; its teacher is told."
+    )
     COPIED = "A copied cell leaves one with empty metadata, which nbgrader takes for an old format and refuses."
     SKIPPED = "nbclient runs no cell with the tag skip-execution: a student's tag on a test is full marks for it."
     ARGUMENT = "nbclient starts kernels with an argument that no lab has, so that argparse fails when it is graded."
@@ -66,7 +69,7 @@ _HEARD = {name: (float(most), float(most)) for name, (most, _) in KINDS.items() 
 _SCIENCE = {name: (float(most), float(most)) for name, (most, _) in SCIENCE.items()}
 
 EXPLAINED: dict[str, Difference] = {
-    "basis/answer-that-prints-on-standard-error": _auto(Fault.NOISE, _RIGHT),
+    "basis/answer-that-prints-on-stan-3a25": _auto(Fault.NOISE, _RIGHT),
     "basis/answer-that-warns": _auto(Fault.NOISE, _RIGHT),
     "basis/logging-in-the-answer": _auto(Fault.NOISE, _RIGHT),
     "basis/progress-bar-in-the-answer": _auto(Fault.NOISE, _RIGHT),
@@ -77,15 +80,14 @@ EXPLAINED: dict[str, Difference] = {
     "cijfers/counted-before-an-error": _auto(Fault.FIRST_RESULT, {"cijfer": (0.0, 2.0)}),
     "cijfers/counted-twice": _auto(Fault.FIRST_RESULT, {"cijfer": (1.5, 2.0)}),
     "basis/test-cell-deleted": _auto(Fault.DELETED, {"zichtbaar": (2.0, 2.0)}),
+    "basis/cell-for-a-manual-mark-deleted": _auto(Fault.DELETED, {"uitleg": (0.0, 3.0)}),
     "basis/test-cell-copied": _refused(Fault.COPIED, _RIGHT),
-    "basis/answer-cell-copied-the-copy-unfinished": _refused(Fault.COPIED, _PARTLY),
+    "basis/answer-cell-copied-the-cop-ca1e": _refused(Fault.COPIED, _PARTLY),
     "basis/answer-marked-to-be-skipped": _auto(Fault.SKIPPED, _PARTS),
     "basis/test-marked-to-be-skipped": _auto(Fault.SKIPPED, {"zichtbaar": (0.0, 2.0)}),
     "basis/argparse": _auto(Fault.ARGUMENT, _PARTS),
-    "bestanden/changes-a-given-file-while-it-runs": Difference(Fault.SHARED_FILES, {"model/som": [2.0, 2.0, False]}),
-    "bestanden/tells-the-other-notebook-that-it-is-ready": Difference(
-        Fault.SHARED_FILES, {"model/bewaard": [1.0, 3.0, False]}
-    ),
+    "bestanden/changes-a-given-file-while-1194": Difference(Fault.SHARED_FILES, {"model/som": [2.0, 2.0, False]}),
+    "bestanden/tells-the-other-notebook-t-58b1": Difference(Fault.SHARED_FILES, {"model/bewaard": [1.0, 3.0, False]}),
     "einden/exit": _auto(Fault.DEATH, _RIGHT),
     "einden/quit-in-a-cell-of-one-s-own": _auto(Fault.DEATH, _PARTLY),
     "einden/exit-in-the-answer": _auto(Fault.DEATH, _PARTLY),

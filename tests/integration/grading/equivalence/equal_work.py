@@ -63,6 +63,9 @@ TEXTS = {
     "learning": "leren", "grades": "cijfers", "ends": "einden",
 }  # fmt: skip
 
+LONGEST_NAME = 31
+"""Of a person (`grading.names`)."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -82,8 +85,11 @@ class Work:
 
     @property
     def student(self) -> str:
-        """Who hands it in: a name made of the behaviour's."""
-        return re.sub(r"[^a-z0-9]+", "-", self.behaviour.lower()).strip("-")
+        """Who hands it in: a name made of the behaviour's, no longer than a person's may be."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.behaviour.lower()).strip("-")
+        if len(name) <= LONGEST_NAME:
+            return name
+        return f"{name[: LONGEST_NAME - 5].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
 
     @property
     def name(self) -> str:
